@@ -1,0 +1,59 @@
+// Counters of a worker, each written by its own thread alone; sl_gateway_stats sums them. X(name, what it counts). Append only.
+#ifndef SLUICE_COUNTERS_H
+#define SLUICE_COUNTERS_H
+
+#include <stdint.h>
+
+// clang-format off
+#define SL_COUNTER_MAP(X) \
+    X(conns_accepted, "connections accepted") \
+    X(conns_closed, "connections closed") \
+    X(conns_shed, "connections refused at conns_max") \
+    X(requests, "requests whose head was complete") \
+    X(requests_native, "answered in C") \
+    X(requests_typescript, "sent to TypeScript") \
+    X(requests_proxied, "sent to an upstream") \
+    X(responses, "answers whose last byte was handed to the kernel") \
+    X(bad_requests, "requests refused by the parser or its limits") \
+    X(events, "ring events written") \
+    X(verdicts, "ring verdicts read") \
+    X(late_verdicts, "verdicts for a connection that is gone") \
+    X(bad_verdicts, "verdicts that break the contract") \
+    X(ring_full, "requests answered 503 because no exchange slot was free") \
+    X(isolate_wakes, "wake bytes sent to an isolate") \
+    X(isolate_wakes_skipped, "batches published to an isolate that was awake") \
+    X(exchanges_live, "exchange slots lent now") \
+    X(upstream_connects, "upstream connections opened") \
+    X(upstream_reuses, "requests sent on a pooled upstream connection") \
+    X(upstream_retries, "requests sent again on a fresh connection") \
+    X(upstream_discards, "upstream connections dropped: bytes or EOF with no request outstanding") \
+    X(upstream_idle, "upstream connections pooled now") \
+    X(upstream_failures, "proxied requests that failed") \
+    X(tls_handshakes, "TLS handshakes completed") \
+    X(tls_failures, "TLS handshakes failed") \
+    X(bytes_in, "bytes received from clients") \
+    X(bytes_out, "bytes sent to clients") \
+    X(log_dropped, "access records dropped because the log's buffer was full") \
+    X(conns_live, "connections open now") \
+    X(requests_live, "requests in flight now") \
+    X(io_enters, "system calls that submit or wait") \
+    X(io_sqes, "operations submitted") \
+    X(io_cqes, "completions read") \
+    X(io_enobufs, "receives that found no buffer") \
+    X(io_starved, "connections waiting for a buffer now") \
+    X(io_multishot_ended, "multishot operations that the kernel ended early") \
+    X(io_cq_overflow, "times the completion queue overflowed") \
+    X(io_stale_cqes, "completions for an earlier life of a slot (must stay 0)") \
+    X(io_ops_armed, "operations armed now") \
+    X(io_bufs_lent, "buffers lent now") \
+    X(io_wakes, "wakes of the loop by another thread")
+// clang-format on
+
+struct sl_counters {
+#define SL_COUNTER_FIELD(name, text) uint64_t name;
+    SL_COUNTER_MAP(SL_COUNTER_FIELD)
+#undef SL_COUNTER_FIELD
+    uint64_t by_status[96]; // answers and closes by reason: index -status
+};
+
+#endif

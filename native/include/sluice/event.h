@@ -1,0 +1,120 @@
+// What travels over the rings (ring.h): events from C to TypeScript, verdicts from TypeScript to C. 64 bytes each, little endian,
+// naturally aligned, laid out so that each field is one typed-array element.
+#ifndef SLUICE_EVENT_H
+#define SLUICE_EVENT_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+// One header field of a head: offsets count from the head's first byte. `id` is an SL_H_... (0: not a known one); `next_same` is the
+// index + 1 of the next field of the same known name, 0 at the end. The name is in lower case already.
+struct sl_field {
+    uint16_t name_off, name_len;
+    uint16_t value_off, value_len;
+    uint8_t id, flags;
+    uint16_t next_same;
+};
+_Static_assert(sizeof(struct sl_field) == 12, "ABI");
+
+enum sl_event_kind {
+    SL_EVENT_REQUEST = 1,  // a request to answer; lends the slot
+    SL_EVENT_BODY = 2,     // `len` bytes of its body lie at SL_SLOT_RX_OFF; answer with SL_VERDICT_BODY_TAKEN. With flag END: the last
+                           // (len may be 0; nothing to take back then)
+    SL_EVENT_WRITABLE = 3, // the bytes of the last RESPOND or CHUNK have left the tx area: the next CHUNK may be written
+    SL_EVENT_ABORT = 4,    // the client is gone or the exchange failed; `len` is -status. Answer with FINAL
+};
+
+enum sl_event_flags {
+    SL_EVENT_F_END = 1,         // BODY: no more follows. REQUEST: it has no body
+    SL_EVENT_F_TLS = 2,         // REQUEST: came over TLS
+    SL_EVENT_F_IPV6 = 4,        // REQUEST: remote_addr has 16 bytes, else 4
+    SL_EVENT_F_NOT_FOUND = 8,   // REQUEST: no route matched in C
+    SL_EVENT_F_ABSOLUTE = 16,   // REQUEST: target in absolute form; host_* is its authority
+};
+
+// REQUEST. Offsets count from SL_SLOT_HEAD_OFF. BODY, WRITABLE and ABORT use kind, flags, slot, gen, len only.
+struct sl_event {
+    uint8_t kind, flags;
+    uint8_t method;          // enum sl_method; SL_METHOD_OTHER: read method_len bytes at offset 0 of the head
+    uint8_t version;         // 0: HTTP/1.0, 1: HTTP/1.1
+    uint32_t slot, gen;
+    uint32_t len;            // BODY: bytes; ABORT: -status; REQUEST: bytes of the head
+    uint16_t field_count;
+    uint16_t method_len;
+    uint16_t target_off, target_len; // as received
+    uint16_t path_off, path_len;     // without the query
+    uint16_t query_off, query_len;   // without '?'; off is 0 if there is no '?'
+    uint16_t host_off, host_len;     // Host, or the authority of an absolute target; 0, 0 in HTTP/1.0 without Host
+    uint16_t local_port, remote_port;
+    double content_length;   // bytes; -1: chunked
+    uint8_t remote_addr[16]; // network order
+};
+_Static_assert(sizeof(struct sl_event) == 64, "ABI");
+_Static_assert(offsetof(struct sl_event, content_length) == 40, "ABI");
+
+enum sl_verdict_kind {
+    SL_VERDICT_RESPOND = 1,    // head (and perhaps first body bytes) lie in the tx area
+    SL_VERDICT_CHUNK = 2,      // more body bytes lie in the tx area (body_off, body_len)
+    SL_VERDICT_BODY_TAKEN = 3, // the rx area may be filled again
+    SL_VERDICT_FAIL = 4,       // break the exchange: 500 if nothing was sent yet, else cut the connection
+    SL_VERDICT_RELEASE = 5,    // nothing but its flag FINAL
+    SL_VERDICT_BODY_WANTED = 6, // the handler reads the body: C begins to send BODY events (and 100 Continue if it was asked for)
+};
+
+enum sl_verdict_flags {
+    SL_VERDICT_F_END = 1,    // the response's body ends with these bytes
+    SL_VERDICT_F_FINAL = 2,  // TypeScript will not touch the slot again (bytes in tx stay until C has sent them)
+    SL_VERDICT_F_LENGTH = 4, // content_length is the body's whole length; without it C frames by chunks (or by close for 1.0)
+};
+
+struct sl_verdict {
+    uint8_t kind, flags;
+    uint16_t status;         // RESPOND: 200-599
+    uint32_t slot, gen;
+    uint32_t head_len;       // RESPOND: field lines "name: value\r\n" from SL_SLOT_TX_OFF on, without the blank line
+    uint32_t body_off;       // offset in the tx area
+    uint32_t body_len;
+    double content_length;   // bytes, with F_LENGTH
+    uint8_t reserved[32];
+};
+_Static_assert(sizeof(struct sl_verdict) == 64, "ABI");
+_Static_assert(offsetof(struct sl_verdict, content_length) == 24, "ABI");
+
+// Methods that have a number. Hono matches methods exactly: "get" is SL_METHOD_OTHER.
+// clang-format off
+#define SL_METHOD_MAP(X) \
+    X(GET, 1) X(HEAD, 2) X(POST, 3) X(PUT, 4) X(DELETE, 5) X(OPTIONS, 6) X(PATCH, 7) X(CONNECT, 8) X(TRACE, 9) X(QUERY, 10)
+
+// Known fields. Framing, routing and hop-by-hop fields, and those that handlers read most.
+#define SL_HEADER_MAP(X) \
+    X(HOST, 1, "host") X(CONTENT_LENGTH, 2, "content-length") X(TRANSFER_ENCODING, 3, "transfer-encoding") \
+    X(CONNECTION, 4, "connection") X(KEEP_ALIVE, 5, "keep-alive") X(PROXY_CONNECTION, 6, "proxy-connection") \
+    X(TE, 7, "te") X(TRAILER, 8, "trailer") X(UPGRADE, 9, "upgrade") X(EXPECT, 10, "expect") \
+    X(VIA, 11, "via") X(FORWARDED, 12, "forwarded") X(X_FORWARDED_FOR, 13, "x-forwarded-for") \
+    X(X_FORWARDED_HOST, 14, "x-forwarded-host") X(X_FORWARDED_PROTO, 15, "x-forwarded-proto") X(X_REAL_IP, 16, "x-real-ip") \
+    X(ACCEPT, 17, "accept") X(ACCEPT_ENCODING, 18, "accept-encoding") X(ACCEPT_LANGUAGE, 19, "accept-language") \
+    X(AUTHORIZATION, 20, "authorization") X(CACHE_CONTROL, 21, "cache-control") X(CONTENT_TYPE, 22, "content-type") \
+    X(CONTENT_ENCODING, 23, "content-encoding") X(COOKIE, 24, "cookie") X(DATE, 25, "date") X(ETAG, 26, "etag") \
+    X(IF_MATCH, 27, "if-match") X(IF_NONE_MATCH, 28, "if-none-match") X(IF_MODIFIED_SINCE, 29, "if-modified-since") \
+    X(LOCATION, 30, "location") X(ORIGIN, 31, "origin") X(RANGE, 32, "range") X(REFERER, 33, "referer") \
+    X(SERVER, 34, "server") X(SET_COOKIE, 35, "set-cookie") X(USER_AGENT, 36, "user-agent") X(VARY, 37, "vary") \
+    X(X_REQUEST_ID, 38, "x-request-id") X(EARLY_DATA, 39, "early-data") X(PROXY_AUTHENTICATE, 40, "proxy-authenticate") \
+    X(PROXY_AUTHORIZATION, 41, "proxy-authorization") X(MAX_FORWARDS, 42, "max-forwards")
+// clang-format on
+
+enum sl_method {
+    SL_METHOD_OTHER = 0,
+#define SL_METHOD_ENUM(name, value) SL_METHOD_##name = value,
+    SL_METHOD_MAP(SL_METHOD_ENUM)
+#undef SL_METHOD_ENUM
+};
+
+enum sl_header {
+    SL_H_OTHER = 0,
+#define SL_HEADER_ENUM(name, value, text) SL_H_##name = value,
+    SL_HEADER_MAP(SL_HEADER_ENUM)
+#undef SL_HEADER_ENUM
+    SL_H_COUNT = 43,
+};
+
+#endif

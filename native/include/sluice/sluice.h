@@ -1,0 +1,125 @@
+// Sluice's data plane: the whole C API.
+//
+// A gateway is a set of worker threads, each with its own loop (io_uring or epoll), listeners (SO_REUSEPORT), TLS contexts and pools. The
+// control plane makes one (warming), gives it listeners, certificates, ring memory and a plan, starts it (active), drains it (draining) and
+// frees it (closed). Handles are small numbers, never pointers, so that a stale one is an error and not a crash.
+//
+// Threads: sl_gateway_wake and sl_gateway_isolate_* may be called from any thread; all others from the thread that made the gateway, one at a
+// time. No function calls back. Only sl_gateway_join waits (bounded by its argument).
+// Errors: a negative enum sl_status; sl_error_text then gives what was tried, why it failed and the value at hand (per thread).
+// Buffers are borrowed for the call, except ring regions: they must stay mapped until sl_gateway_join returned SL_OK.
+#ifndef SLUICE_SLUICE_H
+#define SLUICE_SLUICE_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "sluice/event.h"
+#include "sluice/plan.h"
+#include "sluice/ring.h"
+#include "sluice/status.h"
+
+#define SL_VERSION "0.1.0"
+#define SL_GATEWAYS_MAX 64
+#define SL_WORKERS_MAX 64
+#define SL_ISOLATES_MAX 16
+#define SL_LISTENERS_MAX 64
+
+enum sl_io_kind { SL_IO_AUTO = 0, SL_IO_URING = 1, SL_IO_EPOLL = 2, SL_IO_SIM = 3 };
+enum sl_log_kind { SL_LOG_OFF = 0, SL_LOG_TEXT = 1, SL_LOG_JSON = 2 };
+enum sl_state { SL_WARMING = 0, SL_ACTIVE = 1, SL_DRAINING = 2, SL_CLOSED = 3 };
+
+// All u32, so that TypeScript fills it as one Uint32Array. 0 means the default in brackets.
+struct sl_config {
+    uint32_t io;                    // enum sl_io_kind
+    uint32_t workers;               // [1], at most SL_WORKERS_MAX
+    uint32_t isolates;              // 0: no TypeScript at all; at most SL_ISOLATES_MAX
+    uint32_t exchanges;             // slots per (worker, isolate) [1024], a power of two
+    uint32_t conns_max;             // connections per worker [10000]
+    uint32_t requests_max;          // requests in flight per worker [2048]
+    uint32_t head_bytes_max;        // [16384]; 1024-16384
+    uint32_t line_bytes_max;        // request line [8192]
+    uint32_t fields_max;            // [100]; at most 128
+    uint32_t head_timeout_ms;       // first byte to whole head, and the TLS handshake [10000]
+    uint32_t body_timeout_ms;       // between two parts of a request body [30000]
+    uint32_t idle_timeout_ms;       // between two requests [65000]
+    uint32_t write_stall_ms;        // a send without progress [60000]
+    uint32_t handler_timeout_ms;    // TypeScript: event to response head [30000]
+    uint32_t linger_ms;             // lingering close [2000]
+    uint32_t body_bytes_max;        // request body of TypeScript routes [10485760]
+    uint32_t pipeline_bytes_max;    // unread pipelined bytes before reading pauses [16384]
+    uint32_t high_watermark_bytes;  // queued response bytes that pause a producer [65536]
+    uint32_t low_watermark_bytes;   // resume it below [16384]
+    uint32_t requests_per_conn_max; // [10000], jittered by 10 %
+    uint32_t not_found_max;         // TypeScript not-found answers in flight per worker [64]
+    uint32_t backlog;               // listen(2) [4096]
+    uint32_t log;                   // enum sl_log_kind
+    uint32_t large_bufs;            // 32 KiB body buffers per worker [512]
+    uint32_t small_bufs;            // 4 KiB head buffers per worker [1024]; a power of two
+    uint32_t conn_age_ms;           // Connection: close on the next answer after this age [3600000], jittered by 10 %
+    uint32_t reserved[6];
+};
+_Static_assert(sizeof(struct sl_config) == 128, "ABI");
+
+// Copies the text of this thread's last error (UTF-8, no NUL) to out; returns its bytes, cut at len.
+int sl_error_text(uint8_t *out, size_t len);
+
+// sizeof and offsetof of every shared struct as u32 values, in the order of the generated table in ffi/abi.ts; returns the count.
+int sl_abi(uint8_t *out, size_t len);
+
+// config: one struct sl_config. Probes the I/O backend, raises RLIMIT_NOFILE's soft limit. Returns a handle >= 0.
+int sl_gateway_new(const uint8_t *config, size_t len);
+
+// What was decided: fills out with UTF-8 lines "key value" (io, io_reason, workers, conns_max, memory_bytes, ring_bytes). Returns bytes.
+int sl_gateway_describe(uint32_t gateway, uint8_t *out, size_t len);
+
+// A certificate chain and its key (PEM). Returns the certificate's index, for sl_gateway_listen.
+int sl_gateway_certificate(uint32_t gateway, const uint8_t *cert, size_t cert_len, const uint8_t *key, size_t key_len);
+
+// Binds and holds an address: "127.0.0.1:8080", "[::1]:0". certificate: index, or 0xffffffff for plain HTTP. Binds once without SO_REUSEPORT
+// first; E_ADDRESS_IN_USE names the holder's pid where /proc shows it. Returns the bound port.
+int sl_gateway_listen(uint32_t gateway, const uint8_t *address, size_t len, uint32_t certificate);
+
+// Bytes of one ring region.
+uint32_t sl_ring_bytes(uint32_t exchanges);
+
+// Gives the region of (worker, isolate); page aligned, zeroed, of sl_ring_bytes. Before start.
+int sl_gateway_attach(uint32_t gateway, uint32_t worker, uint32_t isolate, uint8_t *region, size_t len);
+
+// Connects the wake socket of an isolate, which listens on 127.0.0.1:port, and sends it the token (16 bytes). Any thread. One byte then
+// comes for each wake, from any worker.
+int sl_gateway_isolate_wake(uint32_t gateway, uint32_t isolate, uint32_t port, const uint8_t *token, size_t len);
+
+// The isolate has ended (or was terminated): its requests answer 503, its slots are taken back. Any thread, after the isolate stopped.
+int sl_gateway_isolate_gone(uint32_t gateway, uint32_t isolate);
+
+// Checks the blob, copies it and publishes it to all workers. A bad one changes nothing. May be called again: reload.
+int sl_plan_load(uint32_t gateway, const uint8_t *blob, size_t len);
+
+// warming -> active. Returns after every worker accepts.
+int sl_gateway_start(uint32_t gateway);
+
+// Wakes a worker's loop. Any thread.
+int sl_gateway_wake(uint32_t gateway, uint32_t worker);
+
+// active -> draining: accept until the queue is empty, close listeners, keep idle connections 1 s, finish what runs, cut the rest at the
+// deadline. Returns at once.
+int sl_gateway_drain(uint32_t gateway, uint32_t deadline_ms);
+
+// enum sl_state; SL_CLOSED when every worker thread has ended.
+int sl_gateway_state(uint32_t gateway);
+
+// Waits at most wait_ms for the threads to end. SL_OK, or E_STATE if they still run.
+int sl_gateway_join(uint32_t gateway, uint32_t wait_ms);
+
+// Frees a joined (or never started) gateway.
+int sl_gateway_free(uint32_t gateway);
+
+// Counters, summed over workers: u64 little endian, in the order of SL_COUNTER_MAP (counters.h). Returns their count.
+int sl_gateway_stats(uint32_t gateway, uint8_t *out, size_t len);
+
+// A self-signed P-256 certificate for localhost, 127.0.0.1 and ::1, valid for 365 days: PEM certificate, then PEM key. Returns bytes of both;
+// the first 4 bytes of out hold the certificate's length (u32).
+int sl_certificate_make(uint8_t *out, size_t len);
+
+#endif

@@ -1,0 +1,54 @@
+// Buffers of one worker: three groups of fixed size in one page-aligned arena, taken at start, never more. base layer; owner thread only.
+//
+//   HEAD  4 KiB   received heads and small bodies (the multishot receive's provided buffers)
+//   BODY  32 KiB  received bodies (one-shot receives)
+//   OUT   32 KiB  what we make: linear heads, TLS plaintext in, TLS records out, re-emitted heads
+//
+// A buffer is free, held by the kernel (given to a buffer ring by the io layer), or lent: refs counts its holders. Whoever gets a loan
+// returns it with sl_buf_unref; a second holder takes sl_buf_ref first. Under ASan free buffers are poisoned.
+#ifndef SL_BUF_H
+#define SL_BUF_H
+
+#include "base.h"
+
+enum sl_buf_group { SL_BUF_HEAD = 0, SL_BUF_BODY = 1, SL_BUF_OUT = 2, SL_BUF_GROUPS = 3 };
+
+#define SL_BUF_HEAD_BYTES 4096u
+#define SL_BUF_BODY_BYTES 32768u
+#define SL_BUF_OUT_BYTES 32768u
+
+struct sl_buf {
+    uint8_t *data;
+    struct sl_buf *next; // in the free list
+    uint32_t cap;
+    uint32_t refs; // 0: free, or in the kernel's hands
+    uint16_t id;   // index in its group: the buffer id in a buffer ring
+    uint8_t group;
+    uint8_t kernel; // 1: given to a buffer ring
+};
+
+struct sl_buf_pool {
+    struct sl_buf *bufs[SL_BUF_GROUPS];
+    struct sl_buf *free[SL_BUF_GROUPS];
+    uint32_t count[SL_BUF_GROUPS];
+    uint32_t free_count[SL_BUF_GROUPS];
+    uint32_t kernel_count[SL_BUF_GROUPS]; // count = free + kernel + lent
+    uint8_t *arena;
+    size_t arena_bytes;
+};
+
+// Maps the arena. counts[] per group, each 1 to 32768. SL_OK or E_NO_MEMORY.
+int sl_buf_pool_init(struct sl_buf_pool *pool, const uint32_t counts[SL_BUF_GROUPS]);
+void sl_buf_pool_deinit(struct sl_buf_pool *pool); // all must be free or in the kernel's hands
+
+// A buffer with refs 1, or NULL when the group is empty.
+struct sl_buf *sl_buf_take(struct sl_buf_pool *pool, enum sl_buf_group group);
+static inline void sl_buf_ref(struct sl_buf *buf) { buf->refs++; }
+void sl_buf_unref(struct sl_buf_pool *pool, struct sl_buf *buf); // the last one frees it; NULL is ignored
+uint32_t sl_buf_lent(const struct sl_buf_pool *pool);            // over all groups
+
+// For the io layer alone: free -> kernel, kernel -> lent (refs 1), kernel -> free.
+struct sl_buf *sl_buf_to_kernel(struct sl_buf_pool *pool, enum sl_buf_group group); // NULL when none is free
+struct sl_buf *sl_buf_from_kernel(struct sl_buf_pool *pool, enum sl_buf_group group, uint16_t id);
+
+#endif

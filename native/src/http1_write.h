@@ -1,0 +1,60 @@
+// Heads that we send, written in canonical form from head tables and templates: single spaces, CRLF, one Content-Length or chunked, no
+// hop-by-hop or Connection-nominated fields, no framing alias. All functions write into the caller's buffer and return bytes written, or 0
+// if it does not fit (nothing that we accept makes a head larger than SL_HEAD_OUT_MAX).
+#ifndef SL_HTTP1_WRITE_H
+#define SL_HTTP1_WRITE_H
+
+#include "http1_parse.h"
+
+#define SL_HEAD_OUT_MAX 20480
+#define SL_DATE_LEN 29
+
+struct sl_date {
+    int64_t unix_s;
+    char text[SL_DATE_LEN + 1]; // "Tue, 24 Nov 2026 18:34:58 GMT"
+};
+void sl_date_render(struct sl_date *date, int64_t unix_s); // renders only when the second changed
+
+enum sl_framing { SL_FRAMING_NONE, SL_FRAMING_LENGTH, SL_FRAMING_CHUNKED, SL_FRAMING_CLOSE };
+
+struct sl_response_head {
+    uint16_t status;
+    uint8_t framing; // enum sl_framing. NONE: neither field (1xx, 204, 304 without a length)
+    bool close;      // Connection: close; else for a 1.0 client with keep_alive_10 "Connection: keep-alive"
+    bool keep_alive_10;
+    uint64_t content_length;
+    const struct sl_date *date; // NULL: no Date line of ours
+    struct sl_span fields;      // ready "name: value\r\n" lines, copied; may be empty
+};
+size_t sl_http1_write_response(uint8_t *out, size_t cap, const struct sl_response_head *head);
+const char *sl_reason_phrase(uint16_t status); // "OK"; "" if unknown
+
+// The answer's head of an upstream, re-emitted: its end-to-end fields in order, then framing, Via, Date if it had none.
+struct sl_forward_response {
+    const struct sl_head *head;
+    const uint8_t *data; // where head's offsets point
+    uint8_t framing;
+    bool close, keep_alive_10;
+    uint64_t content_length;
+    const struct sl_date *date;
+    struct sl_span via; // the name
+};
+size_t sl_http1_forward_response(uint8_t *out, size_t cap, const struct sl_forward_response *forward);
+
+// A client's request head, re-emitted for an upstream, always as HTTP/1.1: origin-form target with the original bytes, Host first (rebuilt
+// from an absolute-form target), end-to-end fields in order (none with '_' in its name), framing, Via appended, X-Forwarded-For, -Host and
+// -Proto replaced by ours (no trusted proxies yet), Connection only if needed.
+struct sl_forward_request {
+    const struct sl_head *head;
+    const uint8_t *data;
+    uint8_t framing; // NONE, LENGTH or CHUNKED
+    uint64_t content_length;
+    struct sl_span via;
+    struct sl_span client_ip; // text, for X-Forwarded-For
+    bool tls;                 // X-Forwarded-Proto: https
+    bool expect_continue;     // forward Expect: 100-continue
+};
+size_t sl_http1_forward_request(uint8_t *out, size_t cap, const struct sl_forward_request *forward);
+bool sl_http1_via_has(const struct sl_head *head, const uint8_t *data, struct sl_span name); // a loop (rule 40)
+
+#endif

@@ -1,0 +1,90 @@
+// One completion interface over io_uring, epoll (and later sim). io layer. Design and measurements: docs/internals/io.md.
+//
+// A loop belongs to the thread that opened it; only sl_io_wake may be called from elsewhere. Nothing here calls back except from inside
+// sl_io_poll, and never while another callback runs: a function called from a callback only queues.
+//
+// Receiving is a wish, not a call: sl_io_recv says what the owner wants, the backend brings the kernel there. With SL_RECV_STREAM data keeps
+// coming (multishot, 4 KiB HEAD buffers: heads and idle connections). With SL_RECV_ONCE one part comes, from a 32 KiB BODY buffer, and the
+// wish falls back to SL_RECV_OFF before its on_data. After a change away from STREAM, data that was under way may still come (bounded by the
+// socket's receive buffer and by SL_IO_TAIL_BUFS): the owner must take it in any state. Such data also satisfies a later ONCE.
+//
+// Sending: at most one in flight per connection. It completes whole, or fails.
+//
+// Closing: sl_io_close shuts down both directions, waits for the last completion, closes, bumps the generation, then on_closed: the last
+// callback of this connection, exactly once. No other callback comes after sl_io_close but on_closed.
+#ifndef SL_IO_H
+#define SL_IO_H
+
+#include <sys/socket.h>
+#include <sys/uio.h>
+
+#include "buf.h"
+#include "sluice/counters.h"
+
+#define SL_IO_TAIL_BUFS 16 // buffers that one connection may still get after STREAM was wished off
+
+struct sl_io;
+struct sl_io_conn; // opaque: a slot of a flat array, at most 128 bytes
+
+enum sl_recv_want { SL_RECV_OFF = 0, SL_RECV_STREAM = 1, SL_RECV_ONCE = 2 };
+
+struct sl_io_handler {
+    // len > 0 bytes at buf->data. A loan: sl_buf_unref when done.
+    void (*on_data)(struct sl_io_conn *io_conn, void *owner, struct sl_buf *buf, uint32_t len);
+    // The peer will send nothing more (error 0: FIN), or the socket failed (error: negative errno). Once; no on_data after it.
+    void (*on_end)(struct sl_io_conn *io_conn, void *owner, int error);
+    // The send is finished: total bytes, or negative errno.
+    void (*on_sent)(struct sl_io_conn *io_conn, void *owner, int64_t result);
+    // Outgoing connections only: 0 or negative errno (then call sl_io_close).
+    void (*on_connect)(struct sl_io_conn *io_conn, void *owner, int error);
+    void (*on_closed)(void *owner);
+};
+
+struct sl_io_config {
+    int kind;           // enum sl_io_kind of sluice.h, decided: URING or EPOLL
+    uint32_t conns_max; // slots, downstream and upstream together
+    struct sl_buf_pool *pool;
+    struct sl_counters *counters;
+};
+
+// Decides `kind` (SL_IO_AUTO, URING, EPOLL) by doing: opens a small ring with all our flags and a buffer ring, receives 5 bytes over a socket
+// pair by multishot, takes all down. On any failure AUTO becomes EPOLL; a forced backend that fails is E_IO_UNAVAILABLE. `reason` gets one
+// line either way, for example "io_uring_setup: EPERM; seccomp or kernel.io_uring_disabled=2". Any thread. Returns the kind or a status.
+int sl_io_probe(int kind, char *reason, size_t reason_len);
+const char *sl_io_kind_name(int kind); // "uring", "epoll"
+
+int sl_io_open(struct sl_io **out_io, const struct sl_io_config *config); // on the owner's thread
+void sl_io_free(struct sl_io *io);                                         // every connection must be closed
+
+// One turn: submits, waits at most max_wait_ns (0: not at all), reads completions, runs callbacks. Returns callbacks run, or a status
+// (E_SYSTEM: the loop is lost).
+int sl_io_poll(struct sl_io *io, uint64_t max_wait_ns);
+uint64_t sl_io_now_ns(const struct sl_io *io); // CLOCK_MONOTONIC, read once per turn after the wait
+void sl_io_wake(struct sl_io *io);             // any thread; wakes are merged
+
+// Accepts on a listening socket until stopped. on_accept: fd >= 0 (yours, non-blocking, close-on-exec), or negative errno (EMFILE: the backend
+// goes on by itself after 100 ms). Returns a listener number or a status.
+typedef void (*sl_io_on_accept)(void *owner, int fd);
+int sl_io_accept_start(struct sl_io *io, int listen_fd, sl_io_on_accept on_accept, void *owner);
+// Stops; accepts that already completed are still delivered, then on_stopped(owner), after which listen_fd may be closed.
+void sl_io_accept_stop(struct sl_io *io, int listener, void (*on_stopped)(void *owner));
+
+// A slot for a connected socket; NULL when all are taken (the fd stays yours).
+struct sl_io_conn *sl_io_conn_open(struct sl_io *io, int fd, const struct sl_io_handler *handler, void *owner);
+// A slot that connects; NULL when all are taken or socket(2) failed. on_connect comes in a later turn. TCP_NODELAY is set.
+struct sl_io_conn *sl_io_connect(struct sl_io *io, const struct sockaddr *addr, socklen_t len,
+                                 const struct sl_io_handler *handler, void *owner);
+void sl_io_set_handler(struct sl_io_conn *io_conn, const struct sl_io_handler *handler, void *owner);
+int sl_io_fd(const struct sl_io_conn *io_conn);
+
+void sl_io_recv(struct sl_io *io, struct sl_io_conn *io_conn, enum sl_recv_want want);
+// msg and its iovec stay yours and untouched until on_sent (a short send advances them). No send may be in flight.
+void sl_io_send(struct sl_io *io, struct sl_io_conn *io_conn, struct msghdr *msg);
+bool sl_io_sending(const struct sl_io_conn *io_conn);
+uint64_t sl_io_bytes_acked(const struct sl_io_conn *io_conn); // tcpi_bytes_acked, for the write-stall rule; 0 if unknown
+void sl_io_shutdown(struct sl_io *io, struct sl_io_conn *io_conn, int how); // SHUT_WR after the last send; asynchronous
+void sl_io_close(struct sl_io *io, struct sl_io_conn *io_conn);             // once
+// Like sl_io_close, but the peer gets a RST (SO_LINGER 0): a broken transfer must not look whole.
+void sl_io_abort(struct sl_io *io, struct sl_io_conn *io_conn);
+
+#endif

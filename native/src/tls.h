@@ -1,0 +1,61 @@
+// TLS 1.2 and 1.3 over byte buffers, with BoringSSL (the only layer that sees it). Sans I/O: the owner feeds records and gets plaintext, gives
+// plaintext and gets records. Thread: a context belongs to one worker (docs/internals/tls.md: sharing an SSL_CTX means sharing its locks and
+// reference counts). Tickets are off until their policy exists (SSL_OP_NO_TICKET). ALPN: http/1.1; a client that offers only other
+// protocols gets the fatal alert no_application_protocol.
+#ifndef SL_TLS_H
+#define SL_TLS_H
+
+#include <sys/uio.h>
+
+#include "base.h"
+
+// PEM bytes, parsed and matched once; shared by all workers, immutable.
+struct sl_tls_certificate;
+int sl_tls_certificate_new(struct sl_tls_certificate **out_certificate, struct sl_span cert_pem, struct sl_span key_pem); // or E_TLS_CONFIG
+void sl_tls_certificate_free(struct sl_tls_certificate *certificate);
+
+struct sl_tls_ctx; // one per worker and certificate
+int sl_tls_ctx_new(struct sl_tls_ctx **out_ctx, const struct sl_tls_certificate *certificate);
+void sl_tls_ctx_free(struct sl_tls_ctx *ctx);
+
+struct sl_tls; // one connection
+struct sl_tls *sl_tls_new(struct sl_tls_ctx *ctx); // NULL: out of memory
+void sl_tls_free(struct sl_tls *tls);
+
+enum sl_tls_state { SL_TLS_HANDSHAKE, SL_TLS_OPEN, SL_TLS_ENDED, SL_TLS_FAILED };
+enum sl_tls_state sl_tls_state(const struct sl_tls *tls);
+
+// Lends `len` bytes from the peer. They must stay in place until sl_tls_hungry() says true. Only while hungry.
+void sl_tls_feed(struct sl_tls *tls, const uint8_t *data, uint32_t len);
+bool sl_tls_hungry(const struct sl_tls *tls); // all that was fed is consumed
+
+// Advances the handshake, then reads up to `cap` bytes of plaintext. > 0: bytes; 0: needs more from the peer (or room for output: see
+// sl_tls_pending_out); SL_E_TLS_...: failed (an alert may be pending out), E_CLIENT_CLOSED: close_notify, a clean end.
+int sl_tls_read(struct sl_tls *tls, uint8_t *out, uint32_t cap);
+
+// Where records go. The owner gives an empty buffer whenever none is in place and takes it with its bytes when it wants to send. Room for a
+// handshake flight: at least 20 KiB. Without a buffer, or when it is full, the engine waits.
+void sl_tls_out_give(struct sl_tls *tls, uint8_t *buffer, uint32_t cap);
+uint32_t sl_tls_out_take(struct sl_tls *tls); // bytes in the buffer; it is the owner's again
+uint32_t sl_tls_out_bytes(const struct sl_tls *tls);
+bool sl_tls_wants_out(const struct sl_tls *tls); // it stopped for want of a buffer
+
+// Seals plaintext of iov[0..count) into the out buffer, as much as fits in whole records. Returns bytes of plaintext taken, 0 if there is no
+// room, or a status.
+int64_t sl_tls_write(struct sl_tls *tls, const struct iovec *iov, int count);
+void sl_tls_close_notify(struct sl_tls *tls); // queues the alert into the out buffer
+
+struct sl_tls_info {
+    uint16_t version; // 0x0304
+    uint16_t cipher;
+    char alpn[16];
+    char sni[256];
+};
+void sl_tls_info(const struct sl_tls *tls, struct sl_tls_info *out_info);
+const char *sl_tls_error(const struct sl_tls *tls); // reason of SL_TLS_FAILED, for logs
+
+// A self-signed P-256 certificate for localhost, 127.0.0.1 and ::1, valid from `unix_s` - 1 h for 365 days (see sl_certificate_make). Returns
+// bytes, or a status.
+int sl_tls_certificate_make(uint8_t *out, size_t len, int64_t unix_s);
+
+#endif
