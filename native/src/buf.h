@@ -1,8 +1,9 @@
-// Buffers of one worker: three groups of fixed size in one page-aligned arena, taken at start, never more. base layer; owner thread only.
+// Buffers of one worker: four groups of fixed size in one page-aligned arena, taken at start, never more. base layer; owner thread only.
 //
 //   HEAD  4 KiB   received heads and small bodies (the multishot receive's provided buffers)
 //   BODY  32 KiB  received bodies (one-shot receives)
-//   OUT   32 KiB  what we make: linear heads, TLS plaintext in, TLS records out, re-emitted heads
+//   OUT   32 KiB  what we make: linear heads, TLS plaintext of bodies, TLS records, large re-emitted heads
+//   PAGE  4 KiB   what we make, small: heads of answers, TLS plaintext and records of small messages
 //
 // A buffer is free, held by the kernel (given to a buffer ring by the io layer), or lent: refs counts its holders. Whoever gets a loan
 // returns it with sl_buf_unref; a second holder takes sl_buf_ref first. Under ASan free buffers are poisoned.
@@ -11,15 +12,17 @@
 
 #include "base.h"
 
-enum sl_buf_group { SL_BUF_HEAD = 0, SL_BUF_BODY = 1, SL_BUF_OUT = 2, SL_BUF_GROUPS = 3 };
+enum sl_buf_group { SL_BUF_HEAD = 0, SL_BUF_BODY = 1, SL_BUF_OUT = 2, SL_BUF_PAGE = 3, SL_BUF_GROUPS = 4 };
 
 #define SL_BUF_HEAD_BYTES 4096u
 #define SL_BUF_BODY_BYTES 32768u
 #define SL_BUF_OUT_BYTES 32768u
+#define SL_BUF_PAGE_BYTES 4096u
 
 struct sl_buf {
     uint8_t *data;
-    struct sl_buf *next; // in the free list
+    struct sl_buf *next; // in the free list, or in its holder's queue
+    uint32_t pos, end;   // its holder's: where the unread bytes lie
     uint32_t cap;
     uint32_t refs; // 0: free, or in the kernel's hands
     uint16_t id;   // index in its group: the buffer id in a buffer ring

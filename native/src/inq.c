@@ -1,0 +1,99 @@
+#include "inq.h"
+
+void sl_inq_push(struct sl_inq *queue, struct sl_buf_pool *pool, struct sl_buf *buf, uint32_t pos,
+                 uint32_t end) {
+    SL_ASSERT(pos <= end && end <= buf->cap);
+    if (pos == end) {
+        sl_buf_unref(pool, buf);
+        return;
+    }
+    buf->pos = pos;
+    buf->end = end;
+    buf->next = NULL;
+    if (queue->last) {
+        queue->last->next = buf;
+    } else {
+        queue->first = buf;
+    }
+    queue->last = buf;
+    queue->bytes += end - pos;
+    queue->bufs++;
+}
+
+static void pop(struct sl_inq *queue, struct sl_buf_pool *pool) {
+    struct sl_buf *buf = queue->first;
+    queue->first = buf->next;
+    if (!queue->first) {
+        queue->last = NULL;
+    }
+    buf->next = NULL;
+    queue->bufs--;
+    sl_buf_unref(pool, buf);
+}
+
+void sl_inq_consume(struct sl_inq *queue, struct sl_buf_pool *pool, uint32_t n) {
+    struct sl_buf *buf = queue->first;
+    SL_ASSERT(buf && n <= buf->end - buf->pos);
+    buf->pos += n;
+    queue->bytes -= n;
+    if (buf->pos == buf->end) {
+        pop(queue, pool);
+    }
+}
+
+// The linear buffer replaces the front one; a front that is linear already only grows.
+static struct sl_buf *linear_front(struct sl_inq *queue, struct sl_buf_pool *pool) {
+    struct sl_buf *front = queue->first;
+    if (front->group == SL_BUF_OUT && front->refs == 1) {
+        return front;
+    }
+    struct sl_buf *linear = sl_buf_take(pool, SL_BUF_OUT);
+    if (!linear) {
+        return NULL;
+    }
+    uint32_t len = front->end - front->pos;
+    memcpy(linear->data, front->data + front->pos, len);
+    linear->pos = 0;
+    linear->end = len;
+    linear->next = front->next;
+    if (queue->last == front) {
+        queue->last = linear;
+    }
+    queue->first = linear;
+    front->next = NULL;
+    sl_buf_unref(pool, front);
+    return linear;
+}
+
+bool sl_inq_linearize(struct sl_inq *queue, struct sl_buf_pool *pool) {
+    if (!queue->first || !queue->first->next) {
+        return false;
+    }
+    struct sl_buf *front = linear_front(queue, pool);
+    if (!front) {
+        return false;
+    }
+    struct sl_buf *next = front->next;
+    uint32_t room = front->cap - front->end;
+    uint32_t n = sl_min_u32(room, next->end - next->pos);
+    memcpy(front->data + front->end, next->data + next->pos, n);
+    front->end += n;
+    next->pos += n;
+    if (next->pos == next->end) {
+        front->next = next->next;
+        if (queue->last == next) {
+            queue->last = front;
+        }
+        next->next = NULL;
+        queue->bufs--;
+        sl_buf_unref(pool, next);
+    }
+    return n > 0;
+}
+
+void sl_inq_clear(struct sl_inq *queue, struct sl_buf_pool *pool) {
+    while (queue->first) {
+        pop(queue, pool);
+    }
+    queue->bytes = 0;
+}
