@@ -22,6 +22,7 @@
 #define SL_PLAN_BYTES_MAX 67108864u // 64 MiB
 #define SL_PLAN_ENTRIES_MAX 65536u
 #define SL_PLAN_METHOD_ALL 255u
+#define SL_PLAN_FIELDS_MAX 16384u // field lines of one respond step
 
 enum sl_plan_flags {
     SL_PLAN_F_NOT_FOUND_NATIVE = 1, // no route: 404 in C

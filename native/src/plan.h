@@ -1,0 +1,33 @@
+// A loaded plan (layout: include/sluice/plan.h): validated once, then immutable and shared by all workers. proxy layer.
+//
+// Lifetime. The gateway publishes a plan under a lock and bumps a version number. A worker that sees a new version takes a reference and makes
+// a hold of its own; requests count on the worker's hold, not on the shared plan, so that no request touches a shared cache line. A hold that is
+// no longer current and has no requests gives its reference back; the last one frees the plan.
+#ifndef SL_PLAN_LOADED_H
+#define SL_PLAN_LOADED_H
+
+#include "base.h"
+#include "sluice/event.h"
+#include "sluice/plan.h"
+
+struct sl_plan {
+    _Atomic uint32_t refs;
+    const uint8_t *blob;
+    const struct sl_plan_header *header;
+    const struct sl_plan_entry *entries;
+    const struct sl_plan_seg *segs;
+    const struct sl_plan_respond *responds;
+    const struct sl_plan_upstream *upstreams;
+    struct sl_span via;
+};
+
+// Copies and checks the blob. E_PLAN_INVALID with the offending table, index and value in the error text.
+int sl_plan_new(struct sl_plan **out_plan, const uint8_t *blob, size_t len);
+void sl_plan_ref(struct sl_plan *plan);
+void sl_plan_unref(struct sl_plan *plan);
+
+static inline struct sl_span sl_plan_span(const struct sl_plan *plan, uint32_t off, uint32_t len) {
+    return (struct sl_span){plan->blob + off, len};
+}
+
+#endif
