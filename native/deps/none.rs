@@ -1,0 +1,1 @@
+// Cargo wants a target; this package has none (see Cargo.toml).
