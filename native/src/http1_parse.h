@@ -21,6 +21,13 @@ enum sl_head_flags {
     SL_HEAD_DOT_SEGMENT = 32,    // a '.' or '..' segment, also as %2e, or %00 in the path: refused by policy, not by the parser
 };
 
+// Bits of sl_field.flags.
+enum sl_field_flags {
+    SL_FIELD_UNDERSCORE = 1, // the name has a '_': never sent to an upstream (rule 20)
+    SL_FIELD_NOMINATED = 2,  // Connection lists it and it may be nominated: not forwarded (rule 34)
+    SL_FIELD_SPACED = 4,     // of a response: space before the colon (rule 15)
+};
+
 // Limits of a head; sl_config's fields of the same names.
 struct sl_head_limits {
     uint32_t head_bytes_max, line_bytes_max, fields_max;
@@ -43,7 +50,8 @@ struct sl_head {
     uint16_t reason_off, reason_len;
     uint32_t len;     // of the head, with its blank line
     uint32_t skipped; // CRLF before it (rule 4: at most 4)
-    uint32_t scanned; // resume here: bytes known to hold no end of head
+    uint32_t scanned; // resume here: bytes of `data` already looked at, `skipped` ones included
+    uint32_t state;   // of the parser, between two calls
     uint64_t content_length;
     uint16_t first[SL_H_COUNT]; // index + 1 of the first field of that id, 0: none
     struct sl_field fields[SL_FIELDS_MAX];
@@ -60,6 +68,12 @@ int sl_http1_parse_response(struct sl_head *head, uint8_t *data, size_t len, con
 // hop-by-hop (Content-Length, Transfer-Encoding, Connection, Keep-Alive, Proxy-Connection, TE, Trailer, Upgrade); sets *has_date. Else
 // E_BAD_FIELD.
 int sl_http1_check_fields(const uint8_t *data, size_t len, bool *has_date);
+
+// Connection, Keep-Alive, Proxy-Connection, TE, Trailer, Transfer-Encoding, Upgrade: they speak of one connection.
+static inline bool sl_header_is_hop_by_hop(enum sl_header id) {
+    return (id >= SL_H_TRANSFER_ENCODING && id <= SL_H_UPGRADE);
+}
+_Static_assert(SL_H_TRANSFER_ENCODING == 3 && SL_H_UPGRADE == 9, "the hop-by-hop fields are neighbours");
 
 enum sl_header sl_header_id(const uint8_t *lower_name, size_t len);
 enum sl_method sl_method_id(const uint8_t *name, size_t len); // exact, case-sensitive
