@@ -1,0 +1,38 @@
+// Every struct that C and TypeScript share, field by field, once. sl_abi reports it from the running library, tools/gen.ts writes it to
+// ffi/abi.ts, and ffi/abi_test.ts compares the two. api layer.
+//
+//   S(struct)         its size
+//   F(struct, field)  its offset; tools/gen.ts fails if the fields of a struct leave a gap, so that none can be forgotten
+#ifndef SL_ABI_H
+#define SL_ABI_H
+
+// clang-format off
+#define SL_ABI_MAP(S, F) \
+    S(config) F(config, io) F(config, workers) F(config, isolates) F(config, exchanges) F(config, conns_max) F(config, requests_max) \
+    F(config, head_bytes_max) F(config, line_bytes_max) F(config, fields_max) F(config, head_timeout_ms) F(config, body_timeout_ms) \
+    F(config, idle_timeout_ms) F(config, write_stall_ms) F(config, handler_timeout_ms) F(config, linger_ms) F(config, body_bytes_max) \
+    F(config, pipeline_bytes_max) F(config, high_watermark_bytes) F(config, low_watermark_bytes) F(config, requests_per_conn_max) \
+    F(config, not_found_max) F(config, backlog) F(config, log) F(config, large_bufs) F(config, small_bufs) F(config, conn_age_ms) \
+    F(config, reserved) \
+    S(field) F(field, name_off) F(field, name_len) F(field, value_off) F(field, value_len) F(field, id) F(field, flags) F(field, next_same) \
+    S(event) F(event, kind) F(event, flags) F(event, method) F(event, version) F(event, slot) F(event, gen) F(event, len) \
+    F(event, field_count) F(event, method_len) F(event, target_off) F(event, target_len) F(event, path_off) F(event, path_len) \
+    F(event, query_off) F(event, query_len) F(event, host_off) F(event, host_len) F(event, local_port) F(event, remote_port) \
+    F(event, content_length) F(event, remote_addr) \
+    S(verdict) F(verdict, kind) F(verdict, flags) F(verdict, status) F(verdict, slot) F(verdict, gen) F(verdict, head_len) \
+    F(verdict, body_off) F(verdict, body_len) F(verdict, content_length) F(verdict, reserved) \
+    S(plan_header) F(plan_header, magic) F(plan_header, version) F(plan_header, bytes) F(plan_header, flags) \
+    F(plan_header, entries_off) F(plan_header, entry_count) F(plan_header, segs_off) F(plan_header, seg_count) \
+    F(plan_header, responds_off) F(plan_header, respond_count) F(plan_header, upstreams_off) F(plan_header, upstream_count) \
+    F(plan_header, via_off) F(plan_header, via_len) F(plan_header, reserved) \
+    S(plan_entry) F(plan_entry, method) F(plan_entry, op) F(plan_entry, seg_count) F(plan_entry, reserved0) F(plan_entry, seg_first) \
+    F(plan_entry, arg) F(plan_entry, route) F(plan_entry, method_off) F(plan_entry, method_len) F(plan_entry, reserved1) \
+    S(plan_seg) F(plan_seg, kind) F(plan_seg, reserved) F(plan_seg, len) F(plan_seg, off) \
+    S(plan_respond) F(plan_respond, status) F(plan_respond, reserved) F(plan_respond, fields_off) F(plan_respond, fields_len) \
+    F(plan_respond, body_off) F(plan_respond, body_len) F(plan_respond, reserved1) \
+    S(plan_upstream) F(plan_upstream, family) F(plan_upstream, reserved0) F(plan_upstream, port) F(plan_upstream, addr) \
+    F(plan_upstream, name_off) F(plan_upstream, name_len) F(plan_upstream, conns_max) F(plan_upstream, idle_max) \
+    F(plan_upstream, connect_timeout_ms) F(plan_upstream, head_timeout_ms) F(plan_upstream, idle_timeout_ms)
+// clang-format on
+
+#endif
