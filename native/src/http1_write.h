@@ -53,6 +53,7 @@ struct sl_forward_request {
     struct sl_span client_ip; // text, for X-Forwarded-For
     bool tls;                 // X-Forwarded-Proto: https
     bool expect_continue;     // forward Expect: 100-continue
+    struct sl_span host;      // Host for a request that has none (HTTP/1.0): the upstream's authority
 };
 size_t sl_http1_forward_request(uint8_t *out, size_t cap, const struct sl_forward_request *forward);
 bool sl_http1_via_has(const struct sl_head *head, const uint8_t *data, struct sl_span name); // a loop (rule 40)
