@@ -1,0 +1,608 @@
+// Generated from native/include/sluice by tools/gen.ts (`deno task gen`). Do not edit.
+// Constants keep their C names. SL_<STRUCT>_BYTES is sizeof, SL_<STRUCT>_<FIELD>_OFF is offsetof.
+
+export const SL_EVENT_REQUEST = 1;
+export const SL_EVENT_BODY = 2;
+export const SL_EVENT_WRITABLE = 3;
+export const SL_EVENT_ABORT = 4;
+export const SL_EVENT_F_END = 1;
+export const SL_EVENT_F_TLS = 2;
+export const SL_EVENT_F_IPV6 = 4;
+export const SL_EVENT_F_NOT_FOUND = 8;
+export const SL_EVENT_F_ABSOLUTE = 16;
+export const SL_VERDICT_RESPOND = 1;
+export const SL_VERDICT_CHUNK = 2;
+export const SL_VERDICT_BODY_TAKEN = 3;
+export const SL_VERDICT_FAIL = 4;
+export const SL_VERDICT_RELEASE = 5;
+export const SL_VERDICT_BODY_WANTED = 6;
+export const SL_VERDICT_F_END = 1;
+export const SL_VERDICT_F_FINAL = 2;
+export const SL_VERDICT_F_LENGTH = 4;
+export const SL_METHOD_OTHER = 0;
+export const SL_METHOD_GET = 1;
+export const SL_METHOD_HEAD = 2;
+export const SL_METHOD_POST = 3;
+export const SL_METHOD_PUT = 4;
+export const SL_METHOD_DELETE = 5;
+export const SL_METHOD_OPTIONS = 6;
+export const SL_METHOD_PATCH = 7;
+export const SL_METHOD_CONNECT = 8;
+export const SL_METHOD_TRACE = 9;
+export const SL_METHOD_QUERY = 10;
+export const SL_H_OTHER = 0;
+export const SL_H_HOST = 1;
+export const SL_H_CONTENT_LENGTH = 2;
+export const SL_H_TRANSFER_ENCODING = 3;
+export const SL_H_CONNECTION = 4;
+export const SL_H_KEEP_ALIVE = 5;
+export const SL_H_PROXY_CONNECTION = 6;
+export const SL_H_TE = 7;
+export const SL_H_TRAILER = 8;
+export const SL_H_UPGRADE = 9;
+export const SL_H_EXPECT = 10;
+export const SL_H_VIA = 11;
+export const SL_H_FORWARDED = 12;
+export const SL_H_X_FORWARDED_FOR = 13;
+export const SL_H_X_FORWARDED_HOST = 14;
+export const SL_H_X_FORWARDED_PROTO = 15;
+export const SL_H_X_REAL_IP = 16;
+export const SL_H_ACCEPT = 17;
+export const SL_H_ACCEPT_ENCODING = 18;
+export const SL_H_ACCEPT_LANGUAGE = 19;
+export const SL_H_AUTHORIZATION = 20;
+export const SL_H_CACHE_CONTROL = 21;
+export const SL_H_CONTENT_TYPE = 22;
+export const SL_H_CONTENT_ENCODING = 23;
+export const SL_H_COOKIE = 24;
+export const SL_H_DATE = 25;
+export const SL_H_ETAG = 26;
+export const SL_H_IF_MATCH = 27;
+export const SL_H_IF_NONE_MATCH = 28;
+export const SL_H_IF_MODIFIED_SINCE = 29;
+export const SL_H_LOCATION = 30;
+export const SL_H_ORIGIN = 31;
+export const SL_H_RANGE = 32;
+export const SL_H_REFERER = 33;
+export const SL_H_SERVER = 34;
+export const SL_H_SET_COOKIE = 35;
+export const SL_H_USER_AGENT = 36;
+export const SL_H_VARY = 37;
+export const SL_H_X_REQUEST_ID = 38;
+export const SL_H_EARLY_DATA = 39;
+export const SL_H_PROXY_AUTHENTICATE = 40;
+export const SL_H_PROXY_AUTHORIZATION = 41;
+export const SL_H_MAX_FORWARDS = 42;
+export const SL_H_COUNT = 43;
+export const SL_PLAN_MAGIC = 1313624147;
+export const SL_PLAN_VERSION = 1;
+export const SL_PLAN_BYTES_MAX = 67108864;
+export const SL_PLAN_ENTRIES_MAX = 65536;
+export const SL_PLAN_METHOD_ALL = 255;
+export const SL_PLAN_FIELDS_MAX = 16384;
+export const SL_PLAN_F_NOT_FOUND_NATIVE = 1;
+export const SL_PLAN_F_DOTS_PASS = 2;
+export const SL_PLAN_F_ALL_TYPESCRIPT = 4;
+export const SL_PLAN_OP_TYPESCRIPT = 0;
+export const SL_PLAN_OP_RESPOND = 1;
+export const SL_PLAN_OP_PROXY = 2;
+export const SL_PLAN_OP_WHOAMI = 3;
+export const SL_PLAN_SEG_STATIC = 0;
+export const SL_PLAN_SEG_PARAM = 1;
+export const SL_PLAN_SEG_REST = 2;
+export const SL_RING_MAGIC = 1397902919;
+export const SL_RING_ABI = 1;
+export const SL_RING_PAGE = 4096;
+export const SL_RING_ENTRY_BYTES = 64;
+export const SL_RING_ENTRIES_PER_SLOT = 4;
+export const SL_RING_SLOTS_MIN = 64;
+export const SL_RING_SLOTS_MAX = 16384;
+export const SL_RING_MAGIC_OFF = 0;
+export const SL_RING_ABI_OFF = 4;
+export const SL_RING_SLOTS_OFF = 8;
+export const SL_RING_EVENT_TAIL_OFF = 128;
+export const SL_RING_EVENT_HEAD_OFF = 256;
+export const SL_RING_ISOLATE_SLEEPING_OFF = 384;
+export const SL_RING_VERDICT_TAIL_OFF = 512;
+export const SL_RING_VERDICT_HEAD_OFF = 640;
+export const SL_RING_WORKER_SLEEPING_OFF = 768;
+export const SL_RING_EVENTS_OFF = 4096;
+export const SL_SLOT_BYTES = 65536;
+export const SL_SLOT_FIELDS_OFF = 0;
+export const SL_SLOT_HEAD_OFF = 2048;
+export const SL_SLOT_HEAD_BYTES = 16384;
+export const SL_SLOT_RX_OFF = 18432;
+export const SL_SLOT_RX_BYTES = 14336;
+export const SL_SLOT_TX_OFF = 32768;
+export const SL_SLOT_TX_BYTES = 32768;
+export const SL_OK = 0;
+export const SL_E_INVALID = -1;
+export const SL_E_NO_MEMORY = -2;
+export const SL_E_SYSTEM = -3;
+export const SL_E_IO_UNAVAILABLE = -4;
+export const SL_E_ADDRESS_IN_USE = -5;
+export const SL_E_PLAN_INVALID = -6;
+export const SL_E_STATE = -7;
+export const SL_E_TLS_CONFIG = -8;
+export const SL_E_BAD_REQUEST = -20;
+export const SL_E_BAD_LINE = -21;
+export const SL_E_BAD_FIELD = -22;
+export const SL_E_BAD_FRAMING = -23;
+export const SL_E_BAD_CHUNK = -24;
+export const SL_E_BAD_HOST = -25;
+export const SL_E_BAD_PATH = -26;
+export const SL_E_BAD_VERSION = -27;
+export const SL_E_TARGET_TOO_LONG = -28;
+export const SL_E_HEAD_TOO_LARGE = -29;
+export const SL_E_TOO_MANY_FIELDS = -30;
+export const SL_E_BODY_TOO_LARGE = -31;
+export const SL_E_HEAD_TIMEOUT = -32;
+export const SL_E_BODY_TIMEOUT = -33;
+export const SL_E_METHOD_UNKNOWN = -34;
+export const SL_E_CODING_UNKNOWN = -35;
+export const SL_E_EXPECTATION = -36;
+export const SL_E_LOOP = -37;
+export const SL_E_CLIENT_CLOSED = -38;
+export const SL_E_IDLE_TIMEOUT = -39;
+export const SL_E_WRITE_STALLED = -40;
+export const SL_E_TLS_HANDSHAKE = -41;
+export const SL_E_TLS_TRUNCATED = -42;
+export const SL_E_NOT_FOUND = -43;
+export const SL_E_TLS_FAILED = -44;
+export const SL_E_SHED_EXCHANGES = -60;
+export const SL_E_SHED_REQUESTS = -61;
+export const SL_E_SHED_CONNS = -62;
+export const SL_E_HANDLER = -63;
+export const SL_E_HANDLER_TIMEOUT = -64;
+export const SL_E_ISOLATE_GONE = -65;
+export const SL_E_DRAINING = -66;
+export const SL_E_SHED_NOT_FOUND = -67;
+export const SL_E_UPSTREAM_REFUSED = -80;
+export const SL_E_UPSTREAM_RESET = -81;
+export const SL_E_UPSTREAM_BAD = -82;
+export const SL_E_UPSTREAM_CONNECT_TIMEOUT = -83;
+export const SL_E_UPSTREAM_TIMEOUT = -84;
+export const SL_E_UPSTREAM_FULL = -85;
+export const SL_E_UPSTREAM_CUT = -86;
+export const SL_SOURCE_NONE = 0;
+export const SL_SOURCE_CLIENT = 1;
+export const SL_SOURCE_UPSTREAM = 2;
+export const SL_SOURCE_GATEWAY = 3;
+export const SL_STATUS_SLOTS = 96;
+export const SL_VERSION = "0.1.0";
+export const SL_GATEWAYS_MAX = 64;
+export const SL_WORKERS_MAX = 64;
+export const SL_ISOLATES_MAX = 16;
+export const SL_LISTENERS_MAX = 64;
+export const SL_IO_AUTO = 0;
+export const SL_IO_URING = 1;
+export const SL_IO_EPOLL = 2;
+export const SL_IO_SIM = 3;
+export const SL_LOG_OFF = 0;
+export const SL_LOG_TEXT = 1;
+export const SL_LOG_JSON = 2;
+export const SL_WARMING = 0;
+export const SL_ACTIVE = 1;
+export const SL_DRAINING = 2;
+export const SL_CLOSED = 3;
+
+export const SL_CONFIG_BYTES = 128;
+export const SL_CONFIG_IO_OFF = 0;
+export const SL_CONFIG_WORKERS_OFF = 4;
+export const SL_CONFIG_ISOLATES_OFF = 8;
+export const SL_CONFIG_EXCHANGES_OFF = 12;
+export const SL_CONFIG_CONNS_MAX_OFF = 16;
+export const SL_CONFIG_REQUESTS_MAX_OFF = 20;
+export const SL_CONFIG_HEAD_BYTES_MAX_OFF = 24;
+export const SL_CONFIG_LINE_BYTES_MAX_OFF = 28;
+export const SL_CONFIG_FIELDS_MAX_OFF = 32;
+export const SL_CONFIG_HEAD_TIMEOUT_MS_OFF = 36;
+export const SL_CONFIG_BODY_TIMEOUT_MS_OFF = 40;
+export const SL_CONFIG_IDLE_TIMEOUT_MS_OFF = 44;
+export const SL_CONFIG_WRITE_STALL_MS_OFF = 48;
+export const SL_CONFIG_HANDLER_TIMEOUT_MS_OFF = 52;
+export const SL_CONFIG_LINGER_MS_OFF = 56;
+export const SL_CONFIG_BODY_BYTES_MAX_OFF = 60;
+export const SL_CONFIG_PIPELINE_BYTES_MAX_OFF = 64;
+export const SL_CONFIG_HIGH_WATERMARK_BYTES_OFF = 68;
+export const SL_CONFIG_LOW_WATERMARK_BYTES_OFF = 72;
+export const SL_CONFIG_REQUESTS_PER_CONN_MAX_OFF = 76;
+export const SL_CONFIG_NOT_FOUND_MAX_OFF = 80;
+export const SL_CONFIG_BACKLOG_OFF = 84;
+export const SL_CONFIG_LOG_OFF = 88;
+export const SL_CONFIG_LARGE_BUFS_OFF = 92;
+export const SL_CONFIG_SMALL_BUFS_OFF = 96;
+export const SL_CONFIG_CONN_AGE_MS_OFF = 100;
+export const SL_CONFIG_RESERVED_OFF = 104;
+export const SL_FIELD_BYTES = 12;
+export const SL_FIELD_NAME_OFF_OFF = 0;
+export const SL_FIELD_NAME_LEN_OFF = 2;
+export const SL_FIELD_VALUE_OFF_OFF = 4;
+export const SL_FIELD_VALUE_LEN_OFF = 6;
+export const SL_FIELD_ID_OFF = 8;
+export const SL_FIELD_FLAGS_OFF = 9;
+export const SL_FIELD_NEXT_SAME_OFF = 10;
+export const SL_EVENT_BYTES = 64;
+export const SL_EVENT_KIND_OFF = 0;
+export const SL_EVENT_FLAGS_OFF = 1;
+export const SL_EVENT_METHOD_OFF = 2;
+export const SL_EVENT_VERSION_OFF = 3;
+export const SL_EVENT_SLOT_OFF = 4;
+export const SL_EVENT_GEN_OFF = 8;
+export const SL_EVENT_LEN_OFF = 12;
+export const SL_EVENT_FIELD_COUNT_OFF = 16;
+export const SL_EVENT_METHOD_LEN_OFF = 18;
+export const SL_EVENT_TARGET_OFF_OFF = 20;
+export const SL_EVENT_TARGET_LEN_OFF = 22;
+export const SL_EVENT_PATH_OFF_OFF = 24;
+export const SL_EVENT_PATH_LEN_OFF = 26;
+export const SL_EVENT_QUERY_OFF_OFF = 28;
+export const SL_EVENT_QUERY_LEN_OFF = 30;
+export const SL_EVENT_HOST_OFF_OFF = 32;
+export const SL_EVENT_HOST_LEN_OFF = 34;
+export const SL_EVENT_LOCAL_PORT_OFF = 36;
+export const SL_EVENT_REMOTE_PORT_OFF = 38;
+export const SL_EVENT_CONTENT_LENGTH_OFF = 40;
+export const SL_EVENT_REMOTE_ADDR_OFF = 48;
+export const SL_VERDICT_BYTES = 64;
+export const SL_VERDICT_KIND_OFF = 0;
+export const SL_VERDICT_FLAGS_OFF = 1;
+export const SL_VERDICT_STATUS_OFF = 2;
+export const SL_VERDICT_SLOT_OFF = 4;
+export const SL_VERDICT_GEN_OFF = 8;
+export const SL_VERDICT_HEAD_LEN_OFF = 12;
+export const SL_VERDICT_BODY_OFF_OFF = 16;
+export const SL_VERDICT_BODY_LEN_OFF = 20;
+export const SL_VERDICT_CONTENT_LENGTH_OFF = 24;
+export const SL_VERDICT_RESERVED_OFF = 32;
+export const SL_PLAN_HEADER_BYTES = 64;
+export const SL_PLAN_HEADER_MAGIC_OFF = 0;
+export const SL_PLAN_HEADER_VERSION_OFF = 4;
+export const SL_PLAN_HEADER_BYTES_OFF = 8;
+export const SL_PLAN_HEADER_FLAGS_OFF = 12;
+export const SL_PLAN_HEADER_ENTRIES_OFF_OFF = 16;
+export const SL_PLAN_HEADER_ENTRY_COUNT_OFF = 20;
+export const SL_PLAN_HEADER_SEGS_OFF_OFF = 24;
+export const SL_PLAN_HEADER_SEG_COUNT_OFF = 28;
+export const SL_PLAN_HEADER_RESPONDS_OFF_OFF = 32;
+export const SL_PLAN_HEADER_RESPOND_COUNT_OFF = 36;
+export const SL_PLAN_HEADER_UPSTREAMS_OFF_OFF = 40;
+export const SL_PLAN_HEADER_UPSTREAM_COUNT_OFF = 44;
+export const SL_PLAN_HEADER_VIA_OFF_OFF = 48;
+export const SL_PLAN_HEADER_VIA_LEN_OFF = 52;
+export const SL_PLAN_HEADER_RESERVED_OFF = 56;
+export const SL_PLAN_ENTRY_BYTES = 32;
+export const SL_PLAN_ENTRY_METHOD_OFF = 0;
+export const SL_PLAN_ENTRY_OP_OFF = 1;
+export const SL_PLAN_ENTRY_SEG_COUNT_OFF = 2;
+export const SL_PLAN_ENTRY_RESERVED0_OFF = 3;
+export const SL_PLAN_ENTRY_SEG_FIRST_OFF = 4;
+export const SL_PLAN_ENTRY_ARG_OFF = 8;
+export const SL_PLAN_ENTRY_ROUTE_OFF = 12;
+export const SL_PLAN_ENTRY_METHOD_OFF_OFF = 16;
+export const SL_PLAN_ENTRY_METHOD_LEN_OFF = 20;
+export const SL_PLAN_ENTRY_RESERVED1_OFF = 24;
+export const SL_PLAN_SEG_BYTES = 8;
+export const SL_PLAN_SEG_KIND_OFF = 0;
+export const SL_PLAN_SEG_RESERVED_OFF = 1;
+export const SL_PLAN_SEG_LEN_OFF = 2;
+export const SL_PLAN_SEG_OFF_OFF = 4;
+export const SL_PLAN_RESPOND_BYTES = 24;
+export const SL_PLAN_RESPOND_STATUS_OFF = 0;
+export const SL_PLAN_RESPOND_RESERVED_OFF = 2;
+export const SL_PLAN_RESPOND_FIELDS_OFF_OFF = 4;
+export const SL_PLAN_RESPOND_FIELDS_LEN_OFF = 8;
+export const SL_PLAN_RESPOND_BODY_OFF_OFF = 12;
+export const SL_PLAN_RESPOND_BODY_LEN_OFF = 16;
+export const SL_PLAN_RESPOND_RESERVED1_OFF = 20;
+export const SL_PLAN_UPSTREAM_BYTES = 48;
+export const SL_PLAN_UPSTREAM_FAMILY_OFF = 0;
+export const SL_PLAN_UPSTREAM_RESERVED0_OFF = 1;
+export const SL_PLAN_UPSTREAM_PORT_OFF = 2;
+export const SL_PLAN_UPSTREAM_ADDR_OFF = 4;
+export const SL_PLAN_UPSTREAM_NAME_OFF_OFF = 20;
+export const SL_PLAN_UPSTREAM_NAME_LEN_OFF = 24;
+export const SL_PLAN_UPSTREAM_CONNS_MAX_OFF = 28;
+export const SL_PLAN_UPSTREAM_IDLE_MAX_OFF = 32;
+export const SL_PLAN_UPSTREAM_CONNECT_TIMEOUT_MS_OFF = 36;
+export const SL_PLAN_UPSTREAM_HEAD_TIMEOUT_MS_OFF = 40;
+export const SL_PLAN_UPSTREAM_IDLE_TIMEOUT_MS_OFF = 44;
+
+/** What sl_abi of the library must report, word by word. */
+export const ABI: readonly (readonly [name: string, value: number])[] = [
+  ["SL_CONFIG_BYTES", 128],
+  ["SL_CONFIG_IO_OFF", 0],
+  ["SL_CONFIG_WORKERS_OFF", 4],
+  ["SL_CONFIG_ISOLATES_OFF", 8],
+  ["SL_CONFIG_EXCHANGES_OFF", 12],
+  ["SL_CONFIG_CONNS_MAX_OFF", 16],
+  ["SL_CONFIG_REQUESTS_MAX_OFF", 20],
+  ["SL_CONFIG_HEAD_BYTES_MAX_OFF", 24],
+  ["SL_CONFIG_LINE_BYTES_MAX_OFF", 28],
+  ["SL_CONFIG_FIELDS_MAX_OFF", 32],
+  ["SL_CONFIG_HEAD_TIMEOUT_MS_OFF", 36],
+  ["SL_CONFIG_BODY_TIMEOUT_MS_OFF", 40],
+  ["SL_CONFIG_IDLE_TIMEOUT_MS_OFF", 44],
+  ["SL_CONFIG_WRITE_STALL_MS_OFF", 48],
+  ["SL_CONFIG_HANDLER_TIMEOUT_MS_OFF", 52],
+  ["SL_CONFIG_LINGER_MS_OFF", 56],
+  ["SL_CONFIG_BODY_BYTES_MAX_OFF", 60],
+  ["SL_CONFIG_PIPELINE_BYTES_MAX_OFF", 64],
+  ["SL_CONFIG_HIGH_WATERMARK_BYTES_OFF", 68],
+  ["SL_CONFIG_LOW_WATERMARK_BYTES_OFF", 72],
+  ["SL_CONFIG_REQUESTS_PER_CONN_MAX_OFF", 76],
+  ["SL_CONFIG_NOT_FOUND_MAX_OFF", 80],
+  ["SL_CONFIG_BACKLOG_OFF", 84],
+  ["SL_CONFIG_LOG_OFF", 88],
+  ["SL_CONFIG_LARGE_BUFS_OFF", 92],
+  ["SL_CONFIG_SMALL_BUFS_OFF", 96],
+  ["SL_CONFIG_CONN_AGE_MS_OFF", 100],
+  ["SL_CONFIG_RESERVED_OFF", 104],
+  ["SL_FIELD_BYTES", 12],
+  ["SL_FIELD_NAME_OFF_OFF", 0],
+  ["SL_FIELD_NAME_LEN_OFF", 2],
+  ["SL_FIELD_VALUE_OFF_OFF", 4],
+  ["SL_FIELD_VALUE_LEN_OFF", 6],
+  ["SL_FIELD_ID_OFF", 8],
+  ["SL_FIELD_FLAGS_OFF", 9],
+  ["SL_FIELD_NEXT_SAME_OFF", 10],
+  ["SL_EVENT_BYTES", 64],
+  ["SL_EVENT_KIND_OFF", 0],
+  ["SL_EVENT_FLAGS_OFF", 1],
+  ["SL_EVENT_METHOD_OFF", 2],
+  ["SL_EVENT_VERSION_OFF", 3],
+  ["SL_EVENT_SLOT_OFF", 4],
+  ["SL_EVENT_GEN_OFF", 8],
+  ["SL_EVENT_LEN_OFF", 12],
+  ["SL_EVENT_FIELD_COUNT_OFF", 16],
+  ["SL_EVENT_METHOD_LEN_OFF", 18],
+  ["SL_EVENT_TARGET_OFF_OFF", 20],
+  ["SL_EVENT_TARGET_LEN_OFF", 22],
+  ["SL_EVENT_PATH_OFF_OFF", 24],
+  ["SL_EVENT_PATH_LEN_OFF", 26],
+  ["SL_EVENT_QUERY_OFF_OFF", 28],
+  ["SL_EVENT_QUERY_LEN_OFF", 30],
+  ["SL_EVENT_HOST_OFF_OFF", 32],
+  ["SL_EVENT_HOST_LEN_OFF", 34],
+  ["SL_EVENT_LOCAL_PORT_OFF", 36],
+  ["SL_EVENT_REMOTE_PORT_OFF", 38],
+  ["SL_EVENT_CONTENT_LENGTH_OFF", 40],
+  ["SL_EVENT_REMOTE_ADDR_OFF", 48],
+  ["SL_VERDICT_BYTES", 64],
+  ["SL_VERDICT_KIND_OFF", 0],
+  ["SL_VERDICT_FLAGS_OFF", 1],
+  ["SL_VERDICT_STATUS_OFF", 2],
+  ["SL_VERDICT_SLOT_OFF", 4],
+  ["SL_VERDICT_GEN_OFF", 8],
+  ["SL_VERDICT_HEAD_LEN_OFF", 12],
+  ["SL_VERDICT_BODY_OFF_OFF", 16],
+  ["SL_VERDICT_BODY_LEN_OFF", 20],
+  ["SL_VERDICT_CONTENT_LENGTH_OFF", 24],
+  ["SL_VERDICT_RESERVED_OFF", 32],
+  ["SL_PLAN_HEADER_BYTES", 64],
+  ["SL_PLAN_HEADER_MAGIC_OFF", 0],
+  ["SL_PLAN_HEADER_VERSION_OFF", 4],
+  ["SL_PLAN_HEADER_BYTES_OFF", 8],
+  ["SL_PLAN_HEADER_FLAGS_OFF", 12],
+  ["SL_PLAN_HEADER_ENTRIES_OFF_OFF", 16],
+  ["SL_PLAN_HEADER_ENTRY_COUNT_OFF", 20],
+  ["SL_PLAN_HEADER_SEGS_OFF_OFF", 24],
+  ["SL_PLAN_HEADER_SEG_COUNT_OFF", 28],
+  ["SL_PLAN_HEADER_RESPONDS_OFF_OFF", 32],
+  ["SL_PLAN_HEADER_RESPOND_COUNT_OFF", 36],
+  ["SL_PLAN_HEADER_UPSTREAMS_OFF_OFF", 40],
+  ["SL_PLAN_HEADER_UPSTREAM_COUNT_OFF", 44],
+  ["SL_PLAN_HEADER_VIA_OFF_OFF", 48],
+  ["SL_PLAN_HEADER_VIA_LEN_OFF", 52],
+  ["SL_PLAN_HEADER_RESERVED_OFF", 56],
+  ["SL_PLAN_ENTRY_BYTES", 32],
+  ["SL_PLAN_ENTRY_METHOD_OFF", 0],
+  ["SL_PLAN_ENTRY_OP_OFF", 1],
+  ["SL_PLAN_ENTRY_SEG_COUNT_OFF", 2],
+  ["SL_PLAN_ENTRY_RESERVED0_OFF", 3],
+  ["SL_PLAN_ENTRY_SEG_FIRST_OFF", 4],
+  ["SL_PLAN_ENTRY_ARG_OFF", 8],
+  ["SL_PLAN_ENTRY_ROUTE_OFF", 12],
+  ["SL_PLAN_ENTRY_METHOD_OFF_OFF", 16],
+  ["SL_PLAN_ENTRY_METHOD_LEN_OFF", 20],
+  ["SL_PLAN_ENTRY_RESERVED1_OFF", 24],
+  ["SL_PLAN_SEG_BYTES", 8],
+  ["SL_PLAN_SEG_KIND_OFF", 0],
+  ["SL_PLAN_SEG_RESERVED_OFF", 1],
+  ["SL_PLAN_SEG_LEN_OFF", 2],
+  ["SL_PLAN_SEG_OFF_OFF", 4],
+  ["SL_PLAN_RESPOND_BYTES", 24],
+  ["SL_PLAN_RESPOND_STATUS_OFF", 0],
+  ["SL_PLAN_RESPOND_RESERVED_OFF", 2],
+  ["SL_PLAN_RESPOND_FIELDS_OFF_OFF", 4],
+  ["SL_PLAN_RESPOND_FIELDS_LEN_OFF", 8],
+  ["SL_PLAN_RESPOND_BODY_OFF_OFF", 12],
+  ["SL_PLAN_RESPOND_BODY_LEN_OFF", 16],
+  ["SL_PLAN_RESPOND_RESERVED1_OFF", 20],
+  ["SL_PLAN_UPSTREAM_BYTES", 48],
+  ["SL_PLAN_UPSTREAM_FAMILY_OFF", 0],
+  ["SL_PLAN_UPSTREAM_RESERVED0_OFF", 1],
+  ["SL_PLAN_UPSTREAM_PORT_OFF", 2],
+  ["SL_PLAN_UPSTREAM_ADDR_OFF", 4],
+  ["SL_PLAN_UPSTREAM_NAME_OFF_OFF", 20],
+  ["SL_PLAN_UPSTREAM_NAME_LEN_OFF", 24],
+  ["SL_PLAN_UPSTREAM_CONNS_MAX_OFF", 28],
+  ["SL_PLAN_UPSTREAM_IDLE_MAX_OFF", 32],
+  ["SL_PLAN_UPSTREAM_CONNECT_TIMEOUT_MS_OFF", 36],
+  ["SL_PLAN_UPSTREAM_HEAD_TIMEOUT_MS_OFF", 40],
+  ["SL_PLAN_UPSTREAM_IDLE_TIMEOUT_MS_OFF", 44],
+];
+
+export interface StatusRow {
+  readonly status: number;
+  /** The C name without SL_. */
+  readonly name: string;
+  /** The word in logs and metrics. */
+  readonly label: string;
+  readonly source: "client" | "upstream" | "gateway";
+  /** Whether sending the same request again may help. */
+  readonly retry: boolean;
+  /** What a client sees; 0 where nothing can be sent. */
+  readonly http: number;
+  readonly text: string;
+}
+
+/** Every way that something can go wrong (status.h). */
+export const STATUS: readonly StatusRow[] = [
+  { status: -1, name: "E_INVALID", label: "invalid_argument", source: "gateway", retry: false, http: 0, text: "An argument is out of range." },
+  { status: -2, name: "E_NO_MEMORY", label: "no_memory", source: "gateway", retry: true, http: 503, text: "Out of memory." },
+  { status: -3, name: "E_SYSTEM", label: "system", source: "gateway", retry: false, http: 500, text: "A system call failed." },
+  { status: -4, name: "E_IO_UNAVAILABLE", label: "io_unavailable", source: "gateway", retry: false, http: 0, text: "The forced I/O backend is not available." },
+  { status: -5, name: "E_ADDRESS_IN_USE", label: "address_in_use", source: "gateway", retry: false, http: 0, text: "The address is in use." },
+  { status: -6, name: "E_PLAN_INVALID", label: "plan_invalid", source: "gateway", retry: false, http: 0, text: "The plan does not pass validation." },
+  { status: -7, name: "E_STATE", label: "wrong_state", source: "gateway", retry: false, http: 0, text: "The gateway is not in a state that allows this." },
+  { status: -8, name: "E_TLS_CONFIG", label: "tls_config", source: "gateway", retry: false, http: 0, text: "The certificate or key cannot be used." },
+  { status: -20, name: "E_BAD_REQUEST", label: "bad_request", source: "client", retry: false, http: 400, text: "The request is malformed." },
+  { status: -21, name: "E_BAD_LINE", label: "bad_request_line", source: "client", retry: false, http: 400, text: "The request line is malformed." },
+  { status: -22, name: "E_BAD_FIELD", label: "bad_field", source: "client", retry: false, http: 400, text: "A header field is malformed." },
+  { status: -23, name: "E_BAD_FRAMING", label: "bad_framing", source: "client", retry: false, http: 400, text: "Content-Length or Transfer-Encoding is invalid." },
+  { status: -24, name: "E_BAD_CHUNK", label: "bad_chunk", source: "client", retry: false, http: 400, text: "A chunk of the body is malformed." },
+  { status: -25, name: "E_BAD_HOST", label: "bad_host", source: "client", retry: false, http: 400, text: "Host is missing, repeated or invalid." },
+  { status: -26, name: "E_BAD_PATH", label: "bad_path", source: "client", retry: false, http: 400, text: "The path has a dot segment or %00." },
+  { status: -27, name: "E_BAD_VERSION", label: "bad_version", source: "client", retry: false, http: 505, text: "Only HTTP/1.0 and HTTP/1.1 are served here." },
+  { status: -28, name: "E_TARGET_TOO_LONG", label: "target_too_long", source: "client", retry: false, http: 414, text: "The request line is too long." },
+  { status: -29, name: "E_HEAD_TOO_LARGE", label: "head_too_large", source: "client", retry: false, http: 431, text: "The request head is too large." },
+  { status: -30, name: "E_TOO_MANY_FIELDS", label: "too_many_fields", source: "client", retry: false, http: 431, text: "The request has too many header fields." },
+  { status: -31, name: "E_BODY_TOO_LARGE", label: "body_too_large", source: "client", retry: false, http: 413, text: "The request body is too large." },
+  { status: -32, name: "E_HEAD_TIMEOUT", label: "head_timeout", source: "client", retry: true, http: 408, text: "The request head took too long." },
+  { status: -33, name: "E_BODY_TIMEOUT", label: "body_timeout", source: "client", retry: true, http: 408, text: "The request body took too long." },
+  { status: -34, name: "E_METHOD_UNKNOWN", label: "method_unknown", source: "client", retry: false, http: 501, text: "This method is not implemented." },
+  { status: -35, name: "E_CODING_UNKNOWN", label: "coding_unknown", source: "client", retry: false, http: 501, text: "This transfer coding is not implemented." },
+  { status: -36, name: "E_EXPECTATION", label: "expectation_failed", source: "client", retry: false, http: 417, text: "This expectation cannot be met." },
+  { status: -37, name: "E_LOOP", label: "loop", source: "client", retry: false, http: 508, text: "The request came through this gateway before." },
+  { status: -38, name: "E_CLIENT_CLOSED", label: "client_closed", source: "client", retry: false, http: 0, text: "The client closed the connection." },
+  { status: -39, name: "E_IDLE_TIMEOUT", label: "idle_timeout", source: "client", retry: false, http: 0, text: "The connection was idle for too long." },
+  { status: -40, name: "E_WRITE_STALLED", label: "write_stalled", source: "client", retry: false, http: 0, text: "The client reads too slowly." },
+  { status: -41, name: "E_TLS_HANDSHAKE", label: "tls_handshake", source: "client", retry: false, http: 0, text: "The TLS handshake failed." },
+  { status: -42, name: "E_TLS_TRUNCATED", label: "tls_truncated", source: "client", retry: false, http: 0, text: "The TLS connection ended without close_notify." },
+  { status: -43, name: "E_NOT_FOUND", label: "not_found", source: "client", retry: false, http: 404, text: "404 Not Found" },
+  { status: -44, name: "E_TLS_FAILED", label: "tls_failed", source: "client", retry: false, http: 0, text: "The TLS connection failed after its handshake." },
+  { status: -60, name: "E_SHED_EXCHANGES", label: "shed_exchanges", source: "gateway", retry: true, http: 503, text: "Too many requests wait for TypeScript." },
+  { status: -61, name: "E_SHED_REQUESTS", label: "shed_requests", source: "gateway", retry: true, http: 503, text: "Too many requests are in flight." },
+  { status: -62, name: "E_SHED_CONNS", label: "shed_conns", source: "gateway", retry: true, http: 503, text: "Too many connections are open." },
+  { status: -63, name: "E_HANDLER", label: "handler_failed", source: "gateway", retry: false, http: 500, text: "The handler failed." },
+  { status: -64, name: "E_HANDLER_TIMEOUT", label: "handler_timeout", source: "gateway", retry: true, http: 504, text: "The handler did not answer in time." },
+  { status: -65, name: "E_ISOLATE_GONE", label: "isolate_gone", source: "gateway", retry: true, http: 503, text: "The isolate that runs this route has ended." },
+  { status: -66, name: "E_DRAINING", label: "draining", source: "gateway", retry: true, http: 503, text: "The gateway is shutting down." },
+  { status: -67, name: "E_SHED_NOT_FOUND", label: "shed_not_found", source: "gateway", retry: true, http: 503, text: "Too many requests match no route." },
+  { status: -80, name: "E_UPSTREAM_REFUSED", label: "upstream_refused", source: "upstream", retry: true, http: 502, text: "The upstream refused the connection." },
+  { status: -81, name: "E_UPSTREAM_RESET", label: "upstream_reset", source: "upstream", retry: true, http: 502, text: "The upstream closed the connection before its answer." },
+  { status: -82, name: "E_UPSTREAM_BAD", label: "upstream_bad_answer", source: "upstream", retry: false, http: 502, text: "The upstream's answer is malformed." },
+  { status: -83, name: "E_UPSTREAM_CONNECT_TIMEOUT", label: "upstream_connect_timeout", source: "upstream", retry: true, http: 504, text: "The upstream did not accept in time." },
+  { status: -84, name: "E_UPSTREAM_TIMEOUT", label: "upstream_timeout", source: "upstream", retry: true, http: 504, text: "The upstream did not answer in time." },
+  { status: -85, name: "E_UPSTREAM_FULL", label: "upstream_full", source: "upstream", retry: true, http: 503, text: "All connections to the upstream are in use." },
+  { status: -86, name: "E_UPSTREAM_CUT", label: "upstream_cut", source: "upstream", retry: true, http: 0, text: "The upstream broke off inside its answer." },
+];
+
+/** Names of methods by number; 0 is any other. */
+export const METHODS: readonly string[] = [
+  "",
+  "GET",
+  "HEAD",
+  "POST",
+  "PUT",
+  "DELETE",
+  "OPTIONS",
+  "PATCH",
+  "CONNECT",
+  "TRACE",
+  "QUERY",
+];
+
+/** Names of known header fields by number; 0 is any other. */
+export const HEADERS: readonly string[] = [
+  "",
+  "host",
+  "content-length",
+  "transfer-encoding",
+  "connection",
+  "keep-alive",
+  "proxy-connection",
+  "te",
+  "trailer",
+  "upgrade",
+  "expect",
+  "via",
+  "forwarded",
+  "x-forwarded-for",
+  "x-forwarded-host",
+  "x-forwarded-proto",
+  "x-real-ip",
+  "accept",
+  "accept-encoding",
+  "accept-language",
+  "authorization",
+  "cache-control",
+  "content-type",
+  "content-encoding",
+  "cookie",
+  "date",
+  "etag",
+  "if-match",
+  "if-none-match",
+  "if-modified-since",
+  "location",
+  "origin",
+  "range",
+  "referer",
+  "server",
+  "set-cookie",
+  "user-agent",
+  "vary",
+  "x-request-id",
+  "early-data",
+  "proxy-authenticate",
+  "proxy-authorization",
+  "max-forwards",
+];
+
+/** Counters in the order of sl_gateway_stats, and what each counts. */
+export const COUNTERS = [
+  ["conns_accepted", "connections accepted"],
+  ["conns_closed", "connections closed"],
+  ["conns_shed", "connections refused at conns_max"],
+  ["requests", "requests whose head was complete"],
+  ["requests_native", "answered in C"],
+  ["requests_typescript", "sent to TypeScript"],
+  ["requests_proxied", "sent to an upstream"],
+  ["responses", "answers whose last byte was handed to the kernel"],
+  ["bad_requests", "requests refused by the parser or its limits"],
+  ["events", "ring events written"],
+  ["verdicts", "ring verdicts read"],
+  ["late_verdicts", "verdicts for a connection that is gone"],
+  ["bad_verdicts", "verdicts that break the contract"],
+  ["ring_full", "requests answered 503 because no exchange slot was free"],
+  ["isolate_wakes", "wake bytes sent to an isolate"],
+  ["isolate_wakes_skipped", "batches published to an isolate that was awake"],
+  ["exchanges_live", "exchange slots lent now"],
+  ["upstream_connects", "upstream connections opened"],
+  ["upstream_reuses", "requests sent on a pooled upstream connection"],
+  ["upstream_retries", "requests sent again on a fresh connection"],
+  ["upstream_discards", "upstream connections dropped: bytes or EOF with no request outstanding"],
+  ["upstream_idle", "upstream connections pooled now"],
+  ["upstream_failures", "proxied requests that failed"],
+  ["tls_handshakes", "TLS handshakes completed"],
+  ["tls_failures", "TLS handshakes failed"],
+  ["bytes_in", "bytes received from clients"],
+  ["bytes_out", "bytes sent to clients"],
+  ["log_dropped", "access records dropped because the log's buffer was full"],
+  ["conns_live", "connections open now"],
+  ["requests_live", "requests in flight now"],
+  ["io_enters", "system calls that submit or wait"],
+  ["io_sqes", "operations submitted"],
+  ["io_cqes", "completions read"],
+  ["io_enobufs", "receives that found no buffer"],
+  ["io_starved", "connections waiting for a buffer now"],
+  ["io_multishot_ended", "multishot operations that the kernel ended early"],
+  ["io_cq_overflow", "times the completion queue overflowed"],
+  ["io_stale_cqes", "completions for an earlier life of a slot (must stay 0)"],
+  ["io_ops_armed", "operations armed now"],
+  ["io_bufs_lent", "buffers lent now"],
+  ["io_wakes", "wakes of the loop by another thread"],
+] as const;
+export type CounterName = (typeof COUNTERS)[number][0];

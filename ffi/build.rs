@@ -1,0 +1,23 @@
+// Links the data plane and BoringSSL, all static. tools/build.ts says where they are.
+use std::env::var;
+
+fn main() {
+    let native = folder("SLUICE_NATIVE_DIR", "the folder of libsluice.a (native/build/release)");
+    let boringssl = folder("SLUICE_BORINGSSL_DIR", "the folder of BoringSSL's lib/libssl.a");
+    println!("cargo:rustc-link-search=native={native}");
+    println!("cargo:rustc-link-search=native={boringssl}/lib");
+    for library in ["sluice", "ssl", "crypto"] {
+        println!("cargo:rustc-link-lib=static={library}");
+    }
+    println!("cargo:rustc-link-lib=stdc++");
+    println!("cargo:rerun-if-changed={native}/libsluice.a");
+    println!("cargo:rerun-if-changed={boringssl}/lib/libssl.a");
+    // A function that C does not define must fail here, not in the user's process.
+    println!("cargo:rustc-cdylib-link-arg=-Wl,-z,defs");
+    println!("cargo:rustc-cdylib-link-arg=-Wl,--exclude-libs,ALL");
+}
+
+fn folder(name: &str, what: &str) -> String {
+    println!("cargo:rerun-if-env-changed={name}");
+    var(name).unwrap_or_else(|_| panic!("{name} is not set: {what}. `deno task build` sets it."))
+}

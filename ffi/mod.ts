@@ -1,0 +1,274 @@
+/**
+ * The native library as typed functions: one for each function of native/include/sluice/sluice.h, which is their manual. A failure throws
+ * {@linkcode NativeError}. Importing this module opens nothing: {@linkcode openLibrary} does, or the first call of a function that is not hot.
+ *
+ * @module
+ */
+
+import * as binding from "./bindings/mod.ts";
+import {
+  type CounterName,
+  COUNTERS,
+  SL_CONFIG_BYTES,
+  SL_E_STATE,
+  SL_OK,
+  SL_STATUS_SLOTS,
+  STATUS,
+} from "./abi.ts";
+
+/** `certificate` of {@linkcode gatewayListen} for plain HTTP. */
+export const NO_CERTIFICATE = 0xffffffff;
+
+const TEXT_BYTES_MAX = 4096;
+const CERTIFICATE_BYTES_MAX = 16384;
+
+const rows = new Map(STATUS.map((row) => [row.status, row]));
+const encoder = new TextEncoder();
+const decoder = new TextDecoder();
+
+/** A negative status of a native function. */
+export class NativeError extends Error {
+  override name = "NativeError";
+  /** One of SL_E_... in abi.ts. */
+  readonly status: number;
+  /** The word of the status in logs and metrics, such as "address_in_use". */
+  readonly label: string;
+  /** What was tried, why it failed and the value at hand. */
+  readonly text: string;
+
+  constructor(status: number, text: string) {
+    const row = rows.get(status);
+    super(text || row?.text || `The native library answered ${status}.`);
+    this.status = status;
+    this.label = row?.label ?? `status_${-status}`;
+    this.text = this.message;
+  }
+}
+
+let opened: string | undefined;
+
+/** Where the library is looked for: `SLUICE_LIBRARY`, else where `deno task build` puts it. */
+export function libraryPath(): string {
+  const built = new URL("./target/release/libsluice_ffi.so", import.meta.url);
+  const { state } = Deno.permissions.querySync({
+    name: "env",
+    variable: "SLUICE_LIBRARY",
+  });
+  return (state === "granted" && Deno.env.get("SLUICE_LIBRARY")) ||
+    decodeURIComponent(built.pathname);
+}
+
+/** Opens the library, once per isolate. Needs `--allow-ffi=<path>`. */
+export function openLibrary(path: string = libraryPath()): void {
+  if (opened !== undefined) return;
+  try {
+    binding.load(path);
+  } catch (cause) {
+    throw new Error(
+      `Cannot open the native library ${path}: ${openAdvice(cause, path)}`,
+      { cause },
+    );
+  }
+  opened = path;
+}
+
+function openAdvice(cause: unknown, path: string): string {
+  const reason = cause instanceof Error ? cause.message : String(cause);
+  return cause instanceof Deno.errors.NotCapable
+    ? `this process may not. Run it with \`--allow-ffi=${path}\`.`
+    : `${reason}. Make it with \`deno task build\`, or name another file in SLUICE_LIBRARY.`;
+}
+
+/** Makes a gateway (warming) from one `struct sl_config` as 32 words; returns its handle. */
+export function gatewayNew(config: Uint32Array): number {
+  openLibrary();
+  if (config.byteLength !== SL_CONFIG_BYTES) {
+    throw new RangeError(
+      `config has ${config.byteLength} bytes, not ${SL_CONFIG_BYTES}`,
+    );
+  }
+  return checked(binding.sluice_gateway_new(bytesOf(config)));
+}
+
+/** What was decided: io, io_reason, workers, conns_max, memory_bytes, ring_bytes. */
+export function gatewayDescribe(gateway: number): Record<string, string> {
+  openLibrary();
+  const text = readText((out) => binding.sluice_gateway_describe(gateway, out));
+  return Object.fromEntries(
+    text.split("\n").filter(Boolean).map((line) => {
+      const space = line.indexOf(" ");
+      return space < 0
+        ? [line, ""]
+        : [line.slice(0, space), line.slice(space + 1)];
+    }),
+  );
+}
+
+/** Adds a certificate chain and its key, PEM; returns the index for {@linkcode gatewayListen}. */
+export function gatewayCertificate(
+  gateway: number,
+  cert: Uint8Array,
+  key: Uint8Array,
+): number {
+  openLibrary();
+  return checked(binding.sluice_gateway_certificate(gateway, cert, key));
+}
+
+/** Binds "127.0.0.1:8080" or "[::1]:0" and holds it; returns the bound port. */
+export function gatewayListen(
+  gateway: number,
+  address: string,
+  certificate: number = NO_CERTIFICATE,
+): number {
+  openLibrary();
+  return checked(
+    binding.sluice_gateway_listen(
+      gateway,
+      encoder.encode(address),
+      certificate,
+    ),
+  );
+}
+
+/** Bytes of one ring region. */
+export function ringBytes(exchanges: number): number {
+  openLibrary();
+  return binding.sluice_ring_bytes(exchanges);
+}
+
+/** Gives the region of (worker, isolate): page aligned, zeroed, and to be kept until {@linkcode gatewayJoin} said true. */
+export function gatewayAttach(
+  gateway: number,
+  worker: number,
+  isolate: number,
+  region: Uint8Array,
+): void {
+  openLibrary();
+  checked(binding.sluice_gateway_attach(gateway, worker, isolate, region));
+}
+
+/** Connects the wake socket of an isolate that listens on 127.0.0.1:port, and sends it the token (16 bytes). */
+export function gatewayIsolateWake(
+  gateway: number,
+  isolate: number,
+  port: number,
+  token: Uint8Array,
+): void {
+  openLibrary();
+  checked(binding.sluice_gateway_isolate_wake(gateway, isolate, port, token));
+}
+
+/** The isolate has ended: its requests answer 503 and its slots are taken back. */
+export function gatewayIsolateGone(gateway: number, isolate: number): void {
+  openLibrary();
+  checked(binding.sluice_gateway_isolate_gone(gateway, isolate));
+}
+
+/** Checks the plan, copies it and publishes it to all workers; a bad one changes nothing. */
+export function planLoad(gateway: number, blob: Uint8Array): void {
+  openLibrary();
+  checked(binding.sluice_plan_load(gateway, blob));
+}
+
+/** Warming to active; returns when every worker accepts. */
+export function gatewayStart(gateway: number): void {
+  openLibrary();
+  checked(binding.sluice_gateway_start(gateway));
+}
+
+/**
+ * Wakes a worker's loop: (gateway, worker) to a status. Hot: it is the binding itself, so {@linkcode openLibrary} must have been called in
+ * this isolate, and it never throws.
+ */
+export const gatewayWake: (gateway: number, worker: number) => number =
+  binding.sluice_gateway_wake;
+
+/** Active to draining; returns at once. */
+export function gatewayDrain(gateway: number, deadlineMs: number): void {
+  openLibrary();
+  checked(binding.sluice_gateway_drain(gateway, deadlineMs));
+}
+
+/** One of SL_WARMING, SL_ACTIVE, SL_DRAINING, SL_CLOSED. */
+export function gatewayState(gateway: number): number {
+  openLibrary();
+  return checked(binding.sluice_gateway_state(gateway));
+}
+
+/** Waits at most `waitMs` for the native threads to end; whether they have. Blocks the isolate meanwhile. */
+export function gatewayJoin(gateway: number, waitMs: number): boolean {
+  openLibrary();
+  const status = binding.sluice_gateway_join(gateway, waitMs);
+  if (status === SL_E_STATE) return false;
+  return checked(status) === SL_OK;
+}
+
+/** Frees a gateway that is joined or was never started. */
+export function gatewayFree(gateway: number): void {
+  openLibrary();
+  checked(binding.sluice_gateway_free(gateway));
+}
+
+/** What {@linkcode gatewayStats} returns: every counter, and how often each status was answered (by its label). */
+export interface GatewayStats extends Record<CounterName, number> {
+  byStatus: Record<string, number>;
+}
+
+/** Counters since the start, summed over workers. */
+export function gatewayStats(gateway: number): GatewayStats {
+  openLibrary();
+  const words = new BigUint64Array(COUNTERS.length + SL_STATUS_SLOTS);
+  const count = checked(binding.sluice_gateway_stats(gateway, bytesOf(words)));
+  if (count !== words.length) {
+    throw new Error(
+      `the library has ${count} counters, abi.ts ${words.length}: run \`deno task build\``,
+    );
+  }
+  const stats = Object.fromEntries(
+    COUNTERS.map(([name], index) => [name, Number(words[index])]),
+  ) as Record<CounterName, number>;
+  const byStatus: Record<string, number> = {};
+  for (const { status, label } of STATUS) {
+    byStatus[label] = Number(words[COUNTERS.length - status]);
+  }
+  return { ...stats, byStatus };
+}
+
+/** A self-signed P-256 certificate and its key for localhost, 127.0.0.1 and ::1, PEM, valid for a year. */
+export function certificateMake(): {
+  cert: Uint8Array<ArrayBuffer>;
+  key: Uint8Array<ArrayBuffer>;
+} {
+  openLibrary();
+  const out = new Uint8Array(CERTIFICATE_BYTES_MAX);
+  const end = 4 + checked(binding.sluice_certificate_make(out));
+  const keyAt = 4 + new DataView(out.buffer).getUint32(0, true);
+  return { cert: out.slice(4, keyAt), key: out.slice(keyAt, end) };
+}
+
+/** Sizes and offsets of shared structs as the library has them; compared with ABI in abi.ts by abi_test.ts. */
+export function abiWords(): Uint32Array {
+  openLibrary();
+  const words = new Uint32Array(4096);
+  return words.slice(0, checked(binding.sluice_abi(bytesOf(words))));
+}
+
+function checked(status: number): number {
+  if (status >= 0) return status;
+  throw new NativeError(status, readText(binding.sluice_error_text));
+}
+
+function readText(read: (out: Uint8Array) => number): string {
+  const out = new Uint8Array(TEXT_BYTES_MAX);
+  return decoder.decode(out.subarray(0, checkedLength(read(out), out.length)));
+}
+
+// The error text itself may not fail: an odd length is no text.
+function checkedLength(length: number, max: number): number {
+  if (length < 0) throw new NativeError(length, "");
+  return Math.min(length, max);
+}
+
+function bytesOf(view: ArrayBufferView): Uint8Array {
+  return new Uint8Array(view.buffer, view.byteOffset, view.byteLength);
+}

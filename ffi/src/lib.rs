@@ -1,0 +1,139 @@
+//! Forwards the C API (native/include/sluice/sluice.h) to Deno. No state, no policy: documentation, ownership and
+//! threads are in that header. Only u32, i32, `&[u8]` and `&mut [u8]` cross: those reach JavaScript as plain numbers
+//! and typed arrays.
+
+use deno_bindgen::deno_bindgen;
+
+mod c {
+    extern "C" {
+        pub fn sl_error_text(out: *mut u8, len: usize) -> i32;
+        pub fn sl_abi(out: *mut u8, len: usize) -> i32;
+        pub fn sl_gateway_new(config: *const u8, len: usize) -> i32;
+        pub fn sl_gateway_describe(gateway: u32, out: *mut u8, len: usize) -> i32;
+        pub fn sl_gateway_certificate(
+            gateway: u32,
+            cert: *const u8,
+            cert_len: usize,
+            key: *const u8,
+            key_len: usize,
+        ) -> i32;
+        pub fn sl_gateway_listen(gateway: u32, address: *const u8, len: usize, certificate: u32) -> i32;
+        pub fn sl_ring_bytes(exchanges: u32) -> u32;
+        pub fn sl_gateway_attach(gateway: u32, worker: u32, isolate: u32, region: *mut u8, len: usize) -> i32;
+        pub fn sl_gateway_isolate_wake(gateway: u32, isolate: u32, port: u32, token: *const u8, len: usize) -> i32;
+        pub fn sl_gateway_isolate_gone(gateway: u32, isolate: u32) -> i32;
+        pub fn sl_plan_load(gateway: u32, blob: *const u8, len: usize) -> i32;
+        pub fn sl_gateway_start(gateway: u32) -> i32;
+        pub fn sl_gateway_wake(gateway: u32, worker: u32) -> i32;
+        pub fn sl_gateway_drain(gateway: u32, deadline_ms: u32) -> i32;
+        pub fn sl_gateway_state(gateway: u32) -> i32;
+        pub fn sl_gateway_join(gateway: u32, wait_ms: u32) -> i32;
+        pub fn sl_gateway_free(gateway: u32) -> i32;
+        pub fn sl_gateway_stats(gateway: u32, out: *mut u8, len: usize) -> i32;
+        pub fn sl_certificate_make(out: *mut u8, len: usize) -> i32;
+    }
+}
+
+// An empty slice's pointer means nothing: C gets NULL.
+fn input(bytes: &[u8]) -> *const u8 {
+    if bytes.is_empty() { std::ptr::null() } else { bytes.as_ptr() }
+}
+
+fn output(bytes: &mut [u8]) -> *mut u8 {
+    if bytes.is_empty() { std::ptr::null_mut() } else { bytes.as_mut_ptr() }
+}
+
+#[deno_bindgen]
+pub fn sluice_error_text(out: &mut [u8]) -> i32 {
+    unsafe { c::sl_error_text(output(out), out.len()) }
+}
+
+#[deno_bindgen]
+pub fn sluice_abi(out: &mut [u8]) -> i32 {
+    unsafe { c::sl_abi(output(out), out.len()) }
+}
+
+#[deno_bindgen]
+pub fn sluice_gateway_new(config: &[u8]) -> i32 {
+    unsafe { c::sl_gateway_new(input(config), config.len()) }
+}
+
+#[deno_bindgen]
+pub fn sluice_gateway_describe(gateway: u32, out: &mut [u8]) -> i32 {
+    unsafe { c::sl_gateway_describe(gateway, output(out), out.len()) }
+}
+
+#[deno_bindgen]
+pub fn sluice_gateway_certificate(gateway: u32, cert: &[u8], key: &[u8]) -> i32 {
+    unsafe { c::sl_gateway_certificate(gateway, input(cert), cert.len(), input(key), key.len()) }
+}
+
+#[deno_bindgen]
+pub fn sluice_gateway_listen(gateway: u32, address: &[u8], certificate: u32) -> i32 {
+    unsafe { c::sl_gateway_listen(gateway, input(address), address.len(), certificate) }
+}
+
+#[deno_bindgen]
+pub fn sluice_ring_bytes(exchanges: u32) -> u32 {
+    unsafe { c::sl_ring_bytes(exchanges) }
+}
+
+#[deno_bindgen]
+pub fn sluice_gateway_attach(gateway: u32, worker: u32, isolate: u32, region: &mut [u8]) -> i32 {
+    unsafe { c::sl_gateway_attach(gateway, worker, isolate, output(region), region.len()) }
+}
+
+#[deno_bindgen]
+pub fn sluice_gateway_isolate_wake(gateway: u32, isolate: u32, port: u32, token: &[u8]) -> i32 {
+    unsafe { c::sl_gateway_isolate_wake(gateway, isolate, port, input(token), token.len()) }
+}
+
+#[deno_bindgen]
+pub fn sluice_gateway_isolate_gone(gateway: u32, isolate: u32) -> i32 {
+    unsafe { c::sl_gateway_isolate_gone(gateway, isolate) }
+}
+
+#[deno_bindgen]
+pub fn sluice_plan_load(gateway: u32, blob: &[u8]) -> i32 {
+    unsafe { c::sl_plan_load(gateway, input(blob), blob.len()) }
+}
+
+#[deno_bindgen]
+pub fn sluice_gateway_start(gateway: u32) -> i32 {
+    unsafe { c::sl_gateway_start(gateway) }
+}
+
+#[deno_bindgen]
+pub fn sluice_gateway_wake(gateway: u32, worker: u32) -> i32 {
+    unsafe { c::sl_gateway_wake(gateway, worker) }
+}
+
+#[deno_bindgen]
+pub fn sluice_gateway_drain(gateway: u32, deadline_ms: u32) -> i32 {
+    unsafe { c::sl_gateway_drain(gateway, deadline_ms) }
+}
+
+#[deno_bindgen]
+pub fn sluice_gateway_state(gateway: u32) -> i32 {
+    unsafe { c::sl_gateway_state(gateway) }
+}
+
+#[deno_bindgen]
+pub fn sluice_gateway_join(gateway: u32, wait_ms: u32) -> i32 {
+    unsafe { c::sl_gateway_join(gateway, wait_ms) }
+}
+
+#[deno_bindgen]
+pub fn sluice_gateway_free(gateway: u32) -> i32 {
+    unsafe { c::sl_gateway_free(gateway) }
+}
+
+#[deno_bindgen]
+pub fn sluice_gateway_stats(gateway: u32, out: &mut [u8]) -> i32 {
+    unsafe { c::sl_gateway_stats(gateway, output(out), out.len()) }
+}
+
+#[deno_bindgen]
+pub fn sluice_certificate_make(out: &mut [u8]) -> i32 {
+    unsafe { c::sl_certificate_make(output(out), out.len()) }
+}
