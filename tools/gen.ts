@@ -5,7 +5,7 @@
 //   deno task gen           writes them
 //   deno task gen --check   fails if one of them is not current
 
-import { capture, CARGO_OUT, ROOT } from "./support.ts";
+import { capture, CARGO_DIR, ROOT } from "./support.ts";
 
 export interface Generated {
   path: string;
@@ -27,7 +27,7 @@ export async function abi(): Promise<Generated> {
 export async function bindings(): Promise<Generated> {
   const out = await Deno.makeTempFile({ prefix: "sluice-bindings-" });
   try {
-    await capture([`${CARGO_OUT}/bindgen`, out]);
+    await capture([`${CARGO_DIR}/release/bindgen`, out]);
     return { path: "ffi/bindings/mod.ts", text: await Deno.readTextFile(out) };
   } finally {
     await Deno.remove(out);
@@ -67,7 +67,7 @@ async function constantNames(): Promise<string[]> {
     `-I${ROOT}/native/include`,
     "-xc",
     "-",
-  ], source);
+  ], { input: source });
   const names: string[] = [];
   for (
     const match of text.matchAll(
@@ -127,7 +127,7 @@ async function runC(source: string): Promise<string> {
       "-",
       "-o",
       `${folder}/gen`,
-    ], source);
+    ], { input: source });
     return await capture([`${folder}/gen`]);
   } finally {
     await Deno.remove(folder, { recursive: true });

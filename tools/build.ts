@@ -1,0 +1,268 @@
+// `deno task build`: BoringSSL, libsluice.a, the library that Deno opens, and the generated files. Does nothing in a blink if nothing changed.
+//
+//   deno task build                        what `deno task start` needs
+//   deno task build --profile asan         libsluice.a and the native tests under a sanitizer: release, debug, asan, tsan or fuzz
+//   deno task build --check-only           does not rewrite generated files (the tests prove that they are current)
+//   deno task build --boringssl            prints BoringSSL's folder, for cmake by hand
+
+import { boringssl, ninjaProgress } from "./boringssl.ts";
+import { abi, bindings, write } from "./gen.ts";
+import {
+  capture,
+  CARGO_DIR,
+  CommandError,
+  digestFiles,
+  exists,
+  filesUnder,
+  findProgram,
+  LIBRARY,
+  readOr,
+  ROOT,
+  withLock,
+} from "./support.ts";
+
+export const PROFILES = ["release", "debug", "asan", "tsan", "fuzz"] as const;
+export type Profile = (typeof PROFILES)[number];
+
+export interface BuildOptions {
+  /** @default "release" */
+  profile?: Profile;
+  /** Also the native tests; the profiles other than release exist for them. @default profile is not "release" */
+  tests?: boolean;
+  /** The library for Deno, too. @default profile is "release" */
+  library?: boolean;
+  /** Rewrite generated files that are not current. @default true */
+  generate?: boolean;
+  /** Called with each line of progress; never if there is nothing to do. */
+  log?: (line: string) => void;
+}
+
+/** What the build cannot do without, and how to get it. */
+export class MissingTool extends Error {
+  override name = "MissingTool";
+}
+
+interface Tool {
+  programs: string[];
+  why: string;
+  install: string;
+}
+
+const APT = "apt-get update && apt-get install -y";
+const TOOLS: Tool[] = [
+  { programs: ["cc"], why: "compiles the data plane", install: `${APT} gcc` },
+  { programs: ["c++"], why: "compiles BoringSSL", install: `${APT} g++` },
+  {
+    programs: ["cmake"],
+    why: "builds BoringSSL and the data plane",
+    install: `${APT} cmake`,
+  },
+  {
+    programs: ["ninja"],
+    why: "runs what cmake wrote",
+    install: `${APT} ninja-build`,
+  },
+  {
+    programs: ["cargo"],
+    why: "fetches pinned C sources and builds the library for Deno",
+    install:
+      "curl --proto '=https' -sSf https://sh.rustup.rs | sh -s -- -y && . ~/.cargo/env",
+  },
+];
+const CLANG: Tool = {
+  programs: ["clang-14", "clang"],
+  why: "has libFuzzer",
+  install: `${APT} clang-14 libclang-rt-14-dev`,
+};
+
+/** Builds what is not current; answers whether there was anything to do. */
+export async function build(options: BuildOptions = {}): Promise<boolean> {
+  const profile = options.profile ?? "release";
+  const {
+    tests = profile !== "release",
+    library = profile === "release",
+    generate = true,
+    log = () => {},
+  } = options;
+  const stamp = `${ROOT}/native/build/${profile}${tests ? "-tests" : ""}${
+    library ? "-library" : ""
+  }.stamp`;
+  const current = () => isCurrent(stamp, tests, library);
+  if (await current()) return false;
+  return await withLock(`${ROOT}/native/build/.lock`, async () => {
+    if (await current()) return false;
+    const inputs = await digestFiles(await inputFiles(tests));
+    await requireTools(profile === "fuzz" ? [...TOOLS, CLANG] : TOOLS);
+    const ssl = await boringssl(log);
+    await buildNative(profile, tests, ssl, log);
+    if (library) await buildLibrary(ssl, log);
+    if (library && generate) await writeGenerated(log);
+    await Deno.writeTextFile(
+      stamp,
+      `${inputs} ${await digestFiles(GENERATED)}`,
+    );
+    return true;
+  }, () => log("another build runs, waiting for it"));
+}
+
+const GENERATED = ["ffi/abi.ts", "ffi/bindings/mod.ts"];
+
+async function isCurrent(
+  stamp: string,
+  tests: boolean,
+  library: boolean,
+): Promise<boolean> {
+  const [inputs, generated] = (await readOr(stamp, "")).split(" ");
+  if (!inputs || library && !await exists(LIBRARY)) return false;
+  return inputs === await digestFiles(await inputFiles(tests)) &&
+    (!library || generated === await digestFiles(GENERATED));
+}
+
+// Everything that can change the result, but for the tools themselves.
+async function inputFiles(tests: boolean): Promise<string[]> {
+  const native = await filesUnder(
+    "native",
+    (path) =>
+      /\.(c|h|d|txt|json|toml|lock|rs)$/.test(path) &&
+      (tests || !/^native\/(tests|fuzz)\//.test(path)),
+  );
+  const ffi = await filesUnder("ffi", (path) => /\.(rs|toml|lock)$/.test(path));
+  return [
+    ...native,
+    ...ffi,
+    ...["build", "boringssl", "gen", "support"].map((name) =>
+      `tools/${name}.ts`
+    ),
+  ];
+}
+
+async function requireTools(tools: Tool[]) {
+  const missing: Tool[] = [];
+  for (const tool of tools) {
+    const found = await Promise.all(tool.programs.map(findProgram));
+    if (!found.some(Boolean)) missing.push(tool);
+  }
+  if (missing.length > 0) throw new MissingTool(missingText(missing));
+}
+
+/** One line per tool: its name, what for, and the line that installs it. */
+export function missingText(missing: Tool[]): string {
+  const lines = missing.map(({ programs, why, install }) =>
+    `  ${programs.join(" or ")}: ${why}\n      ${install}`
+  );
+  return `not on PATH:\n${lines.join("\n")}`;
+}
+
+async function buildNative(
+  profile: Profile,
+  tests: boolean,
+  ssl: string,
+  log: (line: string) => void,
+) {
+  log(`native (${profile}): libsluice.a${tests ? " and its tests" : ""}`);
+  const native = `${ROOT}/native`;
+  const configure = [
+    "cmake",
+    "--preset",
+    profile,
+    `-DSLUICE_BORINGSSL_DIR=${ssl}`,
+  ];
+  if (profile === "fuzz" && !await findProgram("clang-14")) {
+    configure.push("-DCMAKE_C_COMPILER=clang", "-DCMAKE_CXX_COMPILER=clang++");
+  }
+  await capture(configure, { cwd: native });
+  await capture([
+    "cmake",
+    "--build",
+    "--preset",
+    profile,
+    "--target",
+    tests ? "all" : "sluice",
+  ], {
+    cwd: native,
+    onLine: ninjaProgress((text) => log(`native (${profile}): ${text}`)),
+  });
+}
+
+async function buildLibrary(ssl: string, log: (line: string) => void) {
+  log("ffi: the library for Deno");
+  await capture(
+    [
+      "cargo",
+      "build",
+      "--release",
+      "--locked",
+      `--manifest-path=${ROOT}/ffi/Cargo.toml`,
+      `--target-dir=${CARGO_DIR}`,
+    ],
+    {
+      env: {
+        SLUICE_NATIVE_DIR: `${ROOT}/native/build/release`,
+        SLUICE_BORINGSSL_DIR: ssl,
+      },
+    },
+  );
+  // One step, so that a process that starts meanwhile sees the old file or the new one.
+  await Deno.mkdir(LIBRARY.slice(0, LIBRARY.lastIndexOf("/")), {
+    recursive: true,
+  });
+  await Deno.copyFile(
+    `${CARGO_DIR}/release/libsluice_ffi.so`,
+    `${LIBRARY}.partial`,
+  );
+  await Deno.rename(`${LIBRARY}.partial`, LIBRARY);
+}
+
+async function writeGenerated(log: (line: string) => void) {
+  for (const file of [await abi(), await bindings()]) {
+    if (await write(file)) log(`${file.path} has changed: commit it`);
+  }
+}
+
+/** What went wrong, for a person: a compiler's words stand for themselves. */
+export function failureText(error: unknown): string {
+  if (error instanceof MissingTool) return error.message;
+  if (error instanceof CommandError) {
+    return `${error.output.trimEnd()}\n\`${error.command.join(" ")}\` failed`;
+  }
+  return error instanceof Error ? error.message : String(error);
+}
+
+async function main(args: string[]): Promise<number> {
+  if (args.includes("--boringssl")) {
+    await requireTools(TOOLS);
+    console.log(await boringssl((line) => console.error(`build: ${line}`)));
+    return 0;
+  }
+  const profile = args.includes("--profile")
+    ? args[args.indexOf("--profile") + 1]
+    : "release";
+  if (!PROFILES.includes(profile as Profile)) {
+    console.error(
+      `build: --profile is "${profile}", not one of ${PROFILES.join(", ")}`,
+    );
+    return 2;
+  }
+  const start = performance.now();
+  const seconds = () => `${((performance.now() - start) / 1000).toFixed(1)} s`;
+  const worked = await build({
+    profile: profile as Profile,
+    generate: !args.includes("--check-only"),
+    log: (line) => console.error(`build: ${line}`),
+  });
+  console.error(
+    worked
+      ? `build: done in ${seconds()}`
+      : `build: nothing to do (${seconds()})`,
+  );
+  return 0;
+}
+
+if (import.meta.main) {
+  Deno.exit(
+    await main(Deno.args).catch((error) => {
+      console.error(`build: ${failureText(error)}`);
+      return 1;
+    }),
+  );
+}
