@@ -14,7 +14,7 @@ struct sl_tls_certificate;
 int sl_tls_certificate_new(struct sl_tls_certificate **out_certificate, struct sl_span cert_pem, struct sl_span key_pem); // or E_TLS_CONFIG
 void sl_tls_certificate_free(struct sl_tls_certificate *certificate);
 
-struct sl_tls_ctx; // one per worker and certificate
+struct sl_tls_ctx; // one per worker and certificate, which may be freed first; outlives its connections
 int sl_tls_ctx_new(struct sl_tls_ctx **out_ctx, const struct sl_tls_certificate *certificate);
 void sl_tls_ctx_free(struct sl_tls_ctx *ctx);
 
@@ -23,14 +23,16 @@ struct sl_tls *sl_tls_new(struct sl_tls_ctx *ctx); // NULL: out of memory
 void sl_tls_free(struct sl_tls *tls);
 
 enum sl_tls_state { SL_TLS_HANDSHAKE, SL_TLS_OPEN, SL_TLS_ENDED, SL_TLS_FAILED };
+// ENDED: the peer sent close_notify, nothing more can be read; writing is still possible until sl_tls_close_notify.
 enum sl_tls_state sl_tls_state(const struct sl_tls *tls);
 
 // Lends `len` bytes from the peer. They must stay in place until sl_tls_hungry() says true. Only while hungry.
 void sl_tls_feed(struct sl_tls *tls, const uint8_t *data, uint32_t len);
 bool sl_tls_hungry(const struct sl_tls *tls); // all that was fed is consumed
 
-// Advances the handshake, then reads up to `cap` bytes of plaintext. > 0: bytes; 0: needs more from the peer (or room for output: see
-// sl_tls_pending_out); SL_E_TLS_...: failed (an alert may be pending out), E_CLIENT_CLOSED: close_notify, a clean end.
+// Advances the handshake, then reads up to `cap` bytes of plaintext. > 0: bytes; 0: needs more from the peer, or room for output (see
+// sl_tls_wants_out); SL_E_TLS_...: failed (an alert may be in the out buffer), E_CLIENT_CLOSED: close_notify, a clean end. Call it until it
+// returns 0 before waiting for the peer: hungry alone does not mean that no plaintext waits inside.
 int sl_tls_read(struct sl_tls *tls, uint8_t *out, uint32_t cap);
 
 // Where records go. The owner gives an empty buffer whenever none is in place and takes it with its bytes when it wants to send. Room for a
@@ -38,12 +40,16 @@ int sl_tls_read(struct sl_tls *tls, uint8_t *out, uint32_t cap);
 void sl_tls_out_give(struct sl_tls *tls, uint8_t *buffer, uint32_t cap);
 uint32_t sl_tls_out_take(struct sl_tls *tls); // bytes in the buffer; it is the owner's again
 uint32_t sl_tls_out_bytes(const struct sl_tls *tls);
-bool sl_tls_wants_out(const struct sl_tls *tls); // it stopped for want of a buffer
+bool sl_tls_wants_out(const struct sl_tls *tls); // it stopped for want of a buffer, or of room in the one in place
 
-// Seals plaintext of iov[0..count) into the out buffer, as much as fits in whole records. Returns bytes of plaintext taken, 0 if there is no
-// room, or a status.
+// Seals plaintext of iov[0..count) into the out buffer, as much as fits in whole records; small pieces share a record. Returns bytes of
+// plaintext taken, 0 if there is no room (then sl_tls_wants_out) or the handshake is not done, or a status (E_STATE after close_notify).
 int64_t sl_tls_write(struct sl_tls *tls, const struct iovec *iov, int count);
-void sl_tls_close_notify(struct sl_tls *tls); // queues the alert into the out buffer
+// Queues the alert into the out buffer, once; during the handshake there is nothing to close. Reading goes on.
+void sl_tls_close_notify(struct sl_tls *tls);
+// The socket reached its end: what that means. E_CLIENT_CLOSED after close_notify, E_TLS_TRUNCATED without, E_TLS_HANDSHAKE inside the
+// handshake, the old status if it had failed. All that was fed must have been read.
+int sl_tls_eof(struct sl_tls *tls);
 
 struct sl_tls_info {
     uint16_t version; // 0x0304
@@ -52,10 +58,10 @@ struct sl_tls_info {
     char sni[256];
 };
 void sl_tls_info(const struct sl_tls *tls, struct sl_tls_info *out_info);
-const char *sl_tls_error(const struct sl_tls *tls); // reason of SL_TLS_FAILED, for logs
+const char *sl_tls_error(const struct sl_tls *tls); // reason of SL_TLS_FAILED, for logs; "" without one, never NULL, a constant
 
-// A self-signed P-256 certificate for localhost, 127.0.0.1 and ::1, valid from `unix_s` - 1 h for 365 days (see sl_certificate_make). Returns
-// bytes, or a status.
+// A self-signed P-256 certificate for localhost, 127.0.0.1 and ::1, valid from `unix_s` - 1 h to `unix_s` + 365 days. `out` gets the length
+// of the certificate's PEM (u32), that PEM, the key's PEM. Returns all bytes written (about 1 KiB), or a status.
 int sl_tls_certificate_make(uint8_t *out, size_t len, int64_t unix_s);
 
 #endif

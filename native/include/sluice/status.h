@@ -44,6 +44,7 @@
     X(E_TLS_HANDSHAKE,    -41, "tls_handshake",       CLIENT,   0,   0, "The TLS handshake failed.") \
     X(E_TLS_TRUNCATED,    -42, "tls_truncated",       CLIENT,   0,   0, "The TLS connection ended without close_notify.") \
     X(E_NOT_FOUND,        -43, "not_found",           CLIENT,   0, 404, "404 Not Found") \
+    X(E_TLS_FAILED,       -44, "tls_failed",          CLIENT,   0,   0, "The TLS connection failed after its handshake.") \
     X(E_SHED_EXCHANGES,   -60, "shed_exchanges",      GATEWAY,  1, 503, "Too many requests wait for TypeScript.") \
     X(E_SHED_REQUESTS,    -61, "shed_requests",       GATEWAY,  1, 503, "Too many requests are in flight.") \
     X(E_SHED_CONNS,       -62, "shed_conns",          GATEWAY,  1, 503, "Too many connections are open.") \

@@ -1,0 +1,505 @@
+#include "tls_boringssl.h"
+
+#include <limits.h>
+#include <stdlib.h>
+
+#define PLAIN_MAX 16384u // of one record
+#define RECORD_MIN                                                                                 \
+    1024u // a smaller rest of the out buffer is left empty, unless all that is to be sent fits
+#define SPILL_BYTES 64u // an alert or a KeyUpdate of TLS 1.2 and 1.3, sealed: 27 to 31 bytes
+
+struct sl_tls_ctx {
+    SSL_CTX *ssl_ctx;
+    BIO_METHOD *bio_method;
+    uint8_t scratch[PLAIN_MAX]; // where small pieces meet to share a record
+};
+
+struct sl_tls {
+    SSL *ssl;
+    struct sl_tls_ctx *ctx;
+    const uint8_t *in; // lent by the owner
+    uint32_t in_len, in_off;
+    uint32_t out_cap, out_len;
+    uint8_t *out; // lent by the owner, or NULL
+    const char *error;
+    int verdict; // how reading ended, SL_OK while it goes on; set with the last plaintext, told after it
+    uint8_t state; // enum sl_tls_state
+    uint8_t first_byte;
+    bool fed, blocked, closing;
+    // BoringSSL cannot send an alert a second time when its BIO was full (its bug 130). What is this small waits here for the next buffer
+    // instead of being refused.
+    uint8_t spill_len;
+    uint8_t spill[SPILL_BYTES];
+};
+
+// ---- errors as texts ----
+
+struct reason_text {
+    int reason;
+    const char *text;
+};
+
+static const struct reason_text reason_texts[] = {
+    {SSL_R_HTTP_REQUEST, "the client spoke plain HTTP on a TLS port"},
+    {SSL_R_HTTPS_PROXY_REQUEST, "the client spoke plain HTTP (CONNECT) on a TLS port"},
+    {SSL_R_UNSUPPORTED_PROTOCOL, "the client offers no TLS version above 1.1"},
+    {SSL_R_NO_SHARED_CIPHER, "no cipher in common with the client"},
+    {SSL_R_NO_SHARED_GROUP, "no key exchange group in common with the client"},
+    {SSL_R_NO_COMMON_SIGNATURE_ALGORITHMS,
+     "the client accepts no signature that this key can make"},
+    {SSL_R_UNKNOWN_CERTIFICATE_TYPE, "the client accepts no certificate of this type"},
+    {SSL_R_NO_APPLICATION_PROTOCOL, "the client's ALPN offers no http/1.1"},
+    {SSL_R_WRONG_VERSION_NUMBER, "the client's bytes are not TLS"},
+    {SSL_R_DECRYPTION_FAILED_OR_BAD_RECORD_MAC, "a record was changed on its way"},
+    {SSL_R_NO_RENEGOTIATION, "the client asked for renegotiation"},
+    {SSL_R_TOO_MANY_KEY_UPDATES, "the client sent too many KeyUpdate messages"},
+    {SSL_R_TOO_MANY_EMPTY_FRAGMENTS, "the client sent too many empty records"},
+    {SSL_R_TOO_MANY_WARNING_ALERTS, "the client sent too many warning alerts"},
+    {SSL_R_INAPPROPRIATE_FALLBACK,
+     "the client fell back to an older TLS version than both sides know"},
+    {SSL_R_SSLV3_ALERT_HANDSHAKE_FAILURE, "the client sent the alert handshake_failure"},
+    {SSL_R_SSLV3_ALERT_BAD_CERTIFICATE,
+     "the client refused the certificate (alert bad_certificate)"},
+    {SSL_R_SSLV3_ALERT_UNSUPPORTED_CERTIFICATE,
+     "the client refused the certificate (alert unsupported_certificate)"},
+    {SSL_R_SSLV3_ALERT_CERTIFICATE_REVOKED,
+     "the client refused the certificate (alert certificate_revoked)"},
+    {SSL_R_SSLV3_ALERT_CERTIFICATE_EXPIRED,
+     "the client refused the certificate (alert certificate_expired)"},
+    {SSL_R_SSLV3_ALERT_CERTIFICATE_UNKNOWN,
+     "the client refused the certificate (alert certificate_unknown)"},
+    {SSL_R_TLSV1_ALERT_UNKNOWN_CA,
+     "the client does not know the certificate's issuer (alert unknown_ca)"},
+    {SSL_R_TLSV1_ALERT_PROTOCOL_VERSION, "the client sent the alert protocol_version"},
+    {SSL_R_TLSV1_ALERT_USER_CANCELLED, "the client cancelled the handshake"},
+};
+
+static const char *text_of(const struct sl_tls *tls, uint32_t error) {
+    int reason = ERR_GET_LIB(error) == ERR_LIB_SSL ? ERR_GET_REASON(error) : 0;
+    // BoringSSL knows five methods. Anything that begins with a letter was meant for another port: TLS begins with 0x16.
+    bool letter = (tls->first_byte | 0x20) >= 'a' && (tls->first_byte | 0x20) <= 'z';
+    if (reason == SSL_R_WRONG_VERSION_NUMBER && tls->state == SL_TLS_HANDSHAKE && letter) {
+        return "the client spoke plain text (HTTP?) on a TLS port";
+    }
+    for (size_t i = 0; i < SL_COUNT_OF(reason_texts); i++) {
+        if (reason_texts[i].reason == reason) {
+            return reason_texts[i].text;
+        }
+    }
+    const char *name = ERR_reason_error_string(error);
+    return name ? name : "unknown TLS error";
+}
+
+// ---- the transport: a BIO over two lent buffers ----
+
+static int bio_read(BIO *bio, char *out, int len) {
+    struct sl_tls *tls = BIO_get_data(bio);
+    BIO_clear_retry_flags(bio);
+    uint32_t n = sl_min_u32((uint32_t)len, tls->in_len - tls->in_off);
+    if (n == 0) {
+        BIO_set_retry_read(bio);
+        return -1;
+    }
+    memcpy(out, tls->in + tls->in_off, n);
+    tls->in_off += n;
+    return (int)n;
+}
+
+static size_t out_room(const struct sl_tls *tls) {
+    return tls->spill_len ? 0 : tls->out_cap - tls->out_len; // what spilled goes first
+}
+
+static int bio_write(BIO *bio, const char *data, size_t len, size_t *out_written) {
+    struct sl_tls *tls = BIO_get_data(bio);
+    BIO_clear_retry_flags(bio);
+    size_t n = sl_min_size(len, out_room(tls));
+    if (n > 0) {
+        memcpy(tls->out + tls->out_len, data, n);
+        tls->out_len += (uint32_t)n;
+    } else if (tls->spill_len + len <= SPILL_BYTES) {
+        memcpy(tls->spill + tls->spill_len, data, len);
+        tls->spill_len += (uint8_t)len;
+        n = len;
+    } else {
+        tls->blocked = true;
+        BIO_set_retry_write(bio);
+        return 0;
+    }
+    *out_written = n;
+    return 1;
+}
+
+static long bio_ctrl(BIO *bio, int cmd, long larg, void *parg) {
+    (void)bio, (void)larg, (void)parg;
+    return cmd == BIO_CTRL_FLUSH; // nothing is held back: flushed
+}
+
+// ---- the context ----
+
+static int select_alpn(SSL *ssl, const uint8_t **out, uint8_t *out_len, const uint8_t *in,
+                       unsigned in_len, void *arg) {
+    (void)ssl, (void)arg;
+    static const uint8_t http1[] = "http/1.1";
+    const uint8_t http1_len = sizeof(http1) - 1;
+    for (unsigned i = 0; i < in_len; i += 1u + in[i]) { // BoringSSL has checked the list's shape
+        if (in[i] == http1_len && memcmp(in + i + 1, http1, http1_len) == 0) {
+            *out = http1;
+            *out_len = http1_len;
+            return SSL_TLSEXT_ERR_OK;
+        }
+    }
+    return SSL_TLSEXT_ERR_ALERT_FATAL;
+}
+
+// TLS 1.2 with forward secrecy and AEADs alone; inside a bracket the client's order decides, so that a phone without AES instructions
+// may take ChaCha20. The TLS 1.3 suites are fixed.
+static const char ciphers_tls12[] = "[ECDHE-ECDSA-AES128-GCM-SHA256|ECDHE-ECDSA-CHACHA20-POLY1305|"
+                                    "ECDHE-RSA-AES128-GCM-SHA256|ECDHE-RSA-CHACHA20-POLY1305]:"
+                                    "[ECDHE-ECDSA-AES256-GCM-SHA384|ECDHE-RSA-AES256-GCM-SHA384]";
+
+static const uint16_t groups[] = {SSL_GROUP_X25519_MLKEM768, SSL_GROUP_X25519, SSL_GROUP_SECP256R1,
+                                  SSL_GROUP_SECP384R1};
+
+static bool ssl_ctx_configure(SSL_CTX *ssl_ctx, const struct sl_tls_certificate *certificate) {
+    SSL_CTX_set_options(ssl_ctx, SSL_OP_NO_TICKET | SSL_OP_CIPHER_SERVER_PREFERENCE);
+    SSL_CTX_set_session_cache_mode(ssl_ctx, SSL_SESS_CACHE_OFF);
+    SSL_CTX_set_mode(ssl_ctx, SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
+    SSL_CTX_set_alpn_select_cb(ssl_ctx, select_alpn, NULL);
+    SSL_CREDENTIAL *credential = sl__tls_credential_new(certificate);
+    bool ok = credential && SSL_CTX_set_min_proto_version(ssl_ctx, TLS1_2_VERSION) &&
+              SSL_CTX_set_max_proto_version(ssl_ctx, TLS1_3_VERSION) &&
+              SSL_CTX_set_strict_cipher_list(ssl_ctx, ciphers_tls12) &&
+              SSL_CTX_set1_group_ids(ssl_ctx, groups, SL_COUNT_OF(groups)) &&
+              SSL_CTX_add1_credential(ssl_ctx, credential);
+    SSL_CREDENTIAL_free(credential); // the context holds its own reference
+    return ok;
+}
+
+static BIO_METHOD *bio_method_new(void) {
+    BIO_METHOD *method = BIO_meth_new(BIO_get_new_index() | BIO_TYPE_SOURCE_SINK, "sluice");
+    if (method) {
+        BIO_meth_set_read(method, bio_read);
+        BIO_meth_set_write_ex(method, bio_write);
+        BIO_meth_set_ctrl(method, bio_ctrl);
+    }
+    return method;
+}
+
+int sl_tls_ctx_new(struct sl_tls_ctx **out_ctx, const struct sl_tls_certificate *certificate) {
+    *out_ctx = NULL;
+    ERR_clear_error();
+    struct sl_tls_ctx *ctx = calloc(1, sizeof(*ctx));
+    if (!ctx) {
+        return sl_fail(SL_E_NO_MEMORY, "out of memory for a TLS context");
+    }
+    ctx->ssl_ctx =
+        SSL_CTX_new(TLS_with_buffers_method()); // no X509 objects: nothing here verifies a peer
+    ctx->bio_method = bio_method_new();
+    if (!ctx->ssl_ctx || !ctx->bio_method || !ssl_ctx_configure(ctx->ssl_ctx, certificate)) {
+        const char *reason = ERR_reason_error_string(sl__tls_error_take());
+        sl_tls_ctx_free(ctx);
+        return sl_fail(SL_E_NO_MEMORY, "cannot make a TLS context: %s",
+                       reason ? reason : "out of memory");
+    }
+    *out_ctx = ctx;
+    return SL_OK;
+}
+
+void sl_tls_ctx_free(struct sl_tls_ctx *ctx) {
+    if (ctx) {
+        SSL_CTX_free(ctx->ssl_ctx);
+        BIO_meth_free(ctx->bio_method);
+        OPENSSL_cleanse(ctx->scratch, sizeof(ctx->scratch)); // it held plaintext
+        free(ctx);
+    }
+}
+
+// ---- the connection ----
+
+static bool ssl_set_up(struct sl_tls *tls) {
+    BIO *bio = BIO_new(tls->ctx->bio_method);
+    if (!bio) {
+        return false;
+    }
+    BIO_set_data(bio, tls);
+    BIO_set_init(bio, 1);
+    tls->ssl = SSL_new(tls->ctx->ssl_ctx);
+    if (!tls->ssl) {
+        BIO_free(bio);
+        return false;
+    }
+    SSL_set_bio(tls->ssl, bio, bio); // takes the one reference
+    SSL_set_accept_state(tls->ssl);
+    SSL_set_shed_handshake_config(tls->ssl, 1); // a kilobyte less per idle connection
+    return true;
+}
+
+struct sl_tls *sl_tls_new(struct sl_tls_ctx *ctx) {
+    ERR_clear_error();
+    struct sl_tls *tls = calloc(1, sizeof(*tls));
+    if (!tls) {
+        return NULL;
+    }
+    tls->ctx = ctx;
+    tls->error = "";
+    if (!ssl_set_up(tls)) {
+        ERR_clear_error();
+        free(tls);
+        return NULL;
+    }
+    return tls;
+}
+
+void sl_tls_free(struct sl_tls *tls) {
+    if (tls) {
+        SSL_free(tls->ssl);
+        free(tls);
+    }
+}
+
+enum sl_tls_state sl_tls_state(const struct sl_tls *tls) { return tls->state; }
+
+const char *sl_tls_error(const struct sl_tls *tls) { return tls->error; }
+
+// ---- bytes in ----
+
+void sl_tls_feed(struct sl_tls *tls, const uint8_t *data, uint32_t len) {
+    SL_ASSERT(sl_tls_hungry(tls));
+    if (!tls->fed && len > 0) {
+        tls->fed = true;
+        tls->first_byte = data[0];
+    }
+    tls->in = data;
+    tls->in_len = len;
+    tls->in_off = 0;
+}
+
+bool sl_tls_hungry(const struct sl_tls *tls) { return tls->in_off == tls->in_len; }
+
+// Tells the verdict: from here on the state shows it.
+static int conclude(struct sl_tls *tls) {
+    tls->state = tls->verdict == SL_E_CLIENT_CLOSED ? SL_TLS_ENDED : SL_TLS_FAILED;
+    tls->in_off = tls->in_len; // nothing of what is left will be looked at
+    return tls->verdict;
+}
+
+static void fail(struct sl_tls *tls) {
+    tls->error = text_of(tls, sl__tls_error_take());
+    tls->verdict = tls->state == SL_TLS_HANDSHAKE ? SL_E_TLS_HANDSHAKE : SL_E_TLS_FAILED;
+}
+
+// After an SSL_ function that returned rc <= 0: waiting (no verdict), a clean end, or a failure.
+static void judge(struct sl_tls *tls, int rc) {
+    switch (SSL_get_error(tls->ssl, rc)) {
+    case SSL_ERROR_WANT_READ:
+    case SSL_ERROR_WANT_WRITE:
+        return;
+    case SSL_ERROR_ZERO_RETURN:
+        if (tls->state == SL_TLS_OPEN) {
+            tls->verdict = SL_E_CLIENT_CLOSED;
+        } else {
+            tls->error = "the client closed the connection during the handshake";
+            tls->verdict = SL_E_TLS_HANDSHAKE;
+        }
+        return;
+    default:
+        fail(tls);
+    }
+}
+
+static void handshake(struct sl_tls *tls) {
+    ERR_clear_error(); // SSL_get_error looks into the thread's queue first: another connection's error must not be ours
+    int rc = SSL_do_handshake(tls->ssl);
+    if (rc == 1) {
+        tls->state = SL_TLS_OPEN;
+    } else {
+        judge(tls, rc);
+    }
+}
+
+static int read_plaintext(struct sl_tls *tls, uint8_t *out, int cap) {
+    int n = 0;
+    while (n < cap) {
+        ERR_clear_error();
+        int rc = SSL_read(tls->ssl, out + n, cap - n);
+        if (rc <= 0) {
+            judge(tls, rc);
+            break;
+        }
+        n += rc;
+    }
+    return n;
+}
+
+int sl_tls_read(struct sl_tls *tls, uint8_t *out, uint32_t cap) {
+    SL_ASSERT(cap > 0 && cap <= INT_MAX);
+    int n = 0;
+    if (tls->verdict == SL_OK && tls->state == SL_TLS_HANDSHAKE) {
+        handshake(tls);
+    }
+    if (tls->verdict == SL_OK && tls->state == SL_TLS_OPEN) {
+        n = read_plaintext(tls, out, (int)cap);
+    }
+    return n == 0 && tls->verdict != SL_OK ? conclude(tls) : n;
+}
+
+int sl_tls_eof(struct sl_tls *tls) {
+    if (tls->verdict == SL_OK && tls->state == SL_TLS_HANDSHAKE) {
+        tls->verdict = SL_E_TLS_HANDSHAKE;
+        tls->error =
+            tls->fed ? "the client left during the handshake" : "the client left without a byte";
+    } else if (tls->verdict == SL_OK) {
+        tls->verdict = SL_E_TLS_TRUNCATED;
+        tls->error = "the connection ended without close_notify";
+    }
+    return conclude(tls);
+}
+
+// ---- bytes out ----
+
+void sl_tls_out_give(struct sl_tls *tls, uint8_t *buffer, uint32_t cap) {
+    SL_ASSERT(!tls->out && buffer && cap > 0);
+    uint32_t n = sl_min_u32(tls->spill_len, cap);
+    memcpy(buffer, tls->spill, n);
+    tls->spill_len -= (uint8_t)n;
+    memmove(tls->spill, tls->spill + n, tls->spill_len);
+    tls->out = buffer;
+    tls->out_cap = cap;
+    tls->out_len = n;
+    tls->blocked = false;
+}
+
+uint32_t sl_tls_out_take(struct sl_tls *tls) {
+    uint32_t n = tls->out_len;
+    tls->out = NULL;
+    tls->out_cap = tls->out_len = 0;
+    return n;
+}
+
+uint32_t sl_tls_out_bytes(const struct sl_tls *tls) { return tls->out_len; }
+
+bool sl_tls_wants_out(const struct sl_tls *tls) { return tls->blocked || tls->spill_len > 0; }
+
+struct cursor {
+    const struct iovec *iov;
+    int count;
+    size_t off; // in iov[0]
+    size_t left;
+};
+
+static struct cursor cursor_of(const struct iovec *iov, int count) {
+    struct cursor cursor = {iov, count, 0, 0};
+    for (int i = 0; i < count; i++) {
+        cursor.left += iov[i].iov_len;
+    }
+    return cursor;
+}
+
+static void cursor_advance(struct cursor *cursor, size_t n) {
+    cursor->left -= n;
+    cursor->off += n;
+    while (cursor->count > 0 && cursor->off >= cursor->iov->iov_len) {
+        cursor->off -= cursor->iov->iov_len;
+        cursor->iov++;
+        cursor->count--;
+    }
+}
+
+// The next `n` bytes in one piece: where they lie, or copied together. Moves the cursor past them.
+static const uint8_t *cursor_take(struct cursor *cursor, size_t n, uint8_t *scratch) {
+    cursor_advance(cursor, 0); // over empty pieces
+    const uint8_t *data = (const uint8_t *)cursor->iov->iov_base + cursor->off;
+    if (cursor->iov->iov_len - cursor->off >= n) {
+        cursor_advance(cursor, n);
+        return data;
+    }
+    for (size_t have = 0; have < n;) {
+        size_t piece = sl_min_size(n - have, cursor->iov->iov_len - cursor->off);
+        memcpy(scratch + have, (const uint8_t *)cursor->iov->iov_base + cursor->off, piece);
+        have += piece;
+        cursor_advance(cursor, piece);
+    }
+    return scratch;
+}
+
+// Plaintext that the next record should carry: 0 if there is no room. A record is begun only if it fits whole, so BoringSSL never holds
+// half of one and a retry with other bytes is never wrong.
+static size_t next_record(const struct sl_tls *tls, size_t left) {
+    size_t room = out_room(tls), overhead = SSL_max_seal_overhead(tls->ssl);
+    if (room <= overhead) {
+        return 0;
+    }
+    size_t n = sl_min_size(sl_min_size(room - overhead, PLAIN_MAX), left);
+    return n < left && n < RECORD_MIN && tls->out_len > 0 ? 0 : n;
+}
+
+// What BoringSSL has to say by itself (the answer to a KeyUpdate) goes before our bytes. False: no room, or failed.
+static bool flush(struct sl_tls *tls) {
+    ERR_clear_error();
+    int rc = SSL_write(tls->ssl, "", 0);
+    if (rc < 0) {
+        judge(tls, rc);
+    }
+    return rc >= 0;
+}
+
+int64_t sl_tls_write(struct sl_tls *tls, const struct iovec *iov, int count) {
+    if (tls->state == SL_TLS_HANDSHAKE) {
+        return 0;
+    }
+    if (tls->closing) {
+        return SL_E_STATE;
+    }
+    if (tls->verdict != SL_OK && tls->verdict != SL_E_CLIENT_CLOSED) {
+        return tls->verdict;
+    }
+    struct cursor cursor = cursor_of(iov, count);
+    int64_t taken = 0;
+    size_t n;
+    if (!flush(tls)) {
+        return tls->verdict;
+    }
+    while (cursor.left > 0 && (n = next_record(tls, cursor.left)) > 0) {
+        const uint8_t *data = cursor_take(&cursor, n, tls->ctx->scratch);
+        ERR_clear_error();
+        if (SSL_write(tls->ssl, data, (int)n) != (int)n) {
+            fail(tls);
+            return tls->verdict;
+        }
+        taken += (int64_t)n;
+    }
+    tls->blocked = tls->blocked || cursor.left > 0;
+    return taken;
+}
+
+void sl_tls_close_notify(struct sl_tls *tls) {
+    if (tls->closing || tls->state == SL_TLS_HANDSHAKE || tls->state == SL_TLS_FAILED) {
+        return;
+    }
+    tls->closing = true;
+    ERR_clear_error();
+    SSL_shutdown(
+        tls->ssl); // once: the alert is in the out buffer or in the spill. A second call would read
+    ERR_clear_error();
+}
+
+// ---- what was agreed ----
+
+void sl_tls_info(const struct sl_tls *tls, struct sl_tls_info *out_info) {
+    memset(out_info, 0, sizeof(*out_info));
+    const SSL_CIPHER *cipher = SSL_get_current_cipher(tls->ssl);
+    if (tls->state != SL_TLS_HANDSHAKE && cipher) {
+        out_info->version = (uint16_t)SSL_version(tls->ssl);
+        out_info->cipher = SSL_CIPHER_get_protocol_id(cipher);
+    }
+    const uint8_t *alpn;
+    unsigned alpn_len;
+    SSL_get0_alpn_selected(tls->ssl, &alpn, &alpn_len);
+    if (alpn) {
+        memcpy(out_info->alpn, alpn, sl_min_size(alpn_len, sizeof(out_info->alpn) - 1));
+    }
+    const char *sni = SSL_get_servername(tls->ssl, TLSEXT_NAMETYPE_host_name);
+    if (sni) {
+        memcpy(out_info->sni, sni, sl_min_size(strlen(sni), sizeof(out_info->sni) - 1));
+    }
+}
