@@ -384,10 +384,10 @@ static bool set_times(X509 *x509, int64_t unix_s) {
            ASN1_TIME_set_posix(X509_getm_notAfter(x509), unix_s + 365 * 86400ll);
 }
 
-// Not a CA: who trusts this certificate trusts these three names and nothing that its key might sign.
+// Not a CA: who trusts this certificate trusts these three names and nothing that its key might sign. (rustls refuses a CA as a server,
+// too.) No keyUsage: BoringSSL takes a certificate as its own issuer only if that were absent or allowed to sign certificates.
 static bool set_extensions(X509 *x509) {
     return add_extension(x509, NID_basic_constraints, 1, "CA:FALSE") &&
-           add_extension(x509, NID_key_usage, 1, "digitalSignature") &&
            add_extension(x509, NID_ext_key_usage, 0, "serverAuth") &&
            add_extension(x509, NID_subject_alt_name, 0, "DNS:localhost,IP:127.0.0.1,IP:::1");
 }
