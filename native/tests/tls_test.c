@@ -1,0 +1,1046 @@
+// The client is BoringSSL with memory BIOs, in the same process; between it and the engine every byte can be cut where a test wants.
+#include <pthread.h>
+#include <time.h>
+
+#include <openssl/err.h>
+#include <openssl/pem.h>
+#include <openssl/rsa.h>
+#include <openssl/ssl.h>
+#include <openssl/x509.h>
+
+#include "test.h"
+#include "tls.h"
+
+static uint32_t seed = 1;
+static uint32_t random_below(uint32_t n) {
+    seed = seed * 1664525u + 1013904223u;
+    return (seed >> 8) % n;
+}
+
+// ---- certificates ----
+
+struct local_pem {
+    uint8_t bytes[4096];
+    struct sl_span cert, key;
+};
+
+static void local_pem_make(struct local_pem *pem) {
+    int n = sl_tls_certificate_make(pem->bytes, sizeof(pem->bytes), (int64_t)time(NULL));
+    uint32_t cert_len = 0;
+    SL_ASSERT(n > 4);
+    memcpy(&cert_len, pem->bytes, 4);
+    pem->cert = (struct sl_span){pem->bytes + 4, cert_len};
+    pem->key = (struct sl_span){pem->bytes + 4 + cert_len, (size_t)n - 4 - cert_len};
+}
+
+// One for all tests that do not ask what is in it.
+static const struct local_pem *shared_pem(void) {
+    static struct local_pem pem;
+    if (!pem.cert.data) {
+        local_pem_make(&pem);
+    }
+    return &pem;
+}
+
+static struct sl_span span_of_bio(BIO *bio) {
+    struct sl_span span;
+    SL_ASSERT(BIO_mem_contents(bio, &span.data, &span.len));
+    return span;
+}
+
+static EVP_PKEY *rsa_key(void) { // made once: it takes a while
+    static EVP_PKEY *key;
+    if (key) {
+        return key;
+    }
+    key = EVP_PKEY_new();
+    RSA *rsa = RSA_new();
+    BIGNUM *e = BN_new();
+    SL_ASSERT(BN_set_word(e, RSA_F4) && RSA_generate_key_ex(rsa, 2048, e, NULL) &&
+              EVP_PKEY_assign_RSA(key, rsa));
+    BN_free(e);
+    return key;
+}
+
+static X509 *x509_for(EVP_PKEY *key) {
+    X509 *x509 = X509_new();
+    X509_NAME *name = X509_get_subject_name(x509);
+    SL_ASSERT(
+        X509_set_version(x509, X509_VERSION_3) &&
+        ASN1_INTEGER_set_uint64(X509_get_serialNumber(x509), 1) &&
+        X509_NAME_add_entry_by_txt(name, "CN", MBSTRING_ASC, (const uint8_t *)"x", 1, -1, 0) &&
+        X509_set_issuer_name(x509, name) && X509_gmtime_adj(X509_getm_notBefore(x509), 0) &&
+        X509_gmtime_adj(X509_getm_notAfter(x509), 3600) && X509_set_pubkey(x509, key) &&
+        X509_sign(x509, key, EVP_sha256()));
+    return x509;
+}
+
+// ---- the pair ----
+
+struct bytes {
+    uint8_t *data;
+    size_t off, len, cap; // data[off .. off + len)
+};
+
+static void bytes_add(struct bytes *bytes, const void *data, size_t len) {
+    if (bytes->off + bytes->len + len > bytes->cap) {
+        bytes->cap = (bytes->off + bytes->len + len) * 2 + 1024;
+        bytes->data = realloc(bytes->data, bytes->cap);
+        SL_ASSERT(bytes->data);
+    }
+    if (len) {
+        memcpy(bytes->data + bytes->off + bytes->len, data, len);
+    }
+    bytes->len += len;
+}
+
+static void bytes_drop(struct bytes *bytes, size_t len) {
+    bytes->len -= len;
+    bytes->off = bytes->len ? bytes->off + len : 0;
+}
+
+struct options {
+    uint16_t client_min, client_max; // 0: BoringSSL's defaults
+    const char *alpn;                // wire format
+    uint32_t piece;                  // bytes per feed; 0: all; UINT32_MAX: random
+    uint32_t out_cap;                // 0: 32768
+    uint32_t read_cap;               // 0: 32768
+    const struct sl_tls_certificate *certificate;
+};
+
+struct pair {
+    struct sl_tls_certificate *certificate; // until the context is made
+    struct sl_tls_ctx *ctx;
+    struct sl_tls *tls;
+    SSL_CTX *client_ctx;
+    SSL *client;
+    BIO *client_in, *client_out;
+    struct options options;
+    struct bytes to_server, to_client; // records on their way
+    struct bytes at_server, at_client; // plaintext that arrived
+    uint8_t *lent;                     // exactly what was fed: ASan sees a read past it or after it
+    uint8_t *out;
+    int server_status; // last result of sl_tls_read that was not bytes
+    int client_error;  // of SSL_get_error, 0 while all is well
+};
+
+static void client_open(struct pair *pair) {
+    pair->client_ctx = SSL_CTX_new(TLS_method());
+    SSL_CTX_set_verify(pair->client_ctx, SSL_VERIFY_NONE, NULL);
+    if (pair->options.client_min) {
+        SSL_CTX_set_min_proto_version(pair->client_ctx, pair->options.client_min);
+    }
+    if (pair->options.client_max) {
+        SSL_CTX_set_max_proto_version(pair->client_ctx, pair->options.client_max);
+    }
+    pair->client = SSL_new(pair->client_ctx);
+    if (pair->options.alpn) {
+        SSL_set_alpn_protos(pair->client, (const uint8_t *)pair->options.alpn,
+                            strlen(pair->options.alpn));
+    }
+    pair->client_in = BIO_new(BIO_s_mem());
+    pair->client_out = BIO_new(BIO_s_mem());
+    BIO_set_mem_eof_return(pair->client_in, -1);
+    SSL_set_bio(pair->client, pair->client_in, pair->client_out);
+    SSL_set_tlsext_host_name(pair->client, "localhost");
+    SSL_set_connect_state(pair->client);
+}
+
+static bool pair_open(struct pair *pair, const struct options *options) {
+    *pair = (struct pair){0};
+    pair->options = *options;
+    pair->options.out_cap = options->out_cap ? options->out_cap : 32768;
+    pair->options.read_cap = options->read_cap ? options->read_cap : 32768;
+    const struct sl_tls_certificate *certificate = options->certificate;
+    if (!certificate) {
+        const struct local_pem *pem = shared_pem();
+        CHECK_INT(sl_tls_certificate_new(&pair->certificate, pem->cert, pem->key), SL_OK);
+        certificate = pair->certificate;
+    }
+    CHECK_INT(sl_tls_ctx_new(&pair->ctx, certificate), SL_OK);
+    sl_tls_certificate_free(pair->certificate); // the context needs it no longer
+    pair->certificate = NULL;
+    pair->tls = pair->ctx ? sl_tls_new(pair->ctx) : NULL;
+    client_open(pair);
+    return pair->tls != NULL;
+}
+
+static void pair_close(struct pair *pair) {
+    SSL_free(pair->client);
+    SSL_CTX_free(pair->client_ctx);
+    sl_tls_free(pair->tls);
+    sl_tls_ctx_free(pair->ctx);
+    free(pair->to_server.data);
+    free(pair->to_client.data);
+    free(pair->at_server.data);
+    free(pair->at_client.data);
+    free(pair->lent);
+    free(pair->out);
+    ERR_clear_error();
+}
+
+static void server_out_give(struct pair *pair) {
+    if (!pair->out) {
+        pair->out = malloc(pair->options.out_cap); // exact: ASan sees a write past it
+        sl_tls_out_give(pair->tls, pair->out, pair->options.out_cap);
+    }
+}
+
+// What the owner does when it sends: takes the buffer with its bytes.
+static void server_out_send(struct pair *pair) {
+    if (pair->out && (sl_tls_out_bytes(pair->tls) > 0 || sl_tls_wants_out(pair->tls))) {
+        bytes_add(&pair->to_client, pair->out, sl_tls_out_take(pair->tls));
+        free(pair->out);
+        pair->out = NULL;
+    }
+}
+
+static size_t piece_of(const struct pair *pair) {
+    size_t all = pair->to_server.len;
+    uint32_t piece = pair->options.piece;
+    if (piece == UINT32_MAX) {
+        piece = 1 + random_below(random_below(4) ? 64 : 20000);
+    }
+    return piece ? sl_min_size(piece, all) : all;
+}
+
+static void server_feed(struct pair *pair) {
+    size_t n = piece_of(pair);
+    free(pair->lent);
+    pair->lent = malloc(n);
+    memcpy(pair->lent, pair->to_server.data + pair->to_server.off, n);
+    bytes_drop(&pair->to_server, n);
+    sl_tls_feed(pair->tls, pair->lent, (uint32_t)n);
+}
+
+// Reads until the engine waits. True if something moved.
+static bool server_read(struct pair *pair) {
+    bool moved = false;
+    uint8_t *plain = malloc(pair->options.read_cap);
+    int n;
+    while ((n = sl_tls_read(pair->tls, plain, pair->options.read_cap)) > 0) {
+        bytes_add(&pair->at_server, plain, (size_t)n);
+        moved = true;
+    }
+    free(plain);
+    pair->server_status = n;
+    return moved;
+}
+
+static bool server_turn(struct pair *pair) {
+    size_t before = pair->to_client.len;
+    bool moved = false;
+    server_out_give(pair);
+    if (sl_tls_hungry(pair->tls) && pair->to_server.len > 0) {
+        server_feed(pair);
+        moved = true;
+    }
+    moved = server_read(pair) || moved;
+    server_out_send(pair);
+    return moved || pair->to_client.len != before;
+}
+
+static void client_note(struct pair *pair, int rc) {
+    int error = SSL_get_error(pair->client, rc);
+    pair->client_error = error == SSL_ERROR_WANT_READ || error == SSL_ERROR_WANT_WRITE ? 0 : error;
+}
+
+static bool client_turn(struct pair *pair) {
+    bool moved = pair->to_client.len > 0;
+    BIO_write(pair->client_in, pair->to_client.data, (int)pair->to_client.len);
+    pair->to_client.len = 0;
+    uint8_t plain[16384];
+    int rc;
+    ERR_clear_error();
+    if (!SSL_is_init_finished(pair->client) && (rc = SSL_do_handshake(pair->client)) != 1) {
+        client_note(pair, rc);
+    } else {
+        while ((rc = SSL_read(pair->client, plain, sizeof(plain))) > 0) {
+            bytes_add(&pair->at_client, plain, (size_t)rc);
+        }
+        client_note(pair, rc);
+    }
+    struct sl_span sent = span_of_bio(pair->client_out);
+    moved = moved || sent.len > 0;
+    bytes_add(&pair->to_server, sent.data, sent.len);
+    BIO_reset(pair->client_out);
+    return moved;
+}
+
+// Until nothing moves on either side.
+static void pump(struct pair *pair) {
+    bool moved = true;
+    while (moved) {
+        moved = client_turn(pair);
+        moved = server_turn(pair) || moved;
+    }
+}
+
+static struct iovec iov_of(const char *text) { return (struct iovec){(void *)text, strlen(text)}; }
+
+static int64_t server_write(struct pair *pair, const char *text) {
+    struct iovec iov = iov_of(text);
+    return sl_tls_write(pair->tls, &iov, 1);
+}
+
+static void fill(uint8_t *data, size_t len) {
+    for (size_t i = 0; i < len; i++) {
+        data[i] = (uint8_t)(i * 31 + (i >> 8) * 7 + 3);
+    }
+}
+
+static void client_send(struct pair *pair, const uint8_t *data, size_t len) {
+    for (size_t off = 0; off < len;) {
+        int n = SSL_write(pair->client, data + off, (int)sl_min_size(len - off, 16384));
+        SL_ASSERT(n > 0);
+        off += (size_t)n;
+    }
+    pump(pair);
+}
+
+// As the owner does: write, send what is there, give a new buffer, again.
+static void server_send(struct pair *pair, const uint8_t *data, size_t len) {
+    size_t off = 0, idle = 0;
+    while (off < len && idle < 3) {
+        server_out_give(pair);
+        size_t head = sl_min_size(len - off, 1 + random_below(3000));
+        struct iovec iov[3] = {{(void *)(data + off), head},
+                               {NULL, 0},
+                               {(void *)(data + off + head), len - off - head}};
+        int64_t n = sl_tls_write(pair->tls, iov, 3);
+        SL_ASSERT(n >= 0);
+        off += (size_t)n;
+        idle = n ? 0 : idle + 1;
+        server_out_send(pair);
+    }
+    CHECK_INT(off, len);
+    pump(pair);
+}
+
+static void check_bytes(struct bytes *bytes, const uint8_t *expected, size_t len) {
+    CHECK_INT(bytes->len, len);
+    CHECK(bytes->len == len && (len == 0 || memcmp(bytes->data, expected, len) == 0));
+    bytes->len = 0;
+}
+
+static void check_open(struct pair *pair, uint16_t version) {
+    struct sl_tls_info info;
+    sl_tls_info(pair->tls, &info);
+    CHECK_INT(sl_tls_state(pair->tls), SL_TLS_OPEN);
+    CHECK(SSL_is_init_finished(pair->client));
+    CHECK_INT(info.version, version);
+    CHECK_STR(info.sni, "localhost");
+    CHECK_INT(info.cipher, SSL_CIPHER_get_protocol_id(SSL_get_current_cipher(pair->client)));
+    CHECK_STR(sl_tls_error(pair->tls), "");
+}
+
+// ---- handshakes ----
+
+TEST(handshake_tls13) {
+    struct pair pair;
+    REQUIRE(pair_open(&pair, &(struct options){0}));
+    CHECK_INT(sl_tls_state(pair.tls), SL_TLS_HANDSHAKE);
+    pump(&pair);
+    check_open(&pair, TLS1_3_VERSION);
+    CHECK_INT(SSL_get_group_id(pair.client), SSL_GROUP_X25519_MLKEM768);
+    pair_close(&pair);
+}
+
+TEST(handshake_tls12_has_an_aead_and_no_ticket) {
+    struct pair pair;
+    REQUIRE(pair_open(&pair, &(struct options){.client_max = TLS1_2_VERSION}));
+    pump(&pair);
+    check_open(&pair, TLS1_2_VERSION);
+    CHECK(SSL_CIPHER_is_aead(SSL_get_current_cipher(pair.client)));
+    CHECK_INT(SSL_SESSION_has_ticket(SSL_get_session(pair.client)), 0);
+    unsigned id_len;
+    SSL_SESSION_get_id(SSL_get_session(pair.client), &id_len);
+    CHECK_INT(id_len, 0); // no session cache either
+    pair_close(&pair);
+}
+
+TEST(handshake_in_every_group) {
+    static const uint16_t groups[] = {SSL_GROUP_X25519_MLKEM768, SSL_GROUP_X25519,
+                                      SSL_GROUP_SECP256R1, SSL_GROUP_SECP384R1};
+    for (size_t i = 0; i < SL_COUNT_OF(groups); i++) {
+        struct pair pair;
+        REQUIRE(pair_open(&pair, &(struct options){0}));
+        SSL_set1_group_ids(pair.client, &groups[i], 1);
+        pump(&pair);
+        check_open(&pair, TLS1_3_VERSION);
+        CHECK_INT(SSL_get_group_id(pair.client), groups[i]);
+        pair_close(&pair);
+    }
+}
+
+TEST(handshake_with_a_retry_request) {
+    static const uint16_t groups[] = {SSL_GROUP_SECP521R1, SSL_GROUP_SECP384R1};
+    struct pair pair;
+    REQUIRE(pair_open(&pair, &(struct options){.piece = 7}));
+    SSL_set1_group_ids(pair.client, groups, 2); // its key share is for P-521, which we do not have
+    pump(&pair);
+    check_open(&pair, TLS1_3_VERSION);
+    CHECK(SSL_used_hello_retry_request(pair.client));
+    pair_close(&pair);
+}
+
+// Runs a handshake that must fail; returns the reason of the client's error.
+static int refused(struct pair *pair, const char *text) {
+    ERR_clear_error();
+    pump(pair);
+    CHECK_INT(pair->server_status, SL_E_TLS_HANDSHAKE);
+    CHECK_INT(sl_tls_state(pair->tls), SL_TLS_FAILED);
+    CHECK_STR(sl_tls_error(pair->tls), text);
+    CHECK_INT(server_write(pair, "x"), SL_E_TLS_HANDSHAKE);
+    CHECK_INT(sl_tls_eof(pair->tls), SL_E_TLS_HANDSHAKE);
+    sl_tls_close_notify(pair->tls); // harmless
+    return ERR_GET_REASON(ERR_peek_error());
+}
+
+TEST(handshake_refuses_tls11_with_an_alert) {
+    struct pair pair;
+    struct options options = {.client_min = TLS1_VERSION, .client_max = TLS1_1_VERSION};
+    REQUIRE(pair_open(&pair, &options));
+    CHECK_INT(refused(&pair, "the client offers no TLS version above 1.1"),
+              SSL_R_TLSV1_ALERT_PROTOCOL_VERSION);
+    pair_close(&pair);
+}
+
+TEST(handshake_refuses_cbc_ciphers) {
+    struct pair pair;
+    REQUIRE(pair_open(&pair, &(struct options){.client_max = TLS1_2_VERSION}));
+    SSL_set_cipher_list(pair.client, "ECDHE-ECDSA-AES128-SHA:ECDHE-RSA-AES128-SHA:AES128-SHA");
+    CHECK_INT(refused(&pair, "no cipher in common with the client"),
+              SSL_R_SSLV3_ALERT_HANDSHAKE_FAILURE);
+    pair_close(&pair);
+}
+
+TEST(alpn_selects_http1) {
+    struct pair pair;
+    REQUIRE(pair_open(&pair, &(struct options){.alpn = "\x02h2\x08http/1.1"}));
+    pump(&pair);
+    struct sl_tls_info info;
+    sl_tls_info(pair.tls, &info);
+    CHECK_STR(info.alpn, "http/1.1");
+    const uint8_t *alpn;
+    unsigned alpn_len;
+    SSL_get0_alpn_selected(pair.client, &alpn, &alpn_len);
+    CHECK(alpn_len == 8 && memcmp(alpn, "http/1.1", 8) == 0);
+    pair_close(&pair);
+}
+
+TEST(alpn_may_be_absent) {
+    struct pair pair;
+    REQUIRE(pair_open(&pair, &(struct options){0}));
+    pump(&pair);
+    struct sl_tls_info info;
+    sl_tls_info(pair.tls, &info);
+    CHECK_STR(info.alpn, "");
+    check_open(&pair, TLS1_3_VERSION);
+    pair_close(&pair);
+}
+
+TEST(alpn_mismatch_is_refused_with_its_alert) {
+    static const char *lists[] = {"\x02h2", "\x08http/1.0", "\x07http/1.", "\x09http/1.1x"};
+    for (size_t i = 0; i < SL_COUNT_OF(lists); i++) {
+        struct pair pair;
+        REQUIRE(pair_open(&pair, &(struct options){.alpn = lists[i]}));
+        CHECK_INT(refused(&pair, "the client's ALPN offers no http/1.1"),
+                  SSL_R_TLSV1_ALERT_NO_APPLICATION_PROTOCOL);
+        pair_close(&pair);
+    }
+}
+
+// Bytes that are no TLS, in pieces of every size.
+static void check_not_tls(const char *bytes, size_t len, const char *text) {
+    for (uint32_t piece = 0; piece < 7; piece++) {
+        struct pair pair;
+        REQUIRE(pair_open(&pair, &(struct options){.piece = piece}));
+        bytes_add(&pair.to_server, bytes, len);
+        while (pair.to_server.len > 0 && sl_tls_state(pair.tls) == SL_TLS_HANDSHAKE) {
+            server_turn(&pair);
+        }
+        CHECK_INT(pair.server_status, SL_E_TLS_HANDSHAKE);
+        CHECK_STR(sl_tls_error(pair.tls), text);
+        CHECK(sl_tls_hungry(pair.tls)); // the owner gets its bytes back
+        CHECK_INT(sl_tls_read(pair.tls, (uint8_t[1]){0}, 1), SL_E_TLS_HANDSHAKE);
+        pair_close(&pair);
+    }
+}
+
+TEST(plain_http_is_named) {
+    const char *text = "the client spoke plain HTTP on a TLS port";
+    check_not_tls("GET / HTTP/1.1\r\n\r\n", 18, text);
+    check_not_tls("POST /a HTTP/1.1\r\n", 18, text);
+    check_not_tls("CONNECT a:1 HTTP/1.1\r\n", 22,
+                  "the client spoke plain HTTP (CONNECT) on a TLS port");
+    text = "the client spoke plain text (HTTP?) on a TLS port";
+    check_not_tls("DELETE / HTTP/1.1\r\n", 19, text);
+    check_not_tls("PRI * HTTP/2.0\r\n\r\n", 18, text);
+}
+
+TEST(garbage_is_refused) {
+    check_not_tls("\x00\x01\x02\x03\x04\x05\x06\x07", 8, "the client's bytes are not TLS");
+    check_not_tls("\x16\x02\x01\x00\x05hello", 10, "the client's bytes are not TLS");
+    check_not_tls("\x16\x03\x01\xff\xffhello", 10, "ENCRYPTED_LENGTH_TOO_LONG");
+    check_not_tls("\x17\x03\x03\x00\x01h", 6, "UNEXPECTED_RECORD");
+    check_not_tls("\x15\x03\x01\x00\x02\x02\x2a", 7,
+                  "the client refused the certificate (alert bad_certificate)");
+    check_not_tls("\x15\x03\x01\x00\x02\x01\x00", 7,
+                  "the client closed the connection during the handshake");
+}
+
+TEST(a_client_that_distrusts_the_certificate_is_named) {
+    struct pair pair;
+    REQUIRE(pair_open(&pair, &(struct options){0}));
+    SSL_set_verify(pair.client, SSL_VERIFY_PEER, NULL);
+    CHECK_INT(
+        refused(&pair, "the client does not know the certificate's issuer (alert unknown_ca)"),
+        SSL_R_CERTIFICATE_VERIFY_FAILED);
+    pair_close(&pair);
+}
+
+// ---- data ----
+
+static void exchange(const struct options *options, size_t len) {
+    struct pair pair;
+    uint8_t *data = malloc(len + 1);
+    fill(data, len);
+    REQUIRE(pair_open(&pair, options));
+    pump(&pair);
+    check_open(&pair, options->client_max ? options->client_max : TLS1_3_VERSION);
+    client_send(&pair, data, len);
+    check_bytes(&pair.at_server, data, len);
+    server_send(&pair, data, len);
+    check_bytes(&pair.at_client, data, len);
+    CHECK_INT(pair.client_error, 0);
+    CHECK_INT(pair.server_status, 0);
+    pair_close(&pair);
+    free(data);
+}
+
+TEST(data_both_ways_in_every_piece_size) {
+    static const uint32_t pieces[] = {0, 1, 5, UINT32_MAX};
+    static const size_t sizes[] = {0, 1, 2, 100, 4096, 16383, 16384, 16385, 40000, 102400};
+    for (size_t p = 0; p < SL_COUNT_OF(pieces); p++) {
+        for (size_t i = 0; i < SL_COUNT_OF(sizes); i++) {
+            exchange(&(struct options){.piece = pieces[p]}, sizes[i]);
+            exchange(&(struct options){.piece = pieces[p], .client_max = TLS1_2_VERSION}, sizes[i]);
+        }
+    }
+}
+
+TEST(data_through_small_buffers) {
+    static const uint32_t out_caps[] = {1, 23, 64, 100, 1000, 4096, 16384, 20480};
+    for (size_t i = 0; i < SL_COUNT_OF(out_caps); i++) {
+        // A record's frame alone is 22 bytes (TLS 1.3) or 29: smaller buffers carry handshakes but no data.
+        size_t len = out_caps[i] > 29 ? 3000 : 0;
+        struct options options = {.out_cap = out_caps[i], .read_cap = 1 + (uint32_t)i * 37};
+        exchange(&options, len);
+        options.client_max = TLS1_2_VERSION;
+        options.piece = UINT32_MAX;
+        exchange(&options, len);
+    }
+}
+
+TEST(data_with_an_rsa_key) {
+    EVP_PKEY *key = rsa_key();
+    X509 *x509 = x509_for(key);
+    BIO *cert_bio = BIO_new(BIO_s_mem()), *key_bio = BIO_new(BIO_s_mem());
+    PEM_write_bio_X509(cert_bio, x509);
+    PEM_write_bio_RSAPrivateKey(key_bio, EVP_PKEY_get0_RSA(key), NULL, NULL, 0, NULL, NULL);
+    struct sl_tls_certificate *certificate;
+    CHECK_INT(sl_tls_certificate_new(&certificate, span_of_bio(cert_bio), span_of_bio(key_bio)),
+              SL_OK);
+    exchange(&(struct options){.certificate = certificate}, 5000);
+    exchange(&(struct options){.certificate = certificate, .client_max = TLS1_2_VERSION}, 5000);
+    sl_tls_certificate_free(certificate);
+    BIO_free(cert_bio);
+    BIO_free(key_bio);
+    X509_free(x509);
+}
+
+TEST(without_an_out_buffer_the_engine_waits) {
+    struct pair pair;
+    REQUIRE(pair_open(&pair, &(struct options){0}));
+    client_turn(&pair);
+    server_feed(&pair);
+    CHECK_INT(sl_tls_read(pair.tls, (uint8_t[64]){0}, 64), 0);
+    CHECK(sl_tls_wants_out(pair.tls));
+    CHECK_INT(sl_tls_out_bytes(pair.tls), 0);
+    server_out_give(&pair);
+    CHECK(!sl_tls_wants_out(pair.tls));
+    pump(&pair);
+    check_open(&pair, TLS1_3_VERSION);
+    pair_close(&pair);
+}
+
+// Whole records in `bytes`; -1 if the last one is cut.
+static int count_records(const struct bytes *bytes) {
+    size_t off = 0;
+    int count = 0;
+    while (off + 5 <= bytes->len) {
+        off += 5u +
+               (size_t)(bytes->data[bytes->off + off + 3] << 8 | bytes->data[bytes->off + off + 4]);
+        count++;
+    }
+    return off == bytes->len ? count : -1;
+}
+
+TEST(write_packs_small_pieces_into_one_record) {
+    struct pair pair;
+    REQUIRE(pair_open(&pair, &(struct options){0}));
+    pump(&pair);
+    struct iovec iov[] = {{NULL, 0},       iov_of("head"), iov_of(""),
+                          iov_of(" and "), iov_of("body"), {NULL, 0}};
+    server_out_give(&pair);
+    CHECK_INT(sl_tls_write(pair.tls, iov, 6), 13);
+    CHECK(!sl_tls_wants_out(pair.tls));
+    CHECK_INT(sl_tls_write(pair.tls, iov, 0), 0);
+    CHECK_INT(sl_tls_write(pair.tls, iov, 1), 0);
+    server_out_send(&pair);
+    CHECK_INT(count_records(&pair.to_client), 1);
+    pump(&pair);
+    check_bytes(&pair.at_client, (const uint8_t *)"head and body", 13);
+    pair_close(&pair);
+}
+
+TEST(write_takes_whole_records_and_says_when_it_is_full) {
+    static uint8_t data[100000];
+    struct pair pair;
+    fill(data, sizeof(data));
+    REQUIRE(pair_open(&pair, &(struct options){0}));
+    pump(&pair);
+    server_out_give(&pair);
+    struct iovec iov[] = {{data, 10}, {data + 10, sizeof(data) - 10}};
+    int64_t n = sl_tls_write(pair.tls, iov, 2);
+    CHECK_INT(n, 32768 - 2 * 22); // two records fill the buffer to its last byte
+    CHECK_INT(sl_tls_out_bytes(pair.tls), 32768);
+    CHECK(sl_tls_wants_out(pair.tls));
+    struct iovec rest = {data + n, sizeof(data) - (size_t)n};
+    CHECK_INT(sl_tls_write(pair.tls, &rest, 1), 0);
+    server_out_send(&pair);
+    CHECK_INT(count_records(&pair.to_client), 2);
+    CHECK_INT(sl_tls_write(pair.tls, &rest, 1), 0); // no buffer at all
+    CHECK(sl_tls_wants_out(pair.tls));
+    // What was refused is not remembered: other bytes may come instead.
+    server_out_give(&pair);
+    CHECK_INT(server_write(&pair, "other"), 5);
+    server_out_send(&pair);
+    pump(&pair);
+    CHECK_INT(pair.at_client.len, n + 5);
+    CHECK(memcmp(pair.at_client.data, data, (size_t)n) == 0);
+    CHECK(memcmp(pair.at_client.data + n, "other", 5) == 0);
+    pair_close(&pair);
+}
+
+TEST(write_before_the_handshake_takes_nothing) {
+    struct pair pair;
+    REQUIRE(pair_open(&pair, &(struct options){0}));
+    server_out_give(&pair);
+    CHECK_INT(server_write(&pair, "x"), 0);
+    CHECK_INT(sl_tls_out_bytes(pair.tls), 0);
+    pump(&pair);
+    check_open(&pair, TLS1_3_VERSION);
+    pair_close(&pair);
+}
+
+TEST(key_update_is_answered_with_the_next_write) {
+    struct pair pair;
+    REQUIRE(pair_open(&pair, &(struct options){.piece = 3}));
+    pump(&pair);
+    for (int i = 0; i < 40; i++) {
+        CHECK(SSL_key_update(pair.client, SSL_KEY_UPDATE_REQUESTED));
+        client_send(&pair, (const uint8_t *)"ping", 4);
+        check_bytes(&pair.at_server, (const uint8_t *)"ping", 4);
+        server_send(&pair, (const uint8_t *)"pong", 4);
+        check_bytes(&pair.at_client, (const uint8_t *)"pong", 4);
+    }
+    pair_close(&pair);
+}
+
+TEST(key_update_flood_ends_the_connection) {
+    struct pair pair;
+    REQUIRE(pair_open(&pair, &(struct options){0}));
+    pump(&pair);
+    for (int i = 0; i < 40; i++) {
+        CHECK(SSL_key_update(pair.client, SSL_KEY_UPDATE_NOT_REQUESTED));
+        SSL_write(pair.client, "", 0);
+    }
+    pump(&pair);
+    CHECK_INT(pair.server_status, SL_E_TLS_FAILED);
+    CHECK_STR(sl_tls_error(pair.tls), "the client sent too many KeyUpdate messages");
+    pair_close(&pair);
+}
+
+// ---- ends ----
+
+TEST(close_notify_from_the_client_ends_reading_only) {
+    for (int v = 0; v < 2; v++) {
+        struct pair pair;
+        REQUIRE(pair_open(&pair, &(struct options){.client_max = v ? TLS1_2_VERSION : 0}));
+        pump(&pair);
+        SSL_write(pair.client, "last", 4);
+        CHECK_INT(SSL_shutdown(pair.client), 0);
+        pump(&pair);
+        check_bytes(&pair.at_server, (const uint8_t *)"last", 4); // before the end is told
+        CHECK_INT(pair.server_status, SL_E_CLIENT_CLOSED);
+        CHECK_INT(sl_tls_state(pair.tls), SL_TLS_ENDED);
+        CHECK_INT(sl_tls_eof(pair.tls), SL_E_CLIENT_CLOSED);
+        server_send(&pair, (const uint8_t *)"answer", 6);
+        check_bytes(&pair.at_client, (const uint8_t *)"answer", 6);
+        sl_tls_feed(pair.tls, (const uint8_t *)"late", 4); // ignored, and given back
+        CHECK_INT(sl_tls_read(pair.tls, (uint8_t[4]){0}, 4), SL_E_CLIENT_CLOSED);
+        CHECK(sl_tls_hungry(pair.tls));
+        pair_close(&pair);
+    }
+}
+
+TEST(close_notify_to_the_client) {
+    for (int v = 0; v < 2; v++) {
+        struct pair pair;
+        REQUIRE(pair_open(&pair, &(struct options){.client_max = v ? TLS1_2_VERSION : 0}));
+        pump(&pair);
+        server_out_give(&pair);
+        sl_tls_close_notify(pair.tls);
+        uint32_t bytes = sl_tls_out_bytes(pair.tls);
+        CHECK(bytes > 0);
+        sl_tls_close_notify(pair.tls);
+        CHECK_INT(sl_tls_out_bytes(pair.tls), bytes); // once
+        CHECK_INT(server_write(&pair, "x"), SL_E_STATE);
+        server_out_send(&pair);
+        SSL_write(pair.client, "more", 4);
+        pump(&pair);
+        CHECK_INT(pair.client_error, SSL_ERROR_ZERO_RETURN);
+        check_bytes(&pair.at_server, (const uint8_t *)"more", 4); // reading goes on
+        pair_close(&pair);
+    }
+}
+
+TEST(close_notify_without_a_buffer_goes_into_the_next) {
+    struct pair pair;
+    REQUIRE(pair_open(&pair, &(struct options){.out_cap = 10}));
+    pump(&pair);
+    server_out_send(&pair);
+    free(pair.out);
+    pair.out = NULL;
+    sl_tls_out_take(pair.tls);
+    sl_tls_close_notify(pair.tls);
+    CHECK(sl_tls_wants_out(pair.tls));
+    for (int i = 0; i < 3; i++) { // 24 bytes through a buffer of 10
+        CHECK(sl_tls_wants_out(pair.tls));
+        server_out_give(&pair);
+        server_out_send(&pair);
+    }
+    CHECK(!sl_tls_wants_out(pair.tls));
+    pump(&pair);
+    CHECK_INT(pair.client_error, SSL_ERROR_ZERO_RETURN);
+    pair_close(&pair);
+}
+
+TEST(truncation_is_told_apart_from_an_end) {
+    struct pair pair;
+    REQUIRE(pair_open(&pair, &(struct options){0}));
+    CHECK_INT(sl_tls_eof(pair.tls), SL_E_TLS_HANDSHAKE);
+    CHECK_STR(sl_tls_error(pair.tls), "the client left without a byte");
+    pair_close(&pair);
+
+    REQUIRE(pair_open(&pair, &(struct options){.piece = 100}));
+    client_turn(&pair);
+    server_turn(&pair);
+    CHECK_INT(sl_tls_eof(pair.tls), SL_E_TLS_HANDSHAKE);
+    CHECK_STR(sl_tls_error(pair.tls), "the client left during the handshake");
+    pair_close(&pair);
+
+    REQUIRE(pair_open(&pair, &(struct options){0}));
+    pump(&pair);
+    CHECK_INT(sl_tls_eof(pair.tls), SL_E_TLS_TRUNCATED);
+    CHECK_INT(sl_tls_state(pair.tls), SL_TLS_FAILED);
+    CHECK_INT(sl_tls_read(pair.tls, (uint8_t[1]){0}, 1), SL_E_TLS_TRUNCATED);
+    pair_close(&pair);
+}
+
+// Two records reach the engine together, the second one with a flipped bit.
+static void send_good_and_bad(struct pair *pair) {
+    SSL_write(pair->client, "good", 4);
+    SSL_write(pair->client, "bad", 3);
+    struct sl_span sent = span_of_bio(pair->client_out);
+    bytes_add(&pair->to_server, sent.data, sent.len);
+    BIO_reset(pair->client_out);
+    pair->to_server.data[pair->to_server.off + pair->to_server.len - 1] ^= 1;
+}
+
+TEST(a_changed_record_fails_after_what_was_good) {
+    for (int v = 0; v < 2; v++) {
+        struct pair pair;
+        REQUIRE(pair_open(&pair, &(struct options){.client_max = v ? TLS1_2_VERSION : 0}));
+        pump(&pair);
+        send_good_and_bad(&pair);
+        server_turn(&pair);
+        check_bytes(&pair.at_server, (const uint8_t *)"good", 4);
+        CHECK_INT(pair.server_status, SL_E_TLS_FAILED);
+        CHECK_STR(sl_tls_error(pair.tls), "a record was changed on its way");
+        ERR_clear_error();
+        pump(&pair); // the alert arrives
+        CHECK_INT(pair.client_error, SSL_ERROR_SSL);
+        CHECK_INT(ERR_GET_REASON(ERR_peek_error()), SSL_R_SSLV3_ALERT_BAD_RECORD_MAC);
+        pair_close(&pair);
+    }
+}
+
+TEST(an_alert_survives_a_missing_out_buffer) {
+    struct pair pair;
+    REQUIRE(pair_open(&pair, &(struct options){0}));
+    pump(&pair);
+    if (pair.out) {
+        sl_tls_out_take(pair.tls);
+        free(pair.out);
+        pair.out = NULL;
+    }
+    send_good_and_bad(&pair);
+    server_feed(&pair);
+    CHECK(server_read(&pair));
+    CHECK_INT(pair.server_status, SL_E_TLS_FAILED);
+    CHECK(sl_tls_wants_out(pair.tls));
+    server_out_give(&pair);
+    server_out_send(&pair);
+    ERR_clear_error();
+    client_turn(&pair);
+    CHECK_INT(ERR_GET_REASON(ERR_peek_error()), SSL_R_SSLV3_ALERT_BAD_RECORD_MAC);
+    pair_close(&pair);
+}
+
+// One connection's failure stays out of another's: both use this thread's error queue.
+TEST(errors_do_not_leak_between_connections) {
+    struct pair bad, good;
+    REQUIRE(pair_open(&bad, &(struct options){0}));
+    REQUIRE(pair_open(&good, &(struct options){0}));
+    pump(&good);
+    pump(&bad);
+    send_good_and_bad(&bad);
+    server_turn(&bad);
+    ERR_put_error(ERR_LIB_SSL, 0, SSL_R_BAD_ALERT, __FILE__, __LINE__);
+    CHECK_INT(sl_tls_read(good.tls, (uint8_t[1]){0}, 1), 0);
+    ERR_put_error(ERR_LIB_SSL, 0, SSL_R_BAD_ALERT, __FILE__, __LINE__);
+    server_send(&good, (const uint8_t *)"fine", 4);
+    check_bytes(&good.at_client, (const uint8_t *)"fine", 4);
+    CHECK_INT(sl_tls_state(good.tls), SL_TLS_OPEN);
+    pair_close(&bad);
+    pair_close(&good);
+}
+
+// ---- certificates ----
+
+static void check_certificate(struct sl_span cert, struct sl_span key, const char *text) {
+    struct sl_tls_certificate *certificate;
+    int status = sl_tls_certificate_new(&certificate, cert, key);
+    CHECK_INT(status, SL_E_TLS_CONFIG);
+    CHECK(status == SL_OK || certificate == NULL);
+    CHECK_STR(sl_fail_text(), text);
+    sl_tls_certificate_free(certificate);
+}
+
+TEST(certificate_errors_say_which) {
+    const struct local_pem *pem = shared_pem();
+    struct sl_span none = sl_span_of("hello"), empty = sl_span_of("");
+    struct sl_span torn = {pem->cert.data, pem->cert.len - 30};
+    check_certificate(none, pem->key, "no PEM certificate found in cert (5 bytes)");
+    check_certificate(empty, pem->key, "no PEM certificate found in cert (0 bytes): it is empty");
+    check_certificate(pem->cert, none, "no PEM private key found in key (5 bytes)");
+    check_certificate(sl_span_of("0\x82"), pem->key,
+                      "no PEM certificate found in cert (2 bytes): it looks like DER (openssl x509 "
+                      "-inform DER -in FILE)");
+    check_certificate(torn, pem->key,
+                      "PEM block after certificate 0 in cert is damaged (base64 or its END line)");
+    check_certificate(sl_span_of("-----BEGIN CERTIFICATE-----\nMAA=\n-----END CERTIFICATE-----\n"),
+                      pem->key, "certificate 1 in cert is not a valid X.509 certificate");
+    check_certificate(pem->cert,
+                      sl_span_of("-----BEGIN PRIVATE KEY-----\nMAA=\n-----END PRIVATE KEY-----\n"),
+                      "the key (PEM \"PRIVATE KEY\") cannot be read: its type is not supported or "
+                      "its bytes are damaged (RSA, ECDSA P-256/P-384/P-521 and Ed25519 are)");
+    char text[128];
+    snprintf(text, sizeof(text),
+             "no PEM certificate found in cert (%zu bytes): are certificate and key swapped?",
+             pem->key.len);
+    check_certificate(pem->key, pem->cert, text);
+}
+
+TEST(certificate_and_key_must_match) {
+    EVP_PKEY *key = rsa_key();
+    X509 *x509 = x509_for(key);
+    BIO *cert_bio = BIO_new(BIO_s_mem()), *key_bio = BIO_new(BIO_s_mem());
+    PEM_write_bio_X509(cert_bio, x509);
+    PEM_write_bio_PrivateKey(key_bio, key, NULL, NULL, 0, NULL, NULL);
+    const struct local_pem *pem = shared_pem();
+    check_certificate(pem->cert, span_of_bio(key_bio),
+                      "the key does not match the certificate (certificate: ECDSA P-256, key: RSA "
+                      "2048)");
+    check_certificate(span_of_bio(cert_bio), pem->key,
+                      "the key does not match the certificate (certificate: RSA 2048, key: ECDSA "
+                      "P-256)");
+    struct local_pem other;
+    local_pem_make(&other);
+    check_certificate(pem->cert, other.key,
+                      "the key does not match the certificate (certificate: ECDSA P-256, key: "
+                      "ECDSA P-256)");
+    BIO_write(cert_bio, pem->cert.data, (int)pem->cert.len);
+    check_certificate(span_of_bio(cert_bio), pem->key,
+                      "the key matches certificate 2 in cert, not the first: the server's own must "
+                      "come first");
+    BIO_free(cert_bio);
+    BIO_free(key_bio);
+    X509_free(x509);
+}
+
+TEST(certificate_key_must_not_be_encrypted) {
+    EVP_PKEY *key = rsa_key();
+    const struct local_pem *pem = shared_pem();
+    const char *text = "the key is encrypted: give it without a passphrase (openssl pkey -in FILE "
+                       "-out PLAIN)";
+    BIO *bio = BIO_new(BIO_s_mem());
+    PEM_write_bio_PKCS8PrivateKey(bio, key, EVP_aes_128_cbc(), "secret", 6, NULL, NULL);
+    check_certificate(pem->cert, span_of_bio(bio), text);
+    BIO_reset(bio);
+    PEM_write_bio_RSAPrivateKey(bio, EVP_PKEY_get0_RSA(key), EVP_aes_128_cbc(),
+                                (const uint8_t *)"secret", 6, NULL, NULL);
+    check_certificate(pem->cert, span_of_bio(bio), text);
+    BIO_free(bio);
+}
+
+TEST(certificate_and_key_may_share_a_file) {
+    const struct local_pem *pem = shared_pem();
+    struct bytes both = {0};
+    bytes_add(&both, "a comment\n", 10);
+    bytes_add(&both, pem->key.data, pem->key.len);
+    bytes_add(&both, pem->cert.data, pem->cert.len);
+    struct sl_span span = {both.data, both.len};
+    struct sl_tls_certificate *certificate;
+    CHECK_INT(sl_tls_certificate_new(&certificate, span, span), SL_OK);
+    sl_tls_certificate_free(certificate);
+    free(both.data);
+}
+
+TEST(certificate_chain_is_sent_in_order) {
+    const struct local_pem *pem = shared_pem();
+    struct local_pem second, third;
+    local_pem_make(&second);
+    local_pem_make(&third);
+    struct bytes chain = {0};
+    bytes_add(&chain, pem->cert.data, pem->cert.len);
+    bytes_add(&chain, second.cert.data, second.cert.len);
+    bytes_add(&chain, third.cert.data, third.cert.len);
+    struct sl_tls_certificate *certificate;
+    CHECK_INT(
+        sl_tls_certificate_new(&certificate, (struct sl_span){chain.data, chain.len}, pem->key),
+        SL_OK);
+    struct pair pair;
+    REQUIRE(pair_open(&pair, &(struct options){.certificate = certificate}));
+    pump(&pair);
+    const STACK_OF(CRYPTO_BUFFER) *got = SSL_get0_peer_certificates(pair.client);
+    CHECK_INT(sk_CRYPTO_BUFFER_num(got), 3);
+    const struct local_pem *expected[] = {pem, &second, &third};
+    for (size_t i = 0; i < sk_CRYPTO_BUFFER_num(got) && i < 3; i++) {
+        BIO *bio = BIO_new_mem_buf(expected[i]->cert.data, (ossl_ssize_t)expected[i]->cert.len);
+        X509 *x509 = PEM_read_bio_X509(bio, NULL, NULL, NULL);
+        uint8_t *der = NULL;
+        int len = i2d_X509(x509, &der);
+        const CRYPTO_BUFFER *buffer = sk_CRYPTO_BUFFER_value(got, i);
+        CHECK_INT(CRYPTO_BUFFER_len(buffer), len);
+        CHECK(memcmp(CRYPTO_BUFFER_data(buffer), der, (size_t)len) == 0);
+        OPENSSL_free(der);
+        X509_free(x509);
+        BIO_free(bio);
+    }
+    pair_close(&pair);
+    sl_tls_certificate_free(certificate);
+    free(chain.data);
+}
+
+static void trust(SSL *client, struct sl_span cert_pem) {
+    BIO *bio = BIO_new_mem_buf(cert_pem.data, (ossl_ssize_t)cert_pem.len);
+    X509 *x509 = PEM_read_bio_X509(bio, NULL, NULL, NULL);
+    X509_STORE *store = X509_STORE_new();
+    X509_STORE_add_cert(store, x509);
+    SSL_set0_verify_cert_store(client, store);
+    SSL_set_verify(client, SSL_VERIFY_PEER, NULL);
+    X509_free(x509);
+    BIO_free(bio);
+}
+
+TEST(the_local_certificate_serves_its_three_names_and_no_other) {
+    static const struct {
+        const char *host, *ip;
+        bool fine;
+    } rows[] = {
+        {"localhost", NULL, true},    {NULL, "127.0.0.1", true},  {NULL, "::1", true},
+        {"example.com", NULL, false}, {NULL, "127.0.0.2", false},
+    };
+    for (size_t i = 0; i < SL_COUNT_OF(rows); i++) {
+        struct pair pair;
+        REQUIRE(pair_open(&pair, &(struct options){0}));
+        trust(pair.client, shared_pem()->cert);
+        X509_VERIFY_PARAM *param = SSL_get0_param(pair.client);
+        CHECK(rows[i].host ? X509_VERIFY_PARAM_set1_host(param, rows[i].host, strlen(rows[i].host))
+                           : X509_VERIFY_PARAM_set1_ip_asc(param, rows[i].ip));
+        pump(&pair);
+        CHECK_INT(sl_tls_state(pair.tls) == SL_TLS_OPEN, rows[i].fine);
+        CHECK_INT(SSL_get_verify_result(pair.client) == X509_V_OK, rows[i].fine);
+        pair_close(&pair);
+    }
+}
+
+TEST(the_local_certificate_needs_room_and_differs_each_time) {
+    uint8_t out[8];
+    CHECK_INT(sl_tls_certificate_make(out, sizeof(out), 1800000000), SL_E_INVALID);
+    struct local_pem a, b;
+    local_pem_make(&a);
+    local_pem_make(&b);
+    CHECK(a.key.len != b.key.len || memcmp(a.key.data, b.key.data, a.key.len) != 0);
+}
+
+// ---- threads ----
+
+static const struct sl_tls_certificate *threads_certificate;
+
+static void *worker_thread(void *arg) {
+    (void)arg;
+    struct sl_tls_ctx *ctx;
+    if (sl_tls_ctx_new(&ctx, threads_certificate) != SL_OK) {
+        return (void *)"no context";
+    }
+    for (int i = 0; i < 20; i++) {
+        struct pair pair = {.options = {.out_cap = 32768,
+                                        .read_cap = 32768,
+                                        .client_max = i & 1 ? TLS1_2_VERSION : 0}};
+        pair.tls = sl_tls_new(ctx);
+        client_open(&pair);
+        pump(&pair);
+        bool open = sl_tls_state(pair.tls) == SL_TLS_OPEN;
+        SSL_write(pair.client, "hello", 5);
+        pump(&pair);
+        open = open && pair.at_server.len == 5;
+        pair_close(&pair);
+        if (!open) {
+            return (void *)"no data";
+        }
+    }
+    sl_tls_ctx_free(ctx);
+    return NULL;
+}
+
+TEST(two_workers_share_a_certificate_and_nothing_else) {
+    const struct local_pem *pem = shared_pem();
+    struct sl_tls_certificate *certificate;
+    REQUIRE(sl_tls_certificate_new(&certificate, pem->cert, pem->key) == SL_OK);
+    threads_certificate = certificate;
+    pthread_t threads[2];
+    for (int i = 0; i < 2; i++) {
+        REQUIRE(pthread_create(&threads[i], NULL, worker_thread, NULL) == 0);
+    }
+    for (int i = 0; i < 2; i++) {
+        void *failure;
+        pthread_join(threads[i], &failure);
+        CHECK_MSG(!failure, "%s", (const char *)failure);
+    }
+    sl_tls_certificate_free(certificate);
+}
