@@ -20,8 +20,13 @@ static void poison(struct sl_buf *buf) { (void)buf; }
 static void unpoison(struct sl_buf *buf) { (void)buf; }
 #endif
 
-static const uint32_t group_bytes[SL_BUF_GROUPS] = {SL_BUF_HEAD_BYTES, SL_BUF_BODY_BYTES,
-                                                    SL_BUF_OUT_BYTES};
+static const uint32_t group_bytes[] = {
+    [SL_BUF_HEAD] = SL_BUF_HEAD_BYTES,
+    [SL_BUF_BODY] = SL_BUF_BODY_BYTES,
+    [SL_BUF_OUT] = SL_BUF_OUT_BYTES,
+    [SL_BUF_PAGE] = SL_BUF_PAGE_BYTES,
+};
+_Static_assert(SL_COUNT_OF(group_bytes) == SL_BUF_GROUPS, "each group has its size");
 
 static void push_free(struct sl_buf_pool *pool, struct sl_buf *buf) {
     buf->next = pool->free[buf->group];
