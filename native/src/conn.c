@@ -1,0 +1,775 @@
+#include "conn.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <netinet/in.h>
+#include <unistd.h>
+
+#include "exchange.h"
+#include "gateway.h"
+#include "upstream.h"
+
+#define STALL_BYTES_PER_S 240u
+#define SMALL_BODY 16384u // bodies up to this do not leave the multishot receive
+
+static const struct sl_config *config_of(const struct sl_conn *conn) {
+    return sl_worker_config(conn->worker);
+}
+
+static uint64_t ms(uint32_t value) { return value * SL_NS_PER_MS; }
+
+void sl_conn_mark(struct sl_conn *conn) {
+    if (conn->state == SL_CONN_OPEN) {
+        sl_work_mark(conn->worker, &conn->work);
+    }
+}
+
+size_t sl_conn_client_ip(const struct sl_conn *conn, char out[46]) {
+    int family = conn->remote_family == 4 ? AF_INET : AF_INET6;
+    return inet_ntop(family, conn->remote_addr, out, 46) ? strlen(out) : 0;
+}
+
+// Sending.
+
+struct sl_outq *sl_conn_out(struct sl_conn *conn) {
+    if (!conn->out) {
+        conn->out = sl_slab_take(&conn->worker->outqs);
+        if (conn->out) {
+            sl_outq_init(conn->out);
+        }
+    }
+    sl_conn_mark(conn);
+    return conn->out;
+}
+
+bool sl_conn_writable(const struct sl_conn *conn) {
+    return !conn->out ||
+           (conn->out->bytes < config_of(conn)->high_watermark_bytes && sl_outq_room(conn->out) >= 8);
+}
+
+bool sl_conn_drained(const struct sl_conn *conn) {
+    return !conn->out || (conn->out->bytes <= config_of(conn)->low_watermark_bytes &&
+                          sl_outq_room(conn->out) >= SL_OUTQ_SEGS / 2);
+}
+
+static bool sending(const struct sl_conn *conn) {
+    return conn->flying != NULL || (conn->out && conn->out->in_flight > 0);
+}
+
+static bool unsent(const struct sl_conn *conn) {
+    return (conn->out && conn->out->count > 0) || conn->flying != NULL ||
+           (conn->sealed && sl_tls_out_bytes(conn->tls) > 0);
+}
+
+static bool give_sealed(struct sl_conn *conn, enum sl_buf_group group) {
+    if (!conn->sealed) {
+        conn->sealed = sl_buf_take(&conn->worker->bufs, group);
+        if (conn->sealed) {
+            sl_tls_out_give(conn->tls, conn->sealed->data, conn->sealed->cap);
+        }
+    }
+    return conn->sealed != NULL;
+}
+
+static void drop_sealed(struct sl_conn *conn) {
+    if (conn->sealed) {
+        sl_tls_out_take(conn->tls);
+        sl_buf_unref(&conn->worker->bufs, conn->sealed);
+        conn->sealed = NULL;
+    }
+}
+
+static void send_sealed(struct sl_conn *conn) {
+    uint32_t n = sl_tls_out_take(conn->tls);
+    conn->flying = conn->sealed;
+    conn->sealed = NULL;
+    conn->flying_iov = (struct iovec){conn->flying->data, n};
+    memset(&conn->flying_msg, 0, sizeof(conn->flying_msg));
+    conn->flying_msg.msg_iov = &conn->flying_iov;
+    conn->flying_msg.msg_iovlen = 1;
+    sl_io_send(conn->worker->io, conn->io, &conn->flying_msg);
+}
+
+// Seals what is queued. False: the connection is being cut.
+static bool seal(struct sl_conn *conn) {
+    struct sl_outq *out = conn->out;
+    while (out && out->count > 0) {
+        bool small = out->bytes < SL_BUF_PAGE_BYTES - 512;
+        if (!give_sealed(conn, small ? SL_BUF_PAGE : SL_BUF_OUT)) {
+            sl_conn_abort(conn, SL_E_NO_MEMORY);
+            return false;
+        }
+        int64_t n = sl_tls_write(conn->tls, out->iov, sl_outq_peek(out));
+        if (n < 0) {
+            sl_conn_abort(conn, (int)n);
+            return false;
+        }
+        if (n > 0) {
+            sl_outq_consume(out, &conn->worker->bufs, (uint32_t)n);
+            continue;
+        }
+        if (sl_tls_out_bytes(conn->tls) > 0 || conn->sealed->group == SL_BUF_OUT) {
+            return true; // full: it goes out first
+        }
+        drop_sealed(conn); // a page is too small for this record
+        if (!give_sealed(conn, SL_BUF_OUT)) {
+            sl_conn_abort(conn, SL_E_NO_MEMORY);
+            return false;
+        }
+    }
+    return true;
+}
+
+static void flush_tls(struct sl_conn *conn) {
+    if (conn->flying) {
+        return;
+    }
+    if (conn->handshaken && !seal(conn)) {
+        return;
+    }
+    if (conn->sealed && sl_tls_out_bytes(conn->tls) > 0) {
+        send_sealed(conn);
+    } else if (conn->handshaken) {
+        drop_sealed(conn); // an idle connection holds no buffer
+    }
+}
+
+static void flush(struct sl_conn *conn) {
+    if (conn->tls) {
+        flush_tls(conn);
+    } else if (conn->out && conn->out->count > 0 && conn->out->in_flight == 0) {
+        sl_io_send(conn->worker->io, conn->io, sl_outq_gather(conn->out));
+    }
+    if (conn->out && conn->out->count == 0) {
+        sl_outq_clear(conn->out, &conn->worker->bufs);
+        sl_slab_give(&conn->worker->outqs, conn->out);
+        conn->out = NULL;
+    }
+}
+
+// The queue has drained: whoever paused at the high watermark goes on.
+static void resume_producer(struct sl_conn *conn) {
+    struct sl_request *req = conn->req;
+    if (!req || !sl_conn_drained(conn)) {
+        return;
+    }
+    if (req->upstream) {
+        sl_work_mark(conn->worker, &req->upstream->work);
+    } else if (req->exchange) {
+        sl_exchange_writable(req->exchange);
+    }
+}
+
+static void on_sent(struct sl_io_conn *io_conn, void *owner, int64_t result) {
+    struct sl_conn *conn = owner;
+    struct sl_worker *w = conn->worker;
+    (void)io_conn;
+    if (conn->flying) {
+        sl_buf_unref(&w->bufs, conn->flying);
+        conn->flying = NULL;
+    } else {
+        sl_outq_sent(conn->out, &w->bufs);
+    }
+    if (result < 0) {
+        sl_conn_close(conn, SL_E_CLIENT_CLOSED);
+        return;
+    }
+    w->counters.bytes_out += (uint64_t)result;
+    conn->active_ns = w->now_ns;
+    resume_producer(conn);
+    sl_conn_mark(conn);
+}
+
+// Receiving.
+
+static void on_data(struct sl_io_conn *io_conn, void *owner, struct sl_buf *buf, uint32_t len) {
+    struct sl_conn *conn = owner;
+    struct sl_worker *w = conn->worker;
+    (void)io_conn;
+    w->counters.bytes_in += len;
+    if (conn->want == SL_RECV_ONCE) {
+        conn->want = SL_RECV_OFF;
+    }
+    if (conn->state == SL_CONN_LINGER) {
+        sl_buf_unref(&w->bufs, buf);
+        conn->linger_bytes += len;
+        if (conn->linger_bytes > SL_LINGER_BYTES_MAX) {
+            sl_conn_close(conn, SL_OK);
+        }
+        return;
+    }
+    if (!conn->req) {
+        conn->active_ns = w->now_ns;
+    }
+    sl_inq_push(conn->tls ? &conn->cipher : &conn->in, &w->bufs, buf, 0, len);
+    sl_conn_mark(conn);
+}
+
+static void on_end(struct sl_io_conn *io_conn, void *owner, int error) {
+    struct sl_conn *conn = owner;
+    (void)io_conn;
+    conn->in_ended = true;
+    if (error || conn->state == SL_CONN_LINGER) {
+        sl_conn_close(conn, error ? SL_E_CLIENT_CLOSED : SL_OK);
+        return;
+    }
+    sl_conn_mark(conn);
+}
+
+// The buffer that plaintext goes to: the last one, while it has room, else a new one.
+static struct sl_buf *plain_buf(struct sl_conn *conn) {
+    struct sl_buf *last = conn->in.last;
+    bool ours = last && (last->group == SL_BUF_PAGE || last->group == SL_BUF_OUT);
+    if (ours && last->end < last->cap) {
+        sl_buf_ref(last);
+        return last;
+    }
+    bool body = conn->req && conn->req->head_done && !conn->req->body_done;
+    struct sl_buf *buf = sl_buf_take(&conn->worker->bufs, body ? SL_BUF_OUT : SL_BUF_PAGE);
+    if (buf) {
+        buf->pos = buf->end = 0;
+    }
+    return buf;
+}
+
+static void plain_arrived(struct sl_conn *conn, struct sl_buf *buf, uint32_t n) {
+    if (buf == conn->in.last) {
+        buf->end += n;
+        conn->in.bytes += n;
+        sl_buf_unref(&conn->worker->bufs, buf);
+    } else {
+        sl_inq_push(&conn->in, &conn->worker->bufs, buf, buf->end, buf->end + n);
+    }
+}
+
+static void feed(struct sl_conn *conn) {
+    struct sl_buf_pool *pool = &conn->worker->bufs;
+    if (!sl_tls_hungry(conn->tls)) {
+        return;
+    }
+    sl_buf_unref(pool, conn->fed);
+    conn->fed = NULL;
+    struct sl_span front = sl_inq_front(&conn->cipher);
+    if (front.len > 0) {
+        conn->fed = conn->cipher.first;
+        sl_buf_ref(conn->fed);
+        sl_inq_consume(&conn->cipher, pool, (uint32_t)front.len);
+        sl_tls_feed(conn->tls, front.data, (uint32_t)front.len);
+    }
+}
+
+// The engine's answer to a read that gave no plaintext. True: call it again.
+static bool after_dry_read(struct sl_conn *conn, int rc) {
+    struct sl_worker *w = conn->worker;
+    if (rc == SL_E_CLIENT_CLOSED) {
+        conn->in_ended = true;
+        return false;
+    }
+    if (rc < 0) {
+        if (!conn->handshaken) {
+            w->counters.tls_failures++;
+        }
+        conn->in_ended = true;
+        conn->cut_after = true; // the alert goes out first
+        sl_worker_count_status(w, rc);
+        return false;
+    }
+    if (sl_tls_wants_out(conn->tls) && !conn->flying) {
+        if (conn->sealed && sl_tls_out_bytes(conn->tls) > 0) {
+            return false; // flush sends it, on_sent comes back here
+        }
+        return !conn->sealed && give_sealed(conn, SL_BUF_OUT);
+    }
+    return sl_tls_hungry(conn->tls) && conn->cipher.bytes > 0;
+}
+
+// Decrypts while there is room for plaintext. True: some arrived.
+static bool read_tls(struct sl_conn *conn) {
+    bool got = false, again = true;
+    if (!conn->tls || conn->cut_after) {
+        return false;
+    }
+    while (again && conn->in.bytes < config_of(conn)->pipeline_bytes_max) {
+        if (!conn->handshaken && !conn->flying) {
+            give_sealed(conn, SL_BUF_OUT);
+        }
+        feed(conn);
+        struct sl_buf *buf = plain_buf(conn);
+        if (!buf) {
+            sl_conn_abort(conn, SL_E_NO_MEMORY);
+            return false;
+        }
+        int n = sl_tls_read(conn->tls, buf->data + buf->end, buf->cap - buf->end);
+        if (!conn->handshaken && sl_tls_state(conn->tls) == SL_TLS_OPEN) {
+            conn->handshaken = true;
+            conn->worker->counters.tls_handshakes++;
+            conn->active_ns = conn->worker->now_ns;
+        }
+        if (n > 0) {
+            plain_arrived(conn, buf, (uint32_t)n);
+            got = true;
+        } else {
+            sl_buf_unref(&conn->worker->bufs, buf);
+            again = after_dry_read(conn, n);
+        }
+    }
+    return got;
+}
+
+// Progress.
+
+static void shed(struct sl_conn *conn) {
+    static const char answer[] = "HTTP/1.1 503 Service Unavailable\r\ncontent-length: 0\r\n"
+                                 "retry-after: 1\r\nconnection: close\r\n\r\n";
+    sl_worker_count_status(conn->worker, SL_E_SHED_REQUESTS);
+    conn->close_after = true;
+    struct sl_outq *out = sl_conn_out(conn);
+    if (!out || !sl_outq_push(out, (const uint8_t *)answer, sizeof(answer) - 1, NULL)) {
+        sl_conn_abort(conn, SL_E_SHED_REQUESTS);
+    }
+}
+
+static bool begin_request(struct sl_conn *conn) {
+    if (conn->close_after) {
+        sl_inq_clear(&conn->in, &conn->worker->bufs); // after `close` nothing more is processed
+        return false;
+    }
+    if (conn->in.bytes == 0 || !sl_conn_writable(conn)) {
+        return false;
+    }
+    conn->req = sl_request_new(conn);
+    if (!conn->req) {
+        shed(conn);
+        return false;
+    }
+    return true;
+}
+
+static bool read_head(struct sl_conn *conn) {
+    struct sl_request *req = conn->req;
+    const struct sl_config *c = config_of(conn);
+    const struct sl_head_limits limits = {c->head_bytes_max, c->line_bytes_max, c->fields_max};
+    for (;;) {
+        struct sl_buf *buf = conn->in.first;
+        struct sl_span front = sl_inq_front(&conn->in);
+        int rc = sl_http1_parse_request(&req->head, buf->data + buf->pos, front.len, &limits);
+        if (rc < 0) {
+            sl_request_refuse(req, rc);
+            return true;
+        }
+        if (rc > 0) {
+            sl_buf_ref(buf);
+            req->head_buf = buf;
+            req->head_data = buf->data + buf->pos + req->head.skipped;
+            sl_inq_consume(&conn->in, &conn->worker->bufs, req->head.skipped + req->head.len);
+            sl_request_start(req);
+            return true;
+        }
+        if (!buf->next) {
+            return false; // partial
+        }
+        if (!sl_inq_linearize(&conn->in, &conn->worker->bufs)) {
+            sl_request_refuse(req, SL_E_NO_MEMORY);
+            return true;
+        }
+    }
+}
+
+static void discard_body(struct sl_request *req) {
+    struct sl_conn *conn = req->conn;
+    struct sl_span piece;
+    struct sl_buf *buf;
+    int rc;
+    while ((rc = sl_request_body_next(req, &piece, &buf, UINT32_MAX)) == SL_CHUNK_DATA) {
+        req->discarded += (uint32_t)piece.len;
+        sl_buf_unref(&conn->worker->bufs, buf);
+        if (req->discarded > SL_DISCARD_BYTES_MAX) {
+            rc = SL_E_BODY_TOO_LARGE;
+            break;
+        }
+    }
+    if (rc < 0) {
+        conn->close_after = true;
+    }
+}
+
+static void feed_body(struct sl_request *req) {
+    if (req->discard) {
+        discard_body(req);
+    } else if (req->exchange) {
+        sl_exchange_pump(req->exchange);
+    } else if (req->upstream) {
+        sl_proxy_pump_request(req->upstream);
+    }
+}
+
+// One step of the request at hand. True: another may be possible.
+static bool step(struct sl_conn *conn) {
+    if (!conn->req) {
+        return begin_request(conn);
+    }
+    if (!conn->req->head_done && !conn->req->out_done) {
+        return conn->in.bytes > 0 && read_head(conn);
+    }
+    if (!conn->req->body_done && conn->req->head_done) {
+        feed_body(conn->req);
+    }
+    struct sl_request *req = conn->req; // feeding may have ended it
+    if (conn->state == SL_CONN_OPEN && req && req->out_done && (req->body_done || conn->close_after)) {
+        sl_request_finish(req);
+        return true;
+    }
+    return false;
+}
+
+static void begin_linger(struct sl_conn *conn) {
+    if (conn->cut_after || conn->in_ended) {
+        sl_conn_close(conn, SL_OK);
+        return;
+    }
+    conn->state = SL_CONN_LINGER;
+    sl_work_unmark(&conn->work);
+    sl_inq_clear(&conn->in, &conn->worker->bufs);
+    sl_inq_clear(&conn->cipher, &conn->worker->bufs);
+    sl_io_shutdown(conn->worker->io, conn->io, SHUT_WR);
+    conn->want = SL_RECV_STREAM;
+    sl_io_recv(conn->worker->io, conn->io, SL_RECV_STREAM);
+    conn->deadline = SL_DUE_LINGER;
+    conn->deadline_ns = conn->worker->now_ns + ms(config_of(conn)->linger_ms);
+    sl_timer_set(&conn->worker->timers, &conn->timer, conn->deadline_ns);
+}
+
+static bool notify_tls(struct sl_conn *conn) {
+    if (!conn->tls || conn->notified || !conn->handshaken || conn->cut_after) {
+        return false;
+    }
+    conn->notified = true;
+    if (give_sealed(conn, SL_BUF_PAGE)) {
+        sl_tls_close_notify(conn->tls);
+        flush(conn);
+    }
+    return unsent(conn);
+}
+
+// The peer has sent its last byte: what can still be answered is, the rest ends. True: the connection is gone or going.
+static bool settle_end(struct sl_conn *conn) {
+    struct sl_request *req = conn->req;
+    if (!conn->in_ended || conn->cipher.bytes > 0) {
+        return false;
+    }
+    if (req && req->head_done) {
+        if (!req->body_done && !req->discard && conn->in.bytes == 0) {
+            sl_conn_close(conn, SL_E_CLIENT_CLOSED); // incomplete (RFC 9112 section 8)
+            return true;
+        }
+        if (req->exchange && !req->exchange->aborted) {
+            sl_exchange_abort(req->exchange, SL_E_CLIENT_CLOSED, false);
+        }
+        return false;
+    }
+    if (req && !req->out_done) {
+        sl_conn_close(conn, SL_E_CLIENT_CLOSED); // half a head
+        return true;
+    }
+    conn->close_after = true;
+    return false;
+}
+
+static enum sl_recv_want wanted(const struct sl_conn *conn) {
+    const struct sl_request *req = conn->req;
+    if (conn->in_ended || conn->cut_after) {
+        return SL_RECV_OFF;
+    }
+    if (conn->in.bytes + conn->cipher.bytes >= config_of(conn)->pipeline_bytes_max) {
+        return SL_RECV_OFF;
+    }
+    if (!req || !req->head_done || req->body_done || !(req->body_wanted || req->discard)) {
+        return SL_RECV_STREAM;
+    }
+    bool small = req->head.body == SL_BODY_LENGTH ? req->body_left <= SMALL_BODY
+                                                  : req->body_bytes < SMALL_BODY;
+    if (small) {
+        return SL_RECV_STREAM;
+    }
+    return conn->in.bytes + conn->cipher.bytes == 0 ? SL_RECV_ONCE : SL_RECV_OFF;
+}
+
+static void choose_deadline(struct sl_conn *conn) {
+    const struct sl_config *c = config_of(conn);
+    const struct sl_request *req = conn->req;
+    uint64_t now = conn->worker->now_ns;
+    if (sending(conn)) {
+        if (conn->deadline != SL_DUE_WRITE) {
+            conn->acked = sl_io_bytes_acked(conn->io);
+        }
+        conn->deadline = SL_DUE_WRITE;
+        conn->deadline_ns = now + ms(c->write_stall_ms);
+    } else if (conn->tls && !conn->handshaken) {
+        conn->deadline = SL_DUE_HEAD;
+        conn->deadline_ns = conn->opened_ns + ms(c->head_timeout_ms);
+    } else if (!req) {
+        conn->deadline = SL_DUE_IDLE;
+        conn->deadline_ns = conn->worker->draining ? conn->deadline_ns
+                                                   : conn->active_ns + ms(c->idle_timeout_ms);
+    } else if (!req->head_done) {
+        conn->deadline = SL_DUE_HEAD;
+        conn->deadline_ns = req->start_ns + ms(c->head_timeout_ms); // absolute: a trickle does not move it
+    } else if (!req->body_done && (req->body_wanted || req->discard) && conn->in.bytes == 0) {
+        conn->deadline = SL_DUE_BODY;
+        conn->deadline_ns = conn->active_ns + ms(c->body_timeout_ms);
+    } else if (req->exchange && !req->status) {
+        conn->deadline = SL_DUE_HANDLER;
+        conn->deadline_ns = req->start_ns + ms(c->handler_timeout_ms);
+    } else {
+        conn->deadline = SL_DUE_NONE;
+        return;
+    }
+    if (!sl_timer_is_set(&conn->timer) || conn->timer.due_ns > conn->deadline_ns) {
+        sl_timer_set(&conn->worker->timers, &conn->timer, conn->deadline_ns);
+    }
+}
+
+static void settle(struct sl_conn *conn) {
+    if (settle_end(conn)) {
+        return;
+    }
+    if (!unsent(conn) && !conn->req && (conn->close_after || conn->cut_after)) {
+        if (!notify_tls(conn) && conn->state == SL_CONN_OPEN) {
+            begin_linger(conn);
+        }
+        return;
+    }
+    if (conn->cut_after && !unsent(conn)) {
+        sl_conn_close(conn, SL_E_TLS_HANDSHAKE);
+        return;
+    }
+    enum sl_recv_want want = wanted(conn);
+    if (want != conn->want) {
+        conn->want = (uint8_t)want;
+        sl_io_recv(conn->worker->io, conn->io, want);
+    }
+    choose_deadline(conn);
+}
+
+static void run(struct sl_work *work) {
+    struct sl_conn *conn = (struct sl_conn *)work;
+    bool again = true;
+    while (again && conn->state == SL_CONN_OPEN) {
+        again = read_tls(conn);
+        again = (conn->state == SL_CONN_OPEN && step(conn)) || again;
+    }
+    if (conn->state == SL_CONN_OPEN) {
+        flush(conn);
+    }
+    if (conn->state == SL_CONN_OPEN) {
+        settle(conn);
+    }
+}
+
+// Deadlines.
+
+static void write_due(struct sl_conn *conn) {
+    uint64_t acked = sl_io_bytes_acked(conn->io);
+    uint64_t least = (uint64_t)STALL_BYTES_PER_S * config_of(conn)->write_stall_ms / 1000;
+    if (acked - conn->acked >= least) {
+        conn->acked = acked;
+        conn->deadline_ns = conn->worker->now_ns + ms(config_of(conn)->write_stall_ms);
+        sl_timer_set(&conn->worker->timers, &conn->timer, conn->deadline_ns);
+    } else {
+        sl_conn_abort(conn, SL_E_WRITE_STALLED);
+    }
+}
+
+static void on_timer(struct sl_timer *timer) {
+    struct sl_conn *conn = SL_CONTAINER_OF(timer, struct sl_conn, timer);
+    struct sl_worker *w = conn->worker;
+    if (conn->deadline == SL_DUE_NONE) {
+        return;
+    }
+    if (w->now_ns < conn->deadline_ns) { // it moved while the timer was set
+        sl_timer_set(&w->timers, timer, conn->deadline_ns);
+        return;
+    }
+    switch (conn->deadline) {
+    case SL_DUE_WRITE:
+        write_due(conn);
+        return;
+    case SL_DUE_HEAD:
+        if (conn->req && !conn->req->head_done) {
+            sl_request_refuse(conn->req, SL_E_HEAD_TIMEOUT);
+        } else {
+            sl_conn_close(conn, SL_E_HEAD_TIMEOUT);
+        }
+        return;
+    case SL_DUE_BODY:
+        if (conn->req->out_done) {
+            sl_conn_close(conn, SL_E_BODY_TIMEOUT);
+        } else {
+            conn->close_after = true;
+            sl_request_fail(conn->req, SL_E_BODY_TIMEOUT);
+        }
+        return;
+    case SL_DUE_HANDLER:
+        sl_request_fail(conn->req, SL_E_HANDLER_TIMEOUT);
+        return;
+    case SL_DUE_IDLE:
+        if (!w->draining) {
+            sl_worker_count_status(w, SL_E_IDLE_TIMEOUT);
+        }
+        conn->close_after = true;
+        sl_conn_mark(conn);
+        return;
+    default:
+        sl_conn_close(conn, SL_OK);
+    }
+}
+
+// Opening and closing.
+
+static void release_buffers(struct sl_conn *conn) {
+    struct sl_worker *w = conn->worker;
+    sl_inq_clear(&conn->in, &w->bufs);
+    sl_inq_clear(&conn->cipher, &w->bufs);
+    sl_buf_unref(&w->bufs, conn->fed);
+    if (conn->out) {
+        conn->out->in_flight = 0; // the io layer is done with it
+        sl_outq_clear(conn->out, &w->bufs);
+        sl_slab_give(&w->outqs, conn->out);
+    }
+    sl_buf_unref(&w->bufs, conn->flying);
+    sl_buf_unref(&w->bufs, conn->sealed);
+}
+
+static void on_closed(void *owner) {
+    struct sl_conn *conn = owner;
+    struct sl_worker *w = conn->worker;
+    if (conn->tls) {
+        sl_tls_free(conn->tls);
+    }
+    release_buffers(conn);
+    if (conn->prev) {
+        conn->prev->next = conn->next;
+    } else {
+        w->conn_first = conn->next;
+    }
+    if (conn->next) {
+        conn->next->prev = conn->prev;
+    }
+    w->counters.conns_closed++;
+    w->counters.conns_live--;
+    sl_slab_give(&w->conns, conn);
+}
+
+static bool begin_close(struct sl_conn *conn, int reason) {
+    if (conn->state == SL_CONN_CLOSING) {
+        return false;
+    }
+    conn->state = SL_CONN_CLOSING;
+    if (reason) {
+        sl_worker_count_status(conn->worker, reason);
+    }
+    sl_work_unmark(&conn->work);
+    sl_timer_cancel(&conn->worker->timers, &conn->timer);
+    if (conn->req) {
+        sl_request_detach(conn->req, reason);
+    }
+    return true;
+}
+
+void sl_conn_close(struct sl_conn *conn, int reason) {
+    if (begin_close(conn, reason)) {
+        sl_io_close(conn->worker->io, conn->io);
+    }
+}
+
+void sl_conn_abort(struct sl_conn *conn, int reason) {
+    if (begin_close(conn, reason)) {
+        sl_io_abort(conn->worker->io, conn->io);
+    }
+}
+
+static const struct sl_io_handler handler = {
+    .on_data = on_data, .on_end = on_end, .on_sent = on_sent, .on_closed = on_closed};
+
+static void set_remote(struct sl_conn *conn, int fd) {
+    struct sockaddr_storage addr;
+    socklen_t len = sizeof(addr);
+    if (getpeername(fd, (struct sockaddr *)&addr, &len) != 0) {
+        conn->remote_family = 4; // it is gone already: the first receive will say so
+        return;
+    }
+    if (addr.ss_family == AF_INET) {
+        const struct sockaddr_in *in = (const struct sockaddr_in *)&addr;
+        conn->remote_family = 4;
+        memcpy(conn->remote_addr, &in->sin_addr, 4);
+        conn->remote_port = ntohs(in->sin_port);
+        return;
+    }
+    const struct sockaddr_in6 *in6 = (const struct sockaddr_in6 *)&addr;
+    conn->remote_family = 6;
+    memcpy(conn->remote_addr, &in6->sin6_addr, 16);
+    conn->remote_port = ntohs(in6->sin6_port);
+}
+
+static struct sl_conn *conn_new(struct sl_worker_listener *listener, int fd) {
+    struct sl_worker *w = listener->worker;
+    struct sl_conn *conn = sl_slab_take(&w->conns);
+    if (!conn) {
+        return NULL;
+    }
+    memset(conn, 0, sizeof(*conn));
+    conn->worker = w;
+    conn->io = sl_io_conn_open(w->io, fd, &handler, conn);
+    if (conn->io && listener->certificate != SL_NO_CERTIFICATE) {
+        conn->tls = sl_tls_new(w->tls_ctx[listener->certificate]);
+        if (!conn->tls) {
+            sl_worker_count_status(w, SL_E_NO_MEMORY);
+            conn->cut_after = true;
+        }
+    }
+    if (!conn->io) {
+        sl_slab_give(&w->conns, conn);
+        return NULL;
+    }
+    set_remote(conn, fd);
+    conn->local_port = listener->port;
+    return conn;
+}
+
+void sl_conn_accept(struct sl_worker_listener *listener, int fd) {
+    struct sl_worker *w = listener->worker;
+    const struct sl_config *c = sl_worker_config(w);
+    w->counters.conns_accepted++;
+    struct sl_conn *conn = conn_new(listener, fd);
+    if (!conn) {
+        w->counters.conns_closed++;
+        w->counters.conns_shed++;
+        sl_worker_count_status(w, SL_E_SHED_CONNS);
+        close(fd);
+        return;
+    }
+    w->counters.conns_live++;
+    conn->next = w->conn_first;
+    if (w->conn_first) {
+        w->conn_first->prev = conn;
+    }
+    w->conn_first = conn;
+    sl_work_init(&conn->work, run);
+    sl_timer_init(&conn->timer, on_timer);
+    conn->opened_ns = conn->active_ns = w->now_ns;
+    conn->served_max = (uint32_t)sl_worker_jitter(w, c->requests_per_conn_max);
+    conn->age_max_ns = sl_worker_jitter(w, ms(c->conn_age_ms));
+    if (w->draining) {
+        conn->deadline_ns = w->now_ns + SL_NS_PER_S;
+    }
+    sl_conn_mark(conn);
+}
+
+void sl_conn_drain(struct sl_conn *conn) {
+    if (conn->state != SL_CONN_OPEN) {
+        return;
+    }
+    conn->deadline_ns = conn->worker->now_ns + SL_NS_PER_S;
+    sl_timer_set(&conn->worker->timers, &conn->timer, conn->deadline_ns);
+    sl_conn_mark(conn);
+}

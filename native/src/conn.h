@@ -1,0 +1,113 @@
+// A downstream connection and the request that it carries. proxy layer. conn.c moves bytes (TLS, parsing, sending, deadlines, closing);
+// request.c decides (route, answer, framing). A connection carries one request at a time; pipelined bytes wait in its queue.
+//
+//   OPEN --answer with close sent--> LINGER --EOF, 64 KiB or 2 s--> CLOSING --last completion--> freed
+#ifndef SL_CONN_H
+#define SL_CONN_H
+
+#include "http1_chunk.h"
+#include "inq.h"
+#include "outq.h"
+#include "worker.h"
+
+struct sl_request;
+struct sl_exchange;
+struct sl_upstream_conn;
+
+enum sl_conn_state { SL_CONN_OPEN, SL_CONN_LINGER, SL_CONN_CLOSING };
+enum sl_deadline { SL_DUE_NONE, SL_DUE_IDLE, SL_DUE_HEAD, SL_DUE_BODY, SL_DUE_HANDLER, SL_DUE_WRITE, SL_DUE_LINGER };
+
+#define SL_LINGER_BYTES_MAX 65536u
+#define SL_DISCARD_BYTES_MAX 65536u
+
+struct sl_conn {
+    struct sl_work work; // first
+    struct sl_worker *worker;
+    struct sl_io_conn *io;
+    struct sl_tls *tls;      // NULL: plain
+    struct sl_request *req;  // being read or answered
+    struct sl_outq *out;     // NULL: nothing to send
+    struct sl_inq in;        // plaintext
+    struct sl_inq cipher;    // TLS records not yet read
+    struct sl_buf *sealed;   // where the TLS engine writes records
+    struct sl_buf *flying;   // TLS records being sent
+    struct sl_buf *fed;      // the cipher buffer that the engine reads from
+    struct sl_timer timer;
+    struct sl_conn *prev, *next;
+    uint64_t deadline_ns, opened_ns, active_ns; // active_ns: last byte in or out
+    uint64_t acked;          // bytes_acked when the write deadline was set
+    uint64_t age_max_ns;
+    uint32_t served, served_max, linger_bytes;
+    uint8_t state, deadline; // enum sl_conn_state, sl_deadline
+    uint8_t want;            // enum sl_recv_want, as last told
+    bool in_ended, close_after, cut_after, handshaken, notified;
+    uint8_t remote_family;   // 4 or 6
+    uint8_t remote_addr[16];
+    uint16_t remote_port, local_port;
+    struct msghdr flying_msg;
+    struct iovec flying_iov;
+};
+
+enum sl_handled { SL_BY_NATIVE, SL_BY_TYPESCRIPT, SL_BY_UPSTREAM };
+
+struct sl_request {
+    struct sl_conn *conn;
+    struct sl_buf *head_buf; // holds the head's bytes while the request lives
+    uint8_t *head_data;
+    struct sl_plan_hold *hold;
+    struct sl_exchange *exchange;      // TypeScript answers
+    struct sl_upstream_conn *upstream; // an upstream answers
+    uint64_t start_ns;
+    int64_t start_unix_us;
+    uint64_t body_left;  // LENGTH: bytes still to come
+    uint64_t body_bytes; // received so far
+    uint64_t out_left;   // LENGTH framing: bytes still to send
+    uint64_t out_bytes;  // body bytes queued so far
+    struct sl_chunk_decoder chunk;
+    uint32_t discarded;
+    int reason;          // SL_OK or why it failed
+    uint16_t status;     // of the answer, 0: none yet
+    uint8_t handled_by;  // enum sl_handled
+    uint8_t out_framing; // enum sl_framing
+    bool head_done;      // the head is complete, the request has started
+    bool body_done;      // all of its body is consumed
+    bool body_wanted;    // somebody reads it
+    bool discard;        // nobody will: drop what comes
+    bool continue_due;   // 100 Continue is owed when the body is wanted
+    bool bodiless;       // the answer has no body (HEAD, 204, 304)
+    bool out_done;       // the answer is queued whole
+    struct sl_head head;
+};
+
+// conn.c
+void sl_conn_accept(struct sl_worker_listener *listener, int fd);
+void sl_conn_mark(struct sl_conn *conn);               // run it at the end of the turn
+struct sl_outq *sl_conn_out(struct sl_conn *conn);     // NULL: no memory, the connection is being cut
+bool sl_conn_writable(const struct sl_conn *conn);     // below the high watermark
+bool sl_conn_drained(const struct sl_conn *conn);      // below the low watermark
+void sl_conn_close(struct sl_conn *conn, int reason);  // now, without linger
+void sl_conn_abort(struct sl_conn *conn, int reason);  // with RST
+size_t sl_conn_client_ip(const struct sl_conn *conn, char out[46]); // text; returns its length
+void sl_conn_drain(struct sl_conn *conn);              // the worker drains: idle ones get 1 s
+
+// request.c
+struct sl_request *sl_request_new(struct sl_conn *conn);     // NULL: requests_max
+void sl_request_start(struct sl_request *req);                // its head is complete
+void sl_request_refuse(struct sl_request *req, int status);   // an error answer, then close
+void sl_request_fail(struct sl_request *req, int status);     // an error answer if none was begun, else break the transfer
+// Writes the answer's head. `response`: status, framing, content_length, fields. False: the connection is being cut.
+bool sl_request_respond(struct sl_request *req, struct sl_response_head *response);
+bool sl_request_respond_forward(struct sl_request *req, struct sl_forward_response *forward);
+// Queues body bytes with the answer's framing. buf or owner as in outq.h; bytes without either are copied. Only while sl_conn_writable. False: the
+// connection is being cut (no memory, or more bytes than the answer's length), and `owner` was released.
+bool sl_request_write(struct sl_request *req, const uint8_t *data, uint32_t len, struct sl_buf *buf, struct sl_seg_owner *owner);
+void sl_request_end(struct sl_request *req); // the body is whole; a length not reached breaks the transfer
+void sl_request_continue(struct sl_request *req); // 100 Continue if it is due
+// The next piece of the request's body, at most `max` bytes: DATA (inside *out_buf, consumed already; the reference is yours), PARTIAL, DONE, or
+// a status.
+int sl_request_body_next(struct sl_request *req, struct sl_span *out_data, struct sl_buf **out_buf, uint32_t max);
+void sl_request_finish(struct sl_request *req); // log, count, free
+void sl_request_detach(struct sl_request *req, int reason); // its connection goes: tell exchange or upstream
+struct sl_span sl_request_span(const struct sl_request *req, uint32_t off, uint32_t len);
+
+#endif

@@ -1,0 +1,467 @@
+#include "exchange.h"
+
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <sys/socket.h>
+
+#include "gateway.h"
+
+// The shared words. A region is mapped by TypeScript as well, so every access is atomic.
+static _Atomic uint32_t *word(const struct sl_ring *ring, uint32_t off) {
+    return (_Atomic uint32_t *)(void *)(ring->region + off);
+}
+
+static uint8_t *slot_of(const struct sl_exchange *ex) {
+    return ex->ring->slot_memory + (size_t)ex->slot * SL_SLOT_BYTES;
+}
+
+static void tx_released(struct sl_seg_owner *owner);
+
+int sl_ring_attach(struct sl_ring *ring, uint32_t slots, uint8_t *region, size_t len) {
+    if (((uintptr_t)region & (SL_RING_PAGE - 1)) != 0 || len < sl_ring_bytes(slots)) {
+        return sl_fail(SL_E_INVALID, "ring region: %zu bytes at %p; it takes %u, page aligned", len,
+                       (void *)region, sl_ring_bytes(slots));
+    }
+    ring->exchanges = calloc(slots, sizeof(*ring->exchanges));
+    if (!ring->exchanges) {
+        return sl_fail(SL_E_NO_MEMORY, "ring: %u exchanges", slots);
+    }
+    ring->slots = slots;
+    ring->entries = slots * SL_RING_ENTRIES_PER_SLOT;
+    ring->region = region;
+    ring->events = (struct sl_event *)(void *)(region + SL_RING_EVENTS_OFF);
+    ring->verdicts = (const struct sl_verdict *)(const void *)(ring->events + ring->entries);
+    ring->slot_memory = region + SL_RING_EVENTS_OFF + (size_t)ring->entries * 2 * SL_RING_ENTRY_BYTES;
+    for (uint32_t i = slots; i-- > 0;) { // so that low slots are taken first, and few pages touched
+        struct sl_exchange *ex = &ring->exchanges[i];
+        *ex = (struct sl_exchange){.tx = {tx_released}, .ring = ring, .slot = i, .next_free = ring->free};
+        ring->free = ex;
+    }
+    atomic_store(word(ring, SL_RING_ABI_OFF), SL_RING_ABI);
+    atomic_store(word(ring, SL_RING_SLOTS_OFF), slots);
+    atomic_store(word(ring, SL_RING_MAGIC_OFF), SL_RING_MAGIC);
+    return SL_OK;
+}
+
+void sl_ring_detach(struct sl_ring *ring) {
+    free(ring->exchanges);
+    memset(ring, 0, sizeof(*ring));
+}
+
+// Events.
+
+static struct sl_event *event_new(struct sl_exchange *ex, uint8_t kind) {
+    struct sl_ring *ring = ex->ring;
+    // Four entries per slot: ring.h shows why this holds whatever TypeScript does with its verdicts.
+    uint32_t head = atomic_load_explicit(word(ring, SL_RING_EVENT_HEAD_OFF), memory_order_acquire);
+    if (ring->event_tail - head >= ring->entries) {
+        ring->gone = true; // TypeScript broke the contract: it must not be able to overwrite events
+        ring->worker->counters.bad_verdicts++;
+        return NULL;
+    }
+    struct sl_event *event = &ring->events[ring->event_tail++ & (ring->entries - 1)];
+    memset(event, 0, sizeof(*event));
+    event->kind = kind;
+    event->slot = ex->slot;
+    event->gen = ex->gen;
+    ring->worker->counters.events++;
+    return event;
+}
+
+static void event_send(struct sl_exchange *ex, uint8_t kind, uint8_t flags, uint32_t len) {
+    if (ex->ring->gone) {
+        return;
+    }
+    struct sl_event *event = event_new(ex, kind);
+    if (event) {
+        event->flags = flags;
+        event->len = len;
+    }
+}
+
+static void wake_isolate(struct sl_ring *ring) {
+    int fd = atomic_load_explicit(&ring->worker->gateway->wake_fds[ring->isolate], memory_order_acquire);
+    if (fd >= 0) {
+        // A full socket buffer means that wakes are waiting to be read already.
+        send(fd, "w", 1, MSG_DONTWAIT | MSG_NOSIGNAL);
+        ring->worker->counters.isolate_wakes++;
+    }
+}
+
+void sl_ring_publish(struct sl_ring *ring) {
+    if (ring->event_published == ring->event_tail) {
+        return;
+    }
+    ring->event_published = ring->event_tail;
+    atomic_store_explicit(word(ring, SL_RING_EVENT_TAIL_OFF), ring->event_tail, memory_order_seq_cst);
+    if (atomic_exchange_explicit(word(ring, SL_RING_ISOLATE_SLEEPING_OFF), 0, memory_order_seq_cst)) {
+        wake_isolate(ring);
+    } else {
+        ring->worker->counters.isolate_wakes_skipped++;
+    }
+}
+
+bool sl_ring_sleep(struct sl_ring *ring) {
+    atomic_store_explicit(word(ring, SL_RING_WORKER_SLEEPING_OFF), 1, memory_order_seq_cst);
+    uint32_t tail = atomic_load_explicit(word(ring, SL_RING_VERDICT_TAIL_OFF), memory_order_seq_cst);
+    return tail == ring->verdict_head;
+}
+
+void sl_ring_wake_up(struct sl_ring *ring) {
+    atomic_store_explicit(word(ring, SL_RING_WORKER_SLEEPING_OFF), 0, memory_order_relaxed);
+}
+
+// Slots.
+
+static struct sl_exchange *exchange_take(struct sl_ring *ring, struct sl_request *req) {
+    struct sl_exchange *ex = ring->free;
+    ring->free = ex->next_free;
+    ring->lent++;
+    ring->worker->counters.exchanges_live++;
+    ex->gen++;
+    ex->req = req;
+    ex->lent = true;
+    ex->final = ex->tx_busy = ex->rx_busy = ex->responded = ex->ended = false;
+    ex->not_found = ex->aborted = ex->writable_due = false;
+    return ex;
+}
+
+static void exchange_free(struct sl_exchange *ex) {
+    struct sl_ring *ring = ex->ring;
+    SL_ASSERT(ex->lent && !ex->tx_busy);
+    if (ex->not_found) {
+        ring->worker->not_found_live--;
+    }
+    if (ex->req) {
+        ex->req->exchange = NULL;
+        ex->req = NULL;
+    }
+    ex->lent = false;
+    ring->lent--;
+    ring->worker->counters.exchanges_live--;
+    ex->next_free = ring->free;
+    ring->free = ex;
+}
+
+static void tx_released(struct sl_seg_owner *owner) {
+    struct sl_exchange *ex = SL_CONTAINER_OF(owner, struct sl_exchange, tx);
+    ex->tx_busy = false;
+    if (ex->final) {
+        exchange_free(ex);
+    } else if (ex->req && !ex->ended) {
+        ex->writable_due = true;
+        if (sl_conn_writable(ex->req->conn)) {
+            sl_exchange_writable(ex);
+        }
+    }
+}
+
+void sl_exchange_writable(struct sl_exchange *ex) {
+    if (ex->writable_due) {
+        ex->writable_due = false;
+        event_send(ex, SL_EVENT_WRITABLE, 0, 0);
+    }
+}
+
+static struct sl_ring *choose_ring(struct sl_worker *w, bool *out_any_alive) {
+    uint32_t n = sl_worker_config(w)->isolates;
+    *out_any_alive = false;
+    for (uint32_t i = 0; i < n; i++) {
+        struct sl_ring *ring = w->rings[w->ring_next++ % n];
+        if (ring->region && !ring->gone) {
+            *out_any_alive = true;
+            if (ring->free) {
+                return ring;
+            }
+        }
+    }
+    return NULL;
+}
+
+static void fill_request(struct sl_exchange *ex, struct sl_event *e) {
+    const struct sl_request *req = ex->req;
+    const struct sl_head *h = &req->head;
+    const struct sl_conn *conn = req->conn;
+    uint8_t *slot = slot_of(ex);
+    memcpy(slot + SL_SLOT_FIELDS_OFF, h->fields, h->field_count * sizeof(struct sl_field));
+    memcpy(slot + SL_SLOT_HEAD_OFF, req->head_data, h->len);
+    e->flags = (req->body_done ? SL_EVENT_F_END : 0) | (conn->tls ? SL_EVENT_F_TLS : 0) |
+               (conn->remote_family == 6 ? SL_EVENT_F_IPV6 : 0) |
+               (ex->not_found ? SL_EVENT_F_NOT_FOUND : 0) |
+               (h->form == SL_TARGET_ABSOLUTE ? SL_EVENT_F_ABSOLUTE : 0);
+    e->method = h->method;
+    e->version = h->version;
+    e->len = h->len;
+    e->field_count = h->field_count;
+    e->method_len = h->method_len;
+    e->target_off = h->target_off;
+    e->target_len = h->target_len;
+    e->path_off = h->path_off;
+    e->path_len = h->path_len;
+    e->query_off = h->query_off;
+    e->query_len = h->query_len;
+    e->host_off = h->host_off;
+    e->host_len = h->host_len;
+    e->local_port = conn->local_port;
+    e->remote_port = conn->remote_port;
+    e->content_length = h->body == SL_BODY_CHUNKED ? -1.0 : (double)h->content_length;
+    memcpy(e->remote_addr, conn->remote_addr, 16);
+}
+
+static int admit(struct sl_request *req, bool not_found, struct sl_ring **out_ring) {
+    struct sl_worker *w = req->conn->worker;
+    const struct sl_config *c = sl_worker_config(w);
+    if (req->head.len > SL_SLOT_HEAD_BYTES) {
+        return SL_E_HEAD_TOO_LARGE;
+    }
+    if (req->head.body == SL_BODY_LENGTH && req->head.content_length > c->body_bytes_max) {
+        return SL_E_BODY_TOO_LARGE;
+    }
+    if (not_found && w->not_found_live >= c->not_found_max) {
+        return SL_E_SHED_NOT_FOUND;
+    }
+    bool any_alive;
+    *out_ring = choose_ring(w, &any_alive);
+    if (!*out_ring && any_alive) {
+        w->counters.ring_full++;
+    }
+    return *out_ring ? SL_OK : any_alive ? SL_E_SHED_EXCHANGES : SL_E_ISOLATE_GONE;
+}
+
+void sl_exchange_start(struct sl_request *req, bool not_found) {
+    struct sl_worker *w = req->conn->worker;
+    struct sl_ring *ring = NULL;
+    req->handled_by = SL_BY_TYPESCRIPT;
+    int rc = admit(req, not_found, &ring);
+    if (rc) {
+        sl_request_fail(req, rc);
+        return;
+    }
+    w->counters.requests_typescript++;
+    struct sl_exchange *ex = exchange_take(ring, req);
+    ex->not_found = not_found;
+    w->not_found_live += not_found;
+    req->exchange = ex;
+    struct sl_event *event = event_new(ex, SL_EVENT_REQUEST);
+    if (!event) {
+        exchange_free(ex);
+        sl_request_fail(req, SL_E_ISOLATE_GONE);
+        return;
+    }
+    fill_request(ex, event);
+}
+
+void sl_exchange_abort(struct sl_exchange *ex, int reason, bool detach) {
+    if (!ex->aborted && !ex->final) {
+        ex->aborted = true;
+        event_send(ex, SL_EVENT_ABORT, 0, (uint32_t)-reason);
+    }
+    if (detach) {
+        ex->req = NULL;
+    }
+}
+
+// The request's body.
+
+static int copy_body(struct sl_exchange *ex, uint32_t *out_len) {
+    struct sl_request *req = ex->req;
+    uint8_t *rx = slot_of(ex) + SL_SLOT_RX_OFF;
+    uint32_t n = 0;
+    int rc = SL_CHUNK_DATA;
+    while (rc == SL_CHUNK_DATA && n < SL_SLOT_RX_BYTES) {
+        struct sl_span piece;
+        struct sl_buf *buf;
+        rc = sl_request_body_next(req, &piece, &buf, SL_SLOT_RX_BYTES - n);
+        if (rc == SL_CHUNK_DATA) {
+            memcpy(rx + n, piece.data, piece.len);
+            n += (uint32_t)piece.len;
+            sl_buf_unref(&ex->ring->worker->bufs, buf);
+        }
+    }
+    *out_len = n;
+    return rc;
+}
+
+void sl_exchange_pump(struct sl_exchange *ex) {
+    struct sl_request *req = ex->req;
+    if (!req || !req->body_wanted || req->body_done || ex->rx_busy) {
+        return;
+    }
+    uint32_t n;
+    int rc = copy_body(ex, &n);
+    if (rc < 0) {
+        req->conn->close_after = true;
+        sl_request_fail(req, rc);
+        return;
+    }
+    if (req->body_bytes > sl_worker_config(ex->ring->worker)->body_bytes_max) {
+        req->conn->close_after = true;
+        sl_request_fail(req, SL_E_BODY_TOO_LARGE);
+        return;
+    }
+    if (n > 0 || req->body_done) {
+        ex->rx_busy = n > 0;
+        event_send(ex, SL_EVENT_BODY, req->body_done ? SL_EVENT_F_END : 0, n);
+    }
+}
+
+// Verdicts.
+
+static void write_tx(struct sl_exchange *ex, const struct sl_verdict *v) {
+    struct sl_request *req = ex->req;
+    bool end = v->flags & SL_VERDICT_F_END;
+    ex->ended = ex->ended || end;
+    ex->tx_busy = true;
+    const uint8_t *data = slot_of(ex) + SL_SLOT_TX_OFF + v->body_off;
+    if (!sl_request_write(req, data, v->body_len, NULL, &ex->tx)) {
+        return; // the request is gone
+    }
+    if (end) {
+        sl_request_end(req);
+    }
+}
+
+static bool tx_in_bounds(const struct sl_verdict *v) {
+    return v->body_len <= SL_SLOT_TX_BYTES && v->body_off <= SL_SLOT_TX_BYTES - v->body_len &&
+           v->head_len <= 16384;
+}
+
+static uint8_t framing_of(const struct sl_verdict *v, uint64_t *out_length) {
+    if (v->status == 204 || v->status == 304) {
+        return SL_FRAMING_NONE;
+    }
+    if (v->flags & SL_VERDICT_F_LENGTH) {
+        bool sane = v->content_length >= 0 && v->content_length <= 9007199254740991.0;
+        *out_length = sane ? (uint64_t)v->content_length : 0;
+        return SL_FRAMING_LENGTH;
+    }
+    if (v->flags & SL_VERDICT_F_END) {
+        *out_length = v->body_len;
+        return SL_FRAMING_LENGTH;
+    }
+    return SL_FRAMING_CHUNKED;
+}
+
+// Field lines are checked on a private copy: the isolate could change shared memory between the check and its use.
+static void respond(struct sl_exchange *ex, const struct sl_verdict *v) {
+    struct sl_request *req = ex->req;
+    uint8_t fields[16384];
+    bool has_date = false;
+    memcpy(fields, slot_of(ex) + SL_SLOT_TX_OFF, v->head_len);
+    if (sl_http1_check_fields(fields, v->head_len, &has_date)) {
+        ex->ring->worker->counters.bad_verdicts++;
+        sl_request_fail(req, SL_E_HANDLER);
+        return;
+    }
+    uint64_t length = 0;
+    struct sl_response_head response = {.status = v->status, .fields = {fields, v->head_len}};
+    response.framing = framing_of(v, &length);
+    response.content_length = length;
+    ex->responded = true;
+    if (sl_request_respond(req, &response)) {
+        write_tx(ex, v);
+    }
+}
+
+static bool allowed(const struct sl_exchange *ex, const struct sl_verdict *v) {
+    bool writes = v->kind == SL_VERDICT_RESPOND || v->kind == SL_VERDICT_CHUNK;
+    if (writes && (v->flags & SL_VERDICT_F_FINAL) && !(v->flags & SL_VERDICT_F_END)) {
+        return false; // nobody would end the answer
+    }
+    switch (v->kind) {
+    case SL_VERDICT_RESPOND:
+        return !ex->responded && !ex->tx_busy && v->status >= 200 && v->status <= 599 && tx_in_bounds(v);
+    case SL_VERDICT_CHUNK:
+        return ex->responded && !ex->ended && !ex->tx_busy && tx_in_bounds(v);
+    case SL_VERDICT_BODY_TAKEN:
+    case SL_VERDICT_FAIL:
+    case SL_VERDICT_RELEASE:
+    case SL_VERDICT_BODY_WANTED:
+        return true;
+    default:
+        return false;
+    }
+}
+
+static void obey(struct sl_exchange *ex, const struct sl_verdict *v) {
+    struct sl_request *req = ex->req;
+    switch (v->kind) {
+    case SL_VERDICT_RESPOND:
+        respond(ex, v);
+        return;
+    case SL_VERDICT_CHUNK:
+        write_tx(ex, v);
+        return;
+    case SL_VERDICT_BODY_TAKEN:
+        ex->rx_busy = false;
+        sl_conn_mark(req->conn);
+        return;
+    case SL_VERDICT_BODY_WANTED:
+        req->body_wanted = true;
+        req->conn->active_ns = ex->ring->worker->now_ns; // the body's clock starts when somebody reads
+        sl_conn_mark(req->conn);
+        sl_request_continue(req);
+        return;
+    case SL_VERDICT_FAIL:
+        sl_request_fail(req, SL_E_HANDLER);
+        return;
+    default:
+        if (v->flags & SL_VERDICT_F_FINAL && !ex->ended) {
+            sl_request_fail(req, SL_E_HANDLER); // given back without an answer
+        }
+    }
+}
+
+static void take_verdict(struct sl_ring *ring, const struct sl_verdict *v) {
+    struct sl_counters *counters = &ring->worker->counters;
+    counters->verdicts++;
+    struct sl_exchange *ex = v->slot < ring->slots ? &ring->exchanges[v->slot] : NULL;
+    if (!ex || !ex->lent || ex->gen != v->gen || ex->final) {
+        counters->bad_verdicts++;
+        return;
+    }
+    ex->final = v->flags & SL_VERDICT_F_FINAL;
+    if (!ex->req) {
+        counters->late_verdicts++;
+    } else if (allowed(ex, v)) {
+        obey(ex, v);
+    } else {
+        counters->bad_verdicts++;
+        sl_request_fail(ex->req, SL_E_HANDLER);
+    }
+    if (ex->lent && ex->gen == v->gen && ex->final && !ex->tx_busy) {
+        exchange_free(ex);
+    }
+}
+
+uint32_t sl_ring_read(struct sl_ring *ring) {
+    uint32_t tail = atomic_load_explicit(word(ring, SL_RING_VERDICT_TAIL_OFF), memory_order_acquire);
+    uint32_t n = sl_min_u32(tail - ring->verdict_head, ring->entries);
+    for (uint32_t i = 0; i < n; i++) {
+        struct sl_verdict v = ring->verdicts[ring->verdict_head & (ring->entries - 1)]; // a copy
+        ring->verdict_head++;
+        take_verdict(ring, &v);
+    }
+    if (n > 0) {
+        atomic_store_explicit(word(ring, SL_RING_VERDICT_HEAD_OFF), ring->verdict_head,
+                              memory_order_release);
+    }
+    return n;
+}
+
+void sl_ring_gone(struct sl_ring *ring) {
+    ring->gone = true;
+    for (uint32_t i = 0; i < ring->slots; i++) {
+        struct sl_exchange *ex = &ring->exchanges[i];
+        if (!ex->lent || ex->final) {
+            continue;
+        }
+        ex->final = true;
+        if (ex->req && !ex->ended) {
+            sl_request_fail(ex->req, SL_E_ISOLATE_GONE);
+        }
+        if (ex->lent && !ex->tx_busy) {
+            exchange_free(ex);
+        }
+    }
+}

@@ -1,0 +1,51 @@
+// Requests that TypeScript answers: the C side of the rings (include/sluice/ring.h). proxy layer.
+//
+// An exchange is one slot's C half. FREE -> LENT (a REQUEST event was written) -> FREE, when TypeScript gave FINAL and the last bytes of
+// its tx area have left. `req` is NULL once the request is gone: what TypeScript still says is then counted and dropped.
+#ifndef SL_EXCHANGE_H
+#define SL_EXCHANGE_H
+
+#include "conn.h"
+
+struct sl_exchange {
+    struct sl_seg_owner tx; // the tx area is being sent
+    struct sl_ring *ring;
+    struct sl_request *req;
+    struct sl_exchange *next_free;
+    uint32_t slot, gen;
+    bool lent, final, tx_busy, rx_busy, responded, ended, not_found, aborted;
+    bool writable_due; // a WRITABLE event waits until the client's queue has drained
+};
+
+struct sl_ring {
+    struct sl_worker *worker;
+    uint32_t isolate;
+    uint32_t slots, entries;
+    uint8_t *region; // NULL: not attached
+    struct sl_event *events;
+    const struct sl_verdict *verdicts;
+    uint8_t *slot_memory;
+    struct sl_exchange *exchanges;
+    struct sl_exchange *free;
+    uint32_t event_tail, event_published, verdict_head;
+    uint32_t lent;
+    bool gone; // the isolate has ended
+};
+
+int sl_ring_attach(struct sl_ring *ring, uint32_t slots, uint8_t *region, size_t len);
+void sl_ring_detach(struct sl_ring *ring);
+// Reads all verdicts; returns how many.
+uint32_t sl_ring_read(struct sl_ring *ring);
+// Publishes the turn's events; wakes the isolate if it sleeps.
+void sl_ring_publish(struct sl_ring *ring);
+// Before the loop waits: true if it may (no verdict is there); after it: sl_ring_wake_up.
+bool sl_ring_sleep(struct sl_ring *ring);
+void sl_ring_wake_up(struct sl_ring *ring);
+void sl_ring_gone(struct sl_ring *ring); // the isolate has ended: fail its requests, take back its slots
+
+void sl_exchange_start(struct sl_request *req, bool not_found);
+void sl_exchange_pump(struct sl_exchange *exchange); // more of the request's body may be there
+void sl_exchange_writable(struct sl_exchange *exchange); // the client's queue has drained
+void sl_exchange_abort(struct sl_exchange *exchange, int reason, bool detach);
+
+#endif

@@ -1,0 +1,543 @@
+#include "gateway.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/resource.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "conn.h"
+#include "exchange.h"
+#include "io.h"
+#include "port_holder.h"
+#include "upstream.h"
+
+#define FDS_RESERVED 256u // for the control plane, files, wake sockets
+#define START_WAIT_MS 30000u
+
+// Configuration: 0 is the default; what is out of range is an error that names field, value and range.
+
+struct limit {
+    const char *name;
+    size_t offset;
+    uint32_t fallback, low, high;
+};
+
+#define LIMIT(field, fallback, low, high)                                                          \
+    { #field, offsetof(struct sl_config, field), fallback, low, high }
+static const struct limit limits[] = {
+    LIMIT(io, 0, 0, 2),
+    LIMIT(workers, 1, 1, SL_WORKERS_MAX),
+    LIMIT(isolates, 0, 0, SL_ISOLATES_MAX),
+    LIMIT(exchanges, 1024, SL_RING_SLOTS_MIN, SL_RING_SLOTS_MAX),
+    LIMIT(conns_max, 10000, 1, 1000000),
+    LIMIT(requests_max, 2048, 1, 65536),
+    LIMIT(head_bytes_max, 16384, 1024, 16384),
+    LIMIT(line_bytes_max, 8192, 64, 16384),
+    LIMIT(fields_max, 100, 1, SL_FIELDS_MAX),
+    LIMIT(head_timeout_ms, 10000, 1, 86400000),
+    LIMIT(body_timeout_ms, 30000, 1, 86400000),
+    LIMIT(idle_timeout_ms, 65000, 1, 86400000),
+    LIMIT(write_stall_ms, 60000, 1, 86400000),
+    LIMIT(handler_timeout_ms, 30000, 1, 86400000),
+    LIMIT(linger_ms, 2000, 1, 60000),
+    LIMIT(body_bytes_max, 10485760, 1, UINT32_MAX),
+    LIMIT(pipeline_bytes_max, 16384, 4096, 1048576),
+    LIMIT(high_watermark_bytes, 65536, 4096, 16777216),
+    LIMIT(low_watermark_bytes, 16384, 1, 16777216),
+    LIMIT(requests_per_conn_max, 10000, 1, UINT32_MAX / 2),
+    LIMIT(not_found_max, 64, 1, SL_RING_SLOTS_MAX),
+    LIMIT(backlog, 4096, 1, 65535),
+    LIMIT(log, 0, 0, SL_LOG_JSON),
+    LIMIT(large_bufs, 512, 16, 65536),
+    LIMIT(small_bufs, 1024, 64, 32768),
+    LIMIT(conn_age_ms, 3600000, 1, UINT32_MAX / 2),
+};
+
+static int fill_config(struct sl_config *config) {
+    for (size_t i = 0; i < SL_COUNT_OF(limits); i++) {
+        const struct limit *l = &limits[i];
+        uint32_t *value = (uint32_t *)(void *)((char *)config + l->offset);
+        *value = *value ? *value : l->fallback;
+        if (*value < l->low || *value > l->high) {
+            return sl_fail(SL_E_INVALID, "config: %s is %u, expected %u to %u", l->name, *value, l->low,
+                           l->high);
+        }
+    }
+    uint32_t n = config->exchanges, b = config->small_bufs;
+    if ((n & (n - 1)) || (b & (b - 1))) {
+        return sl_fail(SL_E_INVALID, "config: exchanges is %u and small_bufs %u, expected powers of two",
+                       n, b);
+    }
+    if (config->low_watermark_bytes >= config->high_watermark_bytes) {
+        return sl_fail(SL_E_INVALID, "config: low_watermark_bytes is %u, expected less than %u",
+                       config->low_watermark_bytes, config->high_watermark_bytes);
+    }
+    return SL_OK;
+}
+
+// One fd per connection: as many as the hard limit allows, never a promise that accept(2) breaks.
+static void fit_fds(struct sl_config *config) {
+    struct rlimit limit;
+    if (getrlimit(RLIMIT_NOFILE, &limit) != 0) {
+        return;
+    }
+    limit.rlim_cur = limit.rlim_max;
+    setrlimit(RLIMIT_NOFILE, &limit);
+    getrlimit(RLIMIT_NOFILE, &limit);
+    uint64_t fds = limit.rlim_cur > 2 * FDS_RESERVED ? limit.rlim_cur - FDS_RESERVED : FDS_RESERVED;
+    uint64_t each = fds / config->workers;
+    config->conns_max = (uint32_t)sl_min_u64(config->conns_max, each);
+}
+
+static void free_gateway(struct sl_gateway *g) {
+    free(g->workers);
+    free(g->rings);
+    free(g);
+}
+
+int sl__gateway_new(struct sl_gateway **out_gateway, const struct sl_config *config) {
+    struct sl_gateway *g = calloc(1, sizeof(*g));
+    if (!g) {
+        return sl_fail(SL_E_NO_MEMORY, "gateway");
+    }
+    g->config = *config;
+    int rc = fill_config(&g->config);
+    if (rc) {
+        free(g);
+        return rc;
+    }
+    fit_fds(&g->config);
+    rc = sl_io_probe((int)g->config.io, g->io_reason, sizeof(g->io_reason));
+    if (rc < 0) {
+        rc = sl_fail(rc, "io: %s", g->io_reason);
+        free(g);
+        return rc;
+    }
+    g->io_kind = rc;
+    uint32_t workers = g->config.workers, rings = workers * g->config.isolates;
+    size_t worker_bytes = sizeof(struct sl_worker) * workers; // a multiple of its alignment, by C's rules
+    g->workers = aligned_alloc(_Alignof(struct sl_worker), worker_bytes);
+    g->rings = calloc(rings ? rings : 1, sizeof(*g->rings));
+    if (!g->workers || !g->rings) {
+        free_gateway(g);
+        return sl_fail(SL_E_NO_MEMORY, "%u workers, %u rings", workers, rings);
+    }
+    memset(g->workers, 0, worker_bytes);
+    pthread_mutex_init(&g->lock, NULL);
+    pthread_cond_init(&g->changed, NULL);
+    for (uint32_t i = 0; i < SL_ISOLATES_MAX; i++) {
+        atomic_init(&g->wake_fds[i], -1);
+    }
+    for (uint32_t i = 0; i < workers; i++) {
+        g->workers[i].gateway = g;
+        g->workers[i].index = i;
+        for (uint32_t k = 0; k < g->config.isolates; k++) {
+            struct sl_ring *ring = &g->rings[i * g->config.isolates + k];
+            ring->worker = &g->workers[i];
+            ring->isolate = k;
+            g->workers[i].rings[k] = ring;
+        }
+    }
+    *out_gateway = g;
+    return SL_OK;
+}
+
+int sl__gateway_describe(struct sl_gateway *g, char *out, size_t len) {
+    const struct sl_config *c = &g->config;
+    uint64_t bufs = (uint64_t)c->small_bufs * SL_BUF_HEAD_BYTES + (uint64_t)c->large_bufs * SL_BUF_BODY_BYTES +
+                    (uint64_t)c->requests_max * 3 * SL_BUF_PAGE_BYTES;
+    uint64_t slabs = (uint64_t)c->conns_max * sizeof(struct sl_conn) +
+                     (uint64_t)c->requests_max * (sizeof(struct sl_request) + sizeof(struct sl_outq));
+    uint64_t rings = (uint64_t)c->isolates * (c->isolates ? sl_ring_bytes(c->exchanges) : 0);
+    int n = snprintf(out, len, "io %s\nio_reason %s\nworkers %u\nconns_max %u\nmemory_bytes %llu\nring_bytes %llu\n",
+                     sl_io_kind_name(g->io_kind), g->io_reason, c->workers, c->conns_max,
+                     (unsigned long long)((bufs + slabs) * c->workers), (unsigned long long)(rings * c->workers));
+    return n < 0 ? 0 : (int)sl_min_size((size_t)n, len);
+}
+
+int sl__gateway_certificate(struct sl_gateway *g, struct sl_span cert, struct sl_span key) {
+    if (g->certificate_count == SL_CERTIFICATES_MAX) {
+        return sl_fail(SL_E_INVALID, "certificates: at most %u", SL_CERTIFICATES_MAX);
+    }
+    int rc = sl_tls_certificate_new(&g->certificates[g->certificate_count], cert, key);
+    return rc ? rc : (int)g->certificate_count++;
+}
+
+// Listening.
+
+static int parse_address(struct sl_gateway_listener *l) {
+    char host[64];
+    const char *colon = strrchr(l->address, ':');
+    char *end = NULL;
+    unsigned long port = colon ? strtoul(colon + 1, &end, 10) : 0;
+    bool numeric = colon && colon[1] >= '0' && colon[1] <= '9' && *end == 0 && port <= 65535;
+    if (!numeric) {
+        return sl_fail(SL_E_INVALID, "listen: \"%s\" is no address; expected 127.0.0.1:8080 or [::1]:8080", l->address);
+    }
+    size_t host_len = (size_t)(colon - l->address);
+    bool bracketed = host_len >= 2 && l->address[0] == '[' && colon[-1] == ']';
+    snprintf(host, sizeof(host), "%.*s", (int)(host_len - (bracketed ? 2 : 0)), l->address + (bracketed ? 1 : 0));
+    struct sockaddr_in *in = (struct sockaddr_in *)&l->addr;
+    struct sockaddr_in6 *in6 = (struct sockaddr_in6 *)&l->addr;
+    if (!bracketed && inet_pton(AF_INET, strcmp(host, "localhost") == 0 ? "127.0.0.1" : host, &in->sin_addr) == 1) {
+        in->sin_family = AF_INET;
+        in->sin_port = htons((uint16_t)port);
+        l->addr_len = sizeof(*in);
+        return SL_OK;
+    }
+    if (bracketed && inet_pton(AF_INET6, host, &in6->sin6_addr) == 1) {
+        in6->sin6_family = AF_INET6;
+        in6->sin6_port = htons((uint16_t)port);
+        l->addr_len = sizeof(*in6);
+        return SL_OK;
+    }
+    return sl_fail(SL_E_INVALID, "listen: \"%s\" is no IP address; names are not resolved here", host);
+}
+
+static int bind_failed(const struct sl_gateway_listener *l, uint16_t port, int error) {
+    char holder[128] = "";
+    if (error == EADDRINUSE) {
+        sl_port_holder(port, holder, sizeof(holder));
+        return sl_fail(SL_E_ADDRESS_IN_USE, "listen on %s: the address is in use%s", l->address, holder);
+    }
+    return sl_fail(SL_E_SYSTEM, "listen on %s: %s", l->address, strerror(error));
+}
+
+static int bind_one(struct sl_gateway_listener *l, bool reuse_port, int *out_fd) {
+    int on = 1;
+    uint16_t port = l->addr.ss_family == AF_INET ? ntohs(((struct sockaddr_in *)&l->addr)->sin_port)
+                                                  : ntohs(((struct sockaddr_in6 *)&l->addr)->sin6_port);
+    int fd = socket(l->addr.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    if (fd < 0) {
+        return bind_failed(l, port, errno);
+    }
+    setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
+    if (reuse_port) {
+        setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &on, sizeof(on));
+    }
+    setsockopt(fd, IPPROTO_TCP, 1 /* TCP_NODELAY, inherited by what is accepted */, &on, sizeof(on));
+    if (l->addr.ss_family == AF_INET6) {
+        setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &on, sizeof(on));
+    }
+    if (bind(fd, (struct sockaddr *)&l->addr, l->addr_len) != 0) {
+        int error = errno;
+        close(fd);
+        return bind_failed(l, port, error);
+    }
+    *out_fd = fd;
+    return SL_OK;
+}
+
+static int read_port(struct sl_gateway_listener *l, int fd) {
+    socklen_t len = sizeof(l->addr);
+    if (getsockname(fd, (struct sockaddr *)&l->addr, &len) != 0) {
+        return sl_fail(SL_E_SYSTEM, "getsockname: %s", strerror(errno));
+    }
+    l->port = l->addr.ss_family == AF_INET ? ntohs(((struct sockaddr_in *)&l->addr)->sin_port)
+                                           : ntohs(((struct sockaddr_in6 *)&l->addr)->sin6_port);
+    return SL_OK;
+}
+
+// First alone, without SO_REUSEPORT: a second gateway would otherwise silently share the port. SO_REUSEADDR lets bind(2) pass while another
+// listens with it, so the proof is listen(2).
+static int claim(struct sl_gateway_listener *l) {
+    int fd;
+    int rc = bind_one(l, false, &fd);
+    if (rc) {
+        return rc;
+    }
+    rc = read_port(l, fd);
+    if (!rc && listen(fd, 1) != 0) {
+        rc = bind_failed(l, l->port, errno);
+    }
+    close(fd);
+    return rc;
+}
+
+int sl__gateway_listen(struct sl_gateway *g, struct sl_span address, uint32_t certificate) {
+    struct sl_gateway_listener *l = &g->listeners[g->listener_count];
+    if (g->listener_count == SL_LISTENERS_MAX || address.len >= sizeof(l->address)) {
+        return sl_fail(SL_E_INVALID, "listen: at most %u listeners, addresses under 64 bytes", SL_LISTENERS_MAX);
+    }
+    if (certificate != SL_NO_CERTIFICATE && certificate >= g->certificate_count) {
+        return sl_fail(SL_E_INVALID, "listen: certificate %u of %u", certificate, g->certificate_count);
+    }
+    memset(l, 0, sizeof(*l));
+    memcpy(l->address, address.data, address.len);
+    l->certificate = certificate;
+    int rc = parse_address(l);
+    rc = rc ? rc : claim(l);
+    uint32_t bound = 0;
+    for (; !rc && bound < g->config.workers; bound++) {
+        rc = bind_one(l, true, &l->fds[bound]);
+    }
+    if (rc) {
+        while (bound-- > 1) {
+            close(l->fds[bound - 1]);
+        }
+        return rc;
+    }
+    g->listener_count++;
+    return l->port;
+}
+
+// Rings and isolates.
+
+int sl__gateway_attach(struct sl_gateway *g, uint32_t worker, uint32_t isolate, uint8_t *region, size_t len) {
+    if (worker >= g->config.workers || isolate >= g->config.isolates) {
+        return sl_fail(SL_E_INVALID, "attach: worker %u of %u, isolate %u of %u", worker, g->config.workers,
+                       isolate, g->config.isolates);
+    }
+    struct sl_ring *ring = &g->rings[worker * g->config.isolates + isolate];
+    if (ring->region || atomic_load(&g->state) != SL_WARMING) {
+        return sl_fail(SL_E_STATE, "attach: worker %u, isolate %u is attached already, or the gateway runs",
+                       worker, isolate);
+    }
+    return sl_ring_attach(ring, g->config.exchanges, region, len);
+}
+
+int sl__gateway_isolate_wake(struct sl_gateway *g, uint32_t isolate, uint32_t port, struct sl_span token) {
+    if (isolate >= g->config.isolates || port == 0 || port > 65535 || token.len != 16) {
+        return sl_fail(SL_E_INVALID, "isolate wake: isolate %u, port %u, token of %zu bytes", isolate, port,
+                       token.len);
+    }
+    int on = 1;
+    struct sockaddr_in addr = {.sin_family = AF_INET, .sin_port = htons((uint16_t)port),
+                               .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    if (fd < 0 || connect(fd, (struct sockaddr *)&addr, sizeof(addr)) != 0 ||
+        send(fd, token.data, token.len, MSG_NOSIGNAL) != (ssize_t)token.len) {
+        int error = errno;
+        if (fd >= 0) {
+            close(fd);
+        }
+        return sl_fail(SL_E_SYSTEM, "wake socket to 127.0.0.1:%u: %s", port, strerror(error));
+    }
+    setsockopt(fd, IPPROTO_TCP, 1 /* TCP_NODELAY */, &on, sizeof(on));
+    fcntl(fd, F_SETFL, O_NONBLOCK);
+    int old = atomic_exchange(&g->wake_fds[isolate], fd);
+    if (old >= 0) {
+        close(old);
+    }
+    return SL_OK;
+}
+
+int sl__gateway_isolate_gone(struct sl_gateway *g, uint32_t isolate) {
+    if (isolate >= g->config.isolates) {
+        return sl_fail(SL_E_INVALID, "isolate %u of %u", isolate, g->config.isolates);
+    }
+    for (uint32_t i = 0; i < g->config.workers; i++) {
+        atomic_fetch_or(&g->workers[i].isolates_gone, 1u << isolate);
+        sl__gateway_wake(g, i);
+    }
+    return SL_OK;
+}
+
+// Plan.
+
+int sl__gateway_plan(struct sl_gateway *g, struct sl_span blob) {
+    struct sl_plan *plan;
+    int rc = sl_plan_new(&plan, blob.data, blob.len);
+    if (rc) {
+        return rc;
+    }
+    pthread_mutex_lock(&g->lock);
+    struct sl_plan *old = g->plan;
+    g->plan = plan;
+    atomic_fetch_add(&g->plan_version, 1);
+    pthread_mutex_unlock(&g->lock);
+    if (old) {
+        sl_plan_unref(old);
+    }
+    for (uint32_t i = 0; i < g->config.workers; i++) {
+        sl__gateway_wake(g, i);
+    }
+    return SL_OK;
+}
+
+// Threads.
+
+void sl__worker_report(struct sl_worker *w, int status) {
+    struct sl_gateway *g = w->gateway;
+    pthread_mutex_lock(&g->lock);
+    w->started = status == SL_OK;
+    g->workers_ready++;
+    if (status != SL_OK && !g->worker_error) {
+        g->worker_error = status;
+        snprintf(g->worker_error_text, sizeof(g->worker_error_text), "worker %u: %s", w->index, sl_fail_text());
+    }
+    pthread_cond_broadcast(&g->changed);
+    pthread_mutex_unlock(&g->lock);
+}
+
+void sl__worker_ended(struct sl_worker *w) {
+    struct sl_gateway *g = w->gateway;
+    pthread_mutex_lock(&g->lock);
+    if (++g->workers_ended == g->config.workers) {
+        atomic_store(&g->state, SL_CLOSED);
+    }
+    pthread_cond_broadcast(&g->changed);
+    pthread_mutex_unlock(&g->lock);
+}
+
+static bool wait_until(struct sl_gateway *g, const uint32_t *count, uint32_t wanted, uint32_t wait_ms) {
+    struct timespec until;
+    clock_gettime(CLOCK_REALTIME, &until);
+    until.tv_sec += wait_ms / 1000;
+    until.tv_nsec += (long)(wait_ms % 1000) * 1000000;
+    if (until.tv_nsec >= 1000000000) {
+        until.tv_sec++;
+        until.tv_nsec -= 1000000000;
+    }
+    int rc = 0;
+    while (*count < wanted && rc != ETIMEDOUT) {
+        rc = pthread_cond_timedwait(&g->changed, &g->lock, &until);
+    }
+    return *count >= wanted;
+}
+
+static int check_ready(const struct sl_gateway *g) {
+    if (!g->plan) {
+        return sl_fail(SL_E_STATE, "start: no plan is loaded");
+    }
+    for (uint32_t i = 0; i < g->config.workers * g->config.isolates; i++) {
+        if (!g->rings[i].region) {
+            return sl_fail(SL_E_STATE, "start: worker %u, isolate %u has no ring region",
+                           i / g->config.isolates, i % g->config.isolates);
+        }
+    }
+    return SL_OK;
+}
+
+static int spawn(struct sl_gateway *g) {
+    for (uint32_t i = 0; i < g->config.workers; i++) {
+        int error = pthread_create(&g->workers[i].thread, NULL, sl_worker_main, &g->workers[i]);
+        if (error) {
+            return sl_fail(SL_E_SYSTEM, "thread of worker %u of %u: %s", i, g->config.workers, strerror(error));
+        }
+    }
+    pthread_mutex_lock(&g->lock);
+    bool ready = wait_until(g, &g->workers_ready, g->config.workers, START_WAIT_MS);
+    int rc = ready ? g->worker_error : SL_E_SYSTEM;
+    pthread_mutex_unlock(&g->lock);
+    return rc ? sl_fail(rc, "start: %s", ready ? g->worker_error_text : "workers do not come up") : SL_OK;
+}
+
+int sl__gateway_start(struct sl_gateway *g) {
+    int rc = check_ready(g);
+    if (!rc && atomic_load(&g->state) != SL_WARMING) {
+        rc = sl_fail(SL_E_STATE, "start: the gateway was started before");
+    }
+    if (!rc && g->config.log != SL_LOG_OFF) {
+        rc = sl_log_new(&g->log, (int)g->config.log, g->config.workers, STDOUT_FILENO);
+    }
+    if (rc) {
+        return rc;
+    }
+    atomic_store(&g->state, SL_ACTIVE);
+    rc = spawn(g);
+    if (rc) {
+        sl__gateway_drain(g, 0);
+    }
+    return rc;
+}
+
+int sl__gateway_wake(struct sl_gateway *g, uint32_t worker) {
+    if (worker >= g->config.workers) {
+        return sl_fail(SL_E_INVALID, "worker %u of %u", worker, g->config.workers);
+    }
+    struct sl_worker *w = &g->workers[worker];
+    atomic_fetch_add_explicit(&w->wakers, 1, memory_order_seq_cst); // keeps the loop from being freed under us
+    struct sl_io *io = atomic_load_explicit(&w->wake_io, memory_order_seq_cst);
+    if (io) {
+        sl_io_wake(io);
+    }
+    atomic_fetch_sub_explicit(&w->wakers, 1, memory_order_seq_cst);
+    return SL_OK;
+}
+
+int sl__gateway_drain(struct sl_gateway *g, uint32_t deadline_ms) {
+    int state = atomic_load(&g->state);
+    if (state != SL_ACTIVE && state != SL_DRAINING) {
+        return sl_fail(SL_E_STATE, "drain: the gateway does not run");
+    }
+    int active = SL_ACTIVE;
+    atomic_store(&g->drain_ms, deadline_ms);
+    atomic_compare_exchange_strong(&g->state, &active, SL_DRAINING);
+    for (uint32_t i = 0; i < g->config.workers; i++) {
+        atomic_fetch_or(&g->workers[i].commands, SL_COMMAND_DRAIN);
+        sl__gateway_wake(g, i);
+    }
+    return SL_OK;
+}
+
+int sl__gateway_join(struct sl_gateway *g, uint32_t wait_ms) {
+    pthread_mutex_lock(&g->lock);
+    bool ended = atomic_load(&g->state) == SL_WARMING || wait_until(g, &g->workers_ended, g->config.workers, wait_ms);
+    pthread_mutex_unlock(&g->lock);
+    if (!ended) {
+        return sl_fail(SL_E_STATE, "join: workers still run after %u ms", wait_ms);
+    }
+    for (uint32_t i = 0; i < g->config.workers; i++) {
+        if (g->workers[i].thread) {
+            pthread_join(g->workers[i].thread, NULL);
+            g->workers[i].thread = 0;
+        }
+    }
+    if (g->log) {
+        sl_log_free(g->log);
+        g->log = NULL;
+    }
+    return SL_OK;
+}
+
+void sl__gateway_stats(struct sl_gateway *g, struct sl_counters *out) {
+    uint64_t *sum = (uint64_t *)out;
+    memset(out, 0, sizeof(*out));
+    for (uint32_t i = 0; i < g->config.workers; i++) {
+        uint64_t *from = (uint64_t *)&g->workers[i].counters;
+        for (size_t k = 0; k < sizeof(*out) / sizeof(uint64_t); k++) {
+            sum[k] += __atomic_load_n(&from[k], __ATOMIC_RELAXED);
+        }
+    }
+}
+
+int sl__gateway_free(struct sl_gateway *g) {
+    int state = atomic_load(&g->state);
+    if (state == SL_ACTIVE || state == SL_DRAINING || (g->workers_ended > 0 && g->workers[0].thread)) {
+        return sl_fail(SL_E_STATE, "free: join the gateway first");
+    }
+    for (uint32_t i = 0; i < g->listener_count; i++) {
+        for (uint32_t k = 0; k < g->config.workers; k++) {
+            if (g->listeners[i].fds[k] > 0) {
+                close(g->listeners[i].fds[k]);
+            }
+        }
+    }
+    for (uint32_t i = 0; i < g->config.workers * g->config.isolates; i++) {
+        sl_ring_detach(&g->rings[i]);
+    }
+    for (uint32_t i = 0; i < g->config.isolates; i++) {
+        int fd = atomic_load(&g->wake_fds[i]);
+        if (fd >= 0) {
+            close(fd);
+        }
+    }
+    for (uint32_t i = 0; i < g->certificate_count; i++) {
+        sl_tls_certificate_free(g->certificates[i]);
+    }
+    if (g->plan) {
+        sl_plan_unref(g->plan);
+    }
+    if (g->log) {
+        sl_log_free(g->log);
+    }
+    pthread_cond_destroy(&g->changed);
+    pthread_mutex_destroy(&g->lock);
+    free_gateway(g);
+    return SL_OK;
+}

@@ -1,0 +1,57 @@
+// A gateway: what its workers share, and its life (warming, active, draining, closed). proxy layer.
+#ifndef SL_GATEWAY_H
+#define SL_GATEWAY_H
+
+#include "worker.h"
+
+struct sl_gateway_listener {
+    char address[64]; // as asked for
+    struct sockaddr_storage addr;
+    socklen_t addr_len;
+    uint16_t port;
+    uint32_t certificate;
+    int fds[SL_WORKERS_MAX]; // one socket per worker, bound, listening from start on
+};
+
+struct sl_gateway {
+    struct sl_config config; // defaults filled in
+    int io_kind;
+    char io_reason[256];
+    _Atomic int state; // enum sl_state
+    uint32_t handle;
+    struct sl_tls_certificate *certificates[SL_CERTIFICATES_MAX];
+    uint32_t certificate_count;
+    struct sl_gateway_listener listeners[SL_LISTENERS_MAX];
+    uint32_t listener_count;
+    pthread_mutex_t lock; // plan, start and end of threads: never taken while a request runs
+    pthread_cond_t changed;
+    struct sl_plan *plan;
+    _Atomic uint32_t plan_version;
+    uint32_t workers_ready, workers_ended;
+    int worker_error; // of a worker that could not start
+    char worker_error_text[512];
+    _Atomic uint32_t drain_ms;
+    _Atomic int wake_fds[SL_ISOLATES_MAX]; // -1: none
+    struct sl_log *log;
+    struct sl_worker *workers; // config.workers of them
+    struct sl_ring *rings;     // [worker * isolates + isolate]
+};
+
+int sl__gateway_new(struct sl_gateway **out_gateway, const struct sl_config *config);
+int sl__gateway_describe(struct sl_gateway *gateway, char *out, size_t len);
+int sl__gateway_certificate(struct sl_gateway *gateway, struct sl_span cert, struct sl_span key);
+int sl__gateway_listen(struct sl_gateway *gateway, struct sl_span address, uint32_t certificate);
+int sl__gateway_attach(struct sl_gateway *gateway, uint32_t worker, uint32_t isolate, uint8_t *region, size_t len);
+int sl__gateway_isolate_wake(struct sl_gateway *gateway, uint32_t isolate, uint32_t port, struct sl_span token);
+int sl__gateway_isolate_gone(struct sl_gateway *gateway, uint32_t isolate);
+int sl__gateway_plan(struct sl_gateway *gateway, struct sl_span blob);
+int sl__gateway_start(struct sl_gateway *gateway);
+int sl__gateway_wake(struct sl_gateway *gateway, uint32_t worker);
+int sl__gateway_drain(struct sl_gateway *gateway, uint32_t deadline_ms);
+int sl__gateway_join(struct sl_gateway *gateway, uint32_t wait_ms);
+void sl__gateway_stats(struct sl_gateway *gateway, struct sl_counters *out);
+int sl__gateway_free(struct sl_gateway *gateway);
+void sl__worker_report(struct sl_worker *worker, int status); // started (SL_OK) or why not
+void sl__worker_ended(struct sl_worker *worker);
+
+#endif

@@ -1,0 +1,530 @@
+#include <stdio.h>
+
+#include "conn.h"
+#include "exchange.h"
+#include "gateway.h"
+#include "route.h"
+#include "upstream.h"
+
+#define COPY_MAX 2048u // bodies up to this are copied behind their head: one segment, and their owner is free at once
+#define HEAD_ROOM 512u // a response head without its field lines
+
+struct sl_span sl_request_span(const struct sl_request *req, uint32_t off, uint32_t len) {
+    return (struct sl_span){req->head_data + off, len};
+}
+
+struct sl_request *sl_request_new(struct sl_conn *conn) {
+    struct sl_worker *w = conn->worker;
+    struct sl_request *req = sl_slab_take(&w->requests);
+    if (!req) {
+        return NULL;
+    }
+    memset(req, 0, offsetof(struct sl_request, head));
+    memset(&req->head, 0, offsetof(struct sl_head, first));
+    req->head.version = 1; // a refusal before the version is known
+    req->conn = conn;
+    req->start_ns = w->now_ns;
+    req->start_unix_us = w->unix_us;
+    w->counters.requests_live++;
+    return req;
+}
+
+static void request_free(struct sl_request *req) {
+    struct sl_worker *w = req->conn->worker;
+    sl_buf_unref(&w->bufs, req->head_buf);
+    if (req->hold) {
+        sl_plan_hold_unref(w, req->hold);
+    }
+    w->counters.requests_live--;
+    req->conn->req = NULL;
+    sl_slab_give(&w->requests, req);
+}
+
+static uint32_t log_text(struct sl_log_record *record, uint32_t at, struct sl_span text) {
+    uint32_t n = (uint32_t)sl_min_size(text.len, SL_LOG_TARGET_MAX - at);
+    memcpy(record->text + at, text.data, n);
+    return n;
+}
+
+static void write_log(const struct sl_request *req) {
+    struct sl_conn *conn = req->conn;
+    struct sl_worker *w = conn->worker;
+    if (!w->gateway->log) {
+        return;
+    }
+    struct sl_log_record *record = sl_log_begin(w->gateway->log, w->index);
+    if (!record) {
+        w->counters.log_dropped++;
+        return;
+    }
+    record->unix_us = req->start_unix_us;
+    record->duration_us = (w->now_ns - req->start_ns) / 1000;
+    record->bytes_in = req->body_bytes;
+    record->bytes_out = req->out_bytes;
+    memcpy(record->remote_addr, conn->remote_addr, 16);
+    record->remote_port = conn->remote_port;
+    record->remote_family = conn->remote_family;
+    record->status = req->status;
+    record->handled_by = req->handled_by;
+    record->tls = conn->tls != NULL;
+    record->reason = req->reason;
+    record->version = 1;
+    record->method_len = record->host_len = 0;
+    record->target_len = 0;
+    if (req->head_done) {
+        const struct sl_head *h = &req->head;
+        record->version = h->version;
+        uint32_t n = log_text(record, 0, sl_request_span(req, 0, h->method_len));
+        record->method_len = (uint8_t)n;
+        uint32_t host = log_text(record, n, sl_request_span(req, h->host_off, sl_min_u32(h->host_len, 255)));
+        record->host_len = (uint8_t)host;
+        record->target_len =
+            (uint16_t)log_text(record, n + host, sl_request_span(req, h->target_off, h->target_len));
+    }
+    sl_log_commit(w->gateway->log, w->index);
+}
+
+void sl_request_finish(struct sl_request *req) {
+    struct sl_worker *w = req->conn->worker;
+    w->counters.responses++;
+    if (req->exchange) {
+        bool reading = req->body_wanted && !req->body_done;
+        req->exchange->req = NULL;
+        if (reading) {
+            sl_exchange_abort(req->exchange, SL_E_CLIENT_CLOSED, true);
+        }
+        req->exchange = NULL;
+    }
+    SL_ASSERT(!req->upstream);
+    write_log(req);
+    request_free(req);
+}
+
+void sl_request_detach(struct sl_request *req, int reason) {
+    if (!req->reason) {
+        req->reason = reason;
+    }
+    if (req->exchange) {
+        sl_exchange_abort(req->exchange, reason, true);
+        req->exchange = NULL;
+    }
+    if (req->upstream) {
+        sl_proxy_detach(req->upstream);
+        req->upstream = NULL;
+    }
+    if (req->head_done || req->status) {
+        write_log(req);
+    }
+    request_free(req);
+}
+
+// Answers.
+
+static bool must_close(const struct sl_request *req, const struct sl_conn *conn) {
+    const struct sl_worker *w = conn->worker;
+    return conn->close_after || w->draining || !req->head_done ||
+           !(req->head.flags & SL_HEAD_KEEP_ALIVE) || conn->served >= conn->served_max ||
+           w->now_ns - conn->opened_ns > conn->age_max_ns ||
+           (req->continue_due && !req->body_done); // the client may or may not send the body now
+}
+
+static void begin_answer(struct sl_request *req, uint16_t status, uint8_t framing, uint64_t length,
+                         bool close) {
+    req->status = status;
+    req->out_framing = framing;
+    req->out_left = length;
+    req->bodiless = req->head.method == SL_METHOD_HEAD || status == 204 || status == 304;
+    req->conn->close_after |= close;
+    req->continue_due = false;
+}
+
+static uint8_t *reserve(struct sl_request *req, struct sl_outq **out_queue, uint32_t n) {
+    struct sl_conn *conn = req->conn;
+    struct sl_outq *out = sl_conn_out(conn);
+    uint8_t *room = out ? sl_outq_reserve(out, &conn->worker->bufs, n) : NULL;
+    if (!room) {
+        sl_conn_abort(conn, SL_E_NO_MEMORY);
+    }
+    *out_queue = out;
+    return room;
+}
+
+bool sl_request_respond(struct sl_request *req, struct sl_response_head *response) {
+    struct sl_conn *conn = req->conn;
+    struct sl_outq *out;
+    if (response->framing == SL_FRAMING_CHUNKED && req->head_done && req->head.version == 0) {
+        response->framing = SL_FRAMING_CLOSE;
+    }
+    bool close = must_close(req, conn) || response->framing == SL_FRAMING_CLOSE;
+    response->close = close;
+    response->keep_alive_10 = !close && req->head.version == 0;
+    response->date = &conn->worker->date;
+    uint32_t room = HEAD_ROOM + (uint32_t)response->fields.len;
+    uint8_t *at = reserve(req, &out, room);
+    if (!at) {
+        return false;
+    }
+    size_t n = sl_http1_write_response(at, room, response);
+    SL_ASSERT(n > 0);
+    sl_outq_commit(out, (uint32_t)n);
+    begin_answer(req, response->status, response->framing, response->content_length, close);
+    return true;
+}
+
+bool sl_request_respond_forward(struct sl_request *req, struct sl_forward_response *forward) {
+    struct sl_conn *conn = req->conn;
+    struct sl_outq *out;
+    bool interim = forward->head->status < 200;
+    if (forward->framing == SL_FRAMING_CHUNKED && req->head.version == 0) {
+        forward->framing = SL_FRAMING_CLOSE;
+    }
+    bool close = !interim && (must_close(req, conn) || forward->framing == SL_FRAMING_CLOSE);
+    forward->close = close;
+    forward->keep_alive_10 = !close && !interim && req->head.version == 0;
+    forward->date = interim ? NULL : &conn->worker->date;
+    uint32_t room = forward->head->len + HEAD_ROOM;
+    uint8_t *at = reserve(req, &out, room);
+    if (!at) {
+        return false;
+    }
+    size_t n = sl_http1_forward_response(at, room, forward);
+    SL_ASSERT(n > 0);
+    sl_outq_commit(out, (uint32_t)n);
+    if (!interim) {
+        begin_answer(req, forward->head->status, forward->framing, forward->content_length, close);
+    }
+    return true;
+}
+
+static bool write_framed(struct sl_outq *out, struct sl_buf_pool *pool, bool chunked,
+                         const uint8_t *data, uint32_t len, struct sl_buf *buf,
+                         struct sl_seg_owner *owner) {
+    bool copy = (!buf && !owner) || len <= COPY_MAX;
+    uint32_t extra = chunked ? SL_CHUNK_HEAD_MAX + 2 : 0;
+    if (extra || copy) {
+        uint8_t *at = sl_outq_reserve(out, pool, extra + (copy ? len : 0));
+        if (!at) {
+            return false;
+        }
+        uint32_t n = chunked ? (uint32_t)sl_chunk_write_head(at, len) : 0;
+        if (copy) {
+            memcpy(at + n, data, len);
+            n += len;
+            if (chunked) {
+                memcpy(at + n, "\r\n", 2);
+                n += 2;
+            }
+        }
+        sl_outq_commit(out, n);
+    }
+    if (copy) {
+        if (owner) {
+            owner->release(owner);
+        }
+        return true;
+    }
+    bool pushed = buf ? sl_outq_push_buf(out, buf, data, len) : sl_outq_push(out, data, len, owner);
+    return pushed && (!chunked || sl_outq_push(out, (const uint8_t *)"\r\n", 2, NULL));
+}
+
+bool sl_request_write(struct sl_request *req, const uint8_t *data, uint32_t len, struct sl_buf *buf,
+                      struct sl_seg_owner *owner) {
+    struct sl_conn *conn = req->conn;
+    if (req->bodiless || len == 0) {
+        if (owner) {
+            owner->release(owner);
+        }
+        return true;
+    }
+    if (req->out_framing == SL_FRAMING_LENGTH) {
+        if (len > req->out_left) {
+            if (owner) {
+                owner->release(owner);
+            }
+            sl_conn_abort(conn, req->upstream ? SL_E_UPSTREAM_BAD : SL_E_HANDLER);
+            return false;
+        }
+        req->out_left -= len;
+    }
+    struct sl_outq *out = sl_conn_out(conn);
+    if (!out || !write_framed(out, &conn->worker->bufs, req->out_framing == SL_FRAMING_CHUNKED,
+                              data, len, buf, owner)) {
+        sl_conn_abort(conn, SL_E_NO_MEMORY);
+        return false;
+    }
+    req->out_bytes += len;
+    sl_conn_mark(conn);
+    return true;
+}
+
+void sl_request_end(struct sl_request *req) {
+    struct sl_conn *conn = req->conn;
+    if (!req->bodiless) {
+        if (req->out_framing == SL_FRAMING_LENGTH && req->out_left > 0) {
+            sl_conn_abort(conn, req->upstream ? SL_E_UPSTREAM_CUT : SL_E_HANDLER);
+            return;
+        }
+        if (req->out_framing == SL_FRAMING_CHUNKED) {
+            struct sl_outq *out = sl_conn_out(conn);
+            if (!out || !sl_outq_copy(out, &conn->worker->bufs, "0\r\n\r\n", 5)) {
+                sl_conn_abort(conn, SL_E_NO_MEMORY);
+                return;
+            }
+        }
+    }
+    req->out_done = true;
+    req->discard = true;
+    sl_conn_mark(conn);
+}
+
+void sl_request_continue(struct sl_request *req) {
+    struct sl_conn *conn = req->conn;
+    if (!req->continue_due || req->status) {
+        return;
+    }
+    req->continue_due = false;
+    struct sl_outq *out = sl_conn_out(conn);
+    if (!out || !sl_outq_copy(out, &conn->worker->bufs, "HTTP/1.1 100 Continue\r\n\r\n", 25)) {
+        sl_conn_abort(conn, SL_E_NO_MEMORY);
+        return;
+    }
+    sl_conn_mark(conn);
+}
+
+static void answer_text(struct sl_request *req, uint16_t status, const char *text) {
+    struct sl_response_head response = {
+        .status = status,
+        .framing = SL_FRAMING_LENGTH,
+        .content_length = strlen(text),
+        .fields = sl_span_of("content-type: text/plain; charset=UTF-8\r\n"),
+    };
+    if (sl_request_respond(req, &response) &&
+        sl_request_write(req, (const uint8_t *)text, (uint32_t)strlen(text), NULL, NULL)) {
+        sl_request_end(req);
+    }
+}
+
+// An error answer in place of the real one; what worked for the request is told to stop.
+static void answer_error(struct sl_request *req, int status) {
+    const struct sl_status_info *info = sl_status_info(status);
+    sl_worker_count_status(req->conn->worker, status);
+    req->reason = status;
+    if (req->exchange) {
+        sl_exchange_abort(req->exchange, status, true);
+        req->exchange = NULL;
+    }
+    if (req->upstream) {
+        sl_proxy_detach(req->upstream);
+        req->upstream = NULL;
+    }
+    answer_text(req, (uint16_t)info->http, info->text);
+}
+
+void sl_request_refuse(struct sl_request *req, int status) {
+    req->conn->close_after = true;
+    req->conn->worker->counters.bad_requests++;
+    answer_error(req, status);
+}
+
+void sl_request_fail(struct sl_request *req, int status) {
+    if (req->status != 0 || sl_status_info(status)->http == 0) {
+        sl_conn_abort(req->conn, status);
+    } else {
+        answer_error(req, status);
+    }
+}
+
+// Bodies.
+
+static int next_of_length(struct sl_request *req, struct sl_inq *in, struct sl_buf_pool *pool,
+                          struct sl_span *out_data, uint32_t max) {
+    struct sl_span front = sl_inq_front(in);
+    uint32_t n = (uint32_t)sl_min_u64(sl_min_size(front.len, max), req->body_left);
+    *out_data = (struct sl_span){front.data, n};
+    req->body_left -= n;
+    req->body_done = req->body_left == 0;
+    sl_inq_consume(in, pool, n);
+    return SL_CHUNK_DATA;
+}
+
+static int next_of_chunks(struct sl_request *req, struct sl_inq *in, struct sl_buf_pool *pool,
+                          struct sl_span *out_data, uint32_t max) {
+    struct sl_span front = sl_inq_front(in);
+    size_t consumed = 0;
+    int rc = sl_chunk_decode(&req->chunk, front.data, sl_min_size(front.len, max), &consumed, out_data);
+    if (consumed > 0) {
+        sl_inq_consume(in, pool, (uint32_t)consumed);
+    }
+    req->body_done = rc == SL_CHUNK_DONE;
+    return rc;
+}
+
+int sl_request_body_next(struct sl_request *req, struct sl_span *out_data, struct sl_buf **out_buf,
+                         uint32_t max) {
+    struct sl_inq *in = &req->conn->in;
+    struct sl_buf_pool *pool = &req->conn->worker->bufs;
+    *out_buf = NULL;
+    int rc = SL_CHUNK_PARTIAL;
+    while (rc == SL_CHUNK_PARTIAL && !req->body_done && in->bytes > 0) {
+        struct sl_buf *buf = in->first;
+        sl_buf_ref(buf);
+        rc = req->head.body == SL_BODY_LENGTH ? next_of_length(req, in, pool, out_data, max)
+                                              : next_of_chunks(req, in, pool, out_data, max);
+        if (rc == SL_CHUNK_DATA) {
+            *out_buf = buf;
+            req->body_bytes += out_data->len;
+            req->conn->active_ns = req->conn->worker->now_ns;
+            return rc;
+        }
+        sl_buf_unref(pool, buf);
+    }
+    if (rc < 0) {
+        return rc;
+    }
+    if (req->body_done) {
+        return SL_CHUNK_DONE;
+    }
+    return req->conn->in_ended ? SL_E_CLIENT_CLOSED : SL_CHUNK_PARTIAL;
+}
+
+// Native steps.
+
+static void respond_body(struct sl_plan_hold *hold, struct sl_request *req,
+                             struct sl_span body) {
+    sl_plan_hold_ref(hold);
+    if (sl_request_write(req, body.data, (uint32_t)body.len, NULL, &hold->segs)) {
+        sl_request_end(req);
+    }
+}
+
+static void step_respond(struct sl_request *req, const struct sl_plan_respond *row) {
+    const struct sl_plan *plan = req->hold->plan;
+    bool empty = row->status == 204 || row->status == 304;
+    struct sl_response_head response = {
+        .status = row->status,
+        .framing = empty ? SL_FRAMING_NONE : SL_FRAMING_LENGTH,
+        .content_length = row->body_len,
+        .fields = sl_plan_span(plan, row->fields_off, row->fields_len),
+    };
+    if (sl_request_respond(req, &response)) {
+        respond_body(req->hold, req, sl_plan_span(plan, row->body_off, row->body_len));
+    }
+}
+
+static void step_whoami(struct sl_request *req) {
+    char ip[46];
+    size_t ip_len = sl_conn_client_ip(req->conn, ip);
+    uint8_t *text = NULL;
+    struct sl_buf *buf = sl_buf_take(&req->conn->worker->bufs, SL_BUF_OUT);
+    if (!buf) {
+        sl_request_fail(req, SL_E_NO_MEMORY);
+        return;
+    }
+    text = buf->data;
+    const struct sl_head *h = &req->head;
+    struct sl_forward_request forward = {
+        .head = h,
+        .data = req->head_data,
+        .framing = h->body == SL_BODY_CHUNKED  ? SL_FRAMING_CHUNKED
+                   : h->body == SL_BODY_LENGTH ? SL_FRAMING_LENGTH
+                                               : SL_FRAMING_NONE,
+        .content_length = h->content_length,
+        .via = req->hold->plan->via,
+        .client_ip = {(const uint8_t *)ip, ip_len},
+        .tls = req->conn->tls != NULL,
+    };
+    size_t n = sl_http1_forward_request(text, buf->cap, &forward);
+    SL_ASSERT(n > 0);
+    struct sl_response_head response = {
+        .status = 200,
+        .framing = SL_FRAMING_LENGTH,
+        .content_length = n,
+        .fields = sl_span_of("content-type: text/plain; charset=UTF-8\r\ncache-control: no-store\r\n"),
+    };
+    struct sl_buf_pool *pool = &req->conn->worker->bufs;
+    if (sl_request_respond(req, &response) && sl_request_write(req, text, (uint32_t)n, buf, NULL)) {
+        sl_request_end(req);
+    }
+    sl_buf_unref(pool, buf);
+}
+
+static void run_entry(struct sl_request *req, const struct sl_plan_entry *entry) {
+    struct sl_worker *w = req->conn->worker;
+    switch (entry->op) {
+    case SL_PLAN_OP_RESPOND:
+        w->counters.requests_native++;
+        step_respond(req, &req->hold->plan->responds[entry->arg]);
+        return;
+    case SL_PLAN_OP_WHOAMI:
+        w->counters.requests_native++;
+        step_whoami(req);
+        return;
+    case SL_PLAN_OP_PROXY:
+        req->handled_by = SL_BY_UPSTREAM;
+        w->counters.requests_proxied++;
+        sl_proxy_start(req, req->hold->upstreams[entry->arg]);
+        return;
+    default:
+        sl_exchange_start(req, false);
+    }
+}
+
+static void start_unmatched(struct sl_request *req) {
+    if (req->hold->plan->header->flags & SL_PLAN_F_NOT_FOUND_NATIVE) {
+        req->conn->worker->counters.requests_native++;
+        sl_worker_count_status(req->conn->worker, SL_E_NOT_FOUND);
+        req->reason = SL_E_NOT_FOUND;
+        answer_text(req, 404, sl_status_info(SL_E_NOT_FOUND)->text);
+    } else {
+        sl_exchange_start(req, true);
+    }
+}
+
+static void route(struct sl_request *req) {
+    const struct sl_head *h = &req->head;
+    const struct sl_plan *plan = req->hold->plan;
+    struct sl_span path = sl_request_span(req, h->path_off, h->path_len);
+    uint8_t decoded[16384];
+    if (path.len == 0) {
+        path = sl_span_of("/"); // "http://host" has an empty path
+    } else if (h->flags & SL_HEAD_PATH_ESCAPED) {
+        SL_ASSERT(path.len <= sizeof(decoded));
+        path = (struct sl_span){decoded, sl_route_decode(decoded, path.data, path.len)};
+    }
+    if (plan->header->flags & SL_PLAN_F_ALL_TYPESCRIPT) {
+        sl_exchange_start(req, false);
+        return;
+    }
+    const struct sl_plan_entry *entry =
+        sl_route_match(plan, h->method, sl_request_span(req, 0, h->method_len), path);
+    if (entry) {
+        run_entry(req, entry);
+    } else {
+        start_unmatched(req);
+    }
+}
+
+void sl_request_start(struct sl_request *req) {
+    struct sl_conn *conn = req->conn;
+    struct sl_worker *w = conn->worker;
+    const struct sl_head *h = &req->head;
+    req->head_done = true;
+    conn->served++;
+    w->counters.requests++;
+    req->hold = w->hold;
+    sl_plan_hold_ref(req->hold);
+    req->body_left = h->content_length;
+    req->body_done = h->body == SL_BODY_NONE || (h->body == SL_BODY_LENGTH && h->content_length == 0);
+    sl_chunk_init(&req->chunk);
+    req->continue_due = (h->flags & SL_HEAD_EXPECT_CONTINUE) && !req->body_done;
+    bool dots_pass = req->hold->plan->header->flags & SL_PLAN_F_DOTS_PASS;
+    if ((h->flags & SL_HEAD_DOT_SEGMENT) && !dots_pass) {
+        sl_request_refuse(req, SL_E_BAD_PATH);
+    } else if (h->method == SL_METHOD_CONNECT || h->method == SL_METHOD_TRACE) {
+        sl_request_refuse(req, SL_E_METHOD_UNKNOWN);
+    } else if (h->form == SL_TARGET_ASTERISK) {
+        answer_text(req, 200, ""); // OPTIONS *: about the server as a whole (RFC 9110 section 9.3.7)
+    } else {
+        route(req);
+    }
+}

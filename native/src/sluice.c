@@ -1,0 +1,162 @@
+// The public functions: handles to gateways, spans to internals, nothing else. api layer.
+#include "sluice/sluice.h"
+
+#include <pthread.h>
+#include <time.h>
+
+#include "gateway.h"
+
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER; // of the table, not of the gateways in it
+static struct sl_gateway *gateways[SL_GATEWAYS_MAX];
+
+static struct sl_gateway *find(uint32_t handle) {
+    struct sl_gateway *g = NULL;
+    if (handle < SL_GATEWAYS_MAX) {
+        g = __atomic_load_n(&gateways[handle], __ATOMIC_ACQUIRE);
+    }
+    if (!g) {
+        sl_fail(SL_E_STATE, "gateway %u does not exist (it was freed, or never made)", handle);
+    }
+    return g;
+}
+
+#define WITH_GATEWAY(g, handle)                                                                    \
+    struct sl_gateway *g = find(handle);                                                           \
+    if (!g) {                                                                                      \
+        return SL_E_STATE;                                                                         \
+    }
+
+int sl_error_text(uint8_t *out, size_t len) {
+    const char *text = sl_fail_text();
+    size_t n = sl_min_size(strlen(text), len);
+    if (n > 0) {
+        memcpy(out, text, n);
+    }
+    return (int)n;
+}
+
+static int register_gateway(struct sl_gateway *g) {
+    pthread_mutex_lock(&lock);
+    uint32_t handle = 0;
+    while (handle < SL_GATEWAYS_MAX && gateways[handle]) {
+        handle++;
+    }
+    if (handle < SL_GATEWAYS_MAX) {
+        g->handle = handle;
+        __atomic_store_n(&gateways[handle], g, __ATOMIC_RELEASE);
+    }
+    pthread_mutex_unlock(&lock);
+    return handle < SL_GATEWAYS_MAX ? (int)handle : SL_E_STATE;
+}
+
+int sl_gateway_new(const uint8_t *config, size_t len) {
+    struct sl_config copy;
+    struct sl_gateway *g;
+    if (!config || len != sizeof(copy)) {
+        return sl_fail(SL_E_INVALID, "config: %zu bytes, expected %zu", len, sizeof(copy));
+    }
+    memcpy(&copy, config, sizeof(copy));
+    int rc = sl__gateway_new(&g, &copy);
+    if (rc) {
+        return rc;
+    }
+    int handle = register_gateway(g);
+    if (handle < 0) {
+        sl__gateway_free(g);
+        return sl_fail(SL_E_STATE, "gateways: at most %u at once in one process", SL_GATEWAYS_MAX);
+    }
+    return handle;
+}
+
+int sl_gateway_describe(uint32_t gateway, uint8_t *out, size_t len) {
+    WITH_GATEWAY(g, gateway)
+    return sl__gateway_describe(g, (char *)out, len);
+}
+
+int sl_gateway_certificate(uint32_t gateway, const uint8_t *cert, size_t cert_len, const uint8_t *key,
+                           size_t key_len) {
+    WITH_GATEWAY(g, gateway)
+    return sl__gateway_certificate(g, (struct sl_span){cert, cert_len}, (struct sl_span){key, key_len});
+}
+
+int sl_gateway_listen(uint32_t gateway, const uint8_t *address, size_t len, uint32_t certificate) {
+    WITH_GATEWAY(g, gateway)
+    return sl__gateway_listen(g, (struct sl_span){address, len}, certificate);
+}
+
+uint32_t sl_ring_bytes(uint32_t exchanges) {
+    if (exchanges < SL_RING_SLOTS_MIN || exchanges > SL_RING_SLOTS_MAX) {
+        return 0;
+    }
+    return SL_RING_EVENTS_OFF + exchanges * (SL_RING_ENTRIES_PER_SLOT * 2 * SL_RING_ENTRY_BYTES + SL_SLOT_BYTES);
+}
+
+int sl_gateway_attach(uint32_t gateway, uint32_t worker, uint32_t isolate, uint8_t *region, size_t len) {
+    WITH_GATEWAY(g, gateway)
+    return sl__gateway_attach(g, worker, isolate, region, len);
+}
+
+int sl_gateway_isolate_wake(uint32_t gateway, uint32_t isolate, uint32_t port, const uint8_t *token,
+                            size_t len) {
+    WITH_GATEWAY(g, gateway)
+    return sl__gateway_isolate_wake(g, isolate, port, (struct sl_span){token, len});
+}
+
+int sl_gateway_isolate_gone(uint32_t gateway, uint32_t isolate) {
+    WITH_GATEWAY(g, gateway)
+    return sl__gateway_isolate_gone(g, isolate);
+}
+
+int sl_plan_load(uint32_t gateway, const uint8_t *blob, size_t len) {
+    WITH_GATEWAY(g, gateway)
+    return sl__gateway_plan(g, (struct sl_span){blob, len});
+}
+
+int sl_gateway_start(uint32_t gateway) {
+    WITH_GATEWAY(g, gateway)
+    return sl__gateway_start(g);
+}
+
+int sl_gateway_wake(uint32_t gateway, uint32_t worker) {
+    WITH_GATEWAY(g, gateway)
+    return sl__gateway_wake(g, worker);
+}
+
+int sl_gateway_drain(uint32_t gateway, uint32_t deadline_ms) {
+    WITH_GATEWAY(g, gateway)
+    return sl__gateway_drain(g, deadline_ms);
+}
+
+int sl_gateway_state(uint32_t gateway) {
+    WITH_GATEWAY(g, gateway)
+    return atomic_load(&g->state);
+}
+
+int sl_gateway_join(uint32_t gateway, uint32_t wait_ms) {
+    WITH_GATEWAY(g, gateway)
+    return sl__gateway_join(g, wait_ms);
+}
+
+int sl_gateway_free(uint32_t gateway) {
+    WITH_GATEWAY(g, gateway)
+    int rc = sl__gateway_free(g);
+    if (rc == SL_OK) {
+        __atomic_store_n(&gateways[gateway], NULL, __ATOMIC_RELEASE);
+    }
+    return rc;
+}
+
+int sl_gateway_stats(uint32_t gateway, uint8_t *out, size_t len) {
+    WITH_GATEWAY(g, gateway)
+    struct sl_counters sum;
+    if (len < sizeof(sum)) {
+        return sl_fail(SL_E_INVALID, "stats: %zu bytes, expected %zu", len, sizeof(sum));
+    }
+    sl__gateway_stats(g, &sum);
+    memcpy(out, &sum, sizeof(sum));
+    return (int)(sizeof(sum) / sizeof(uint64_t));
+}
+
+int sl_certificate_make(uint8_t *out, size_t len) {
+    return sl_tls_certificate_make(out, len, (int64_t)time(NULL));
+}

@@ -1,0 +1,614 @@
+#include "upstream.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <netinet/in.h>
+#include <stdlib.h>
+
+#include "gateway.h"
+
+#define SMALL_BODY 16384u
+
+static const struct sl_config *config_of(const struct sl_upstream_conn *up) {
+    return sl_worker_config(up->worker);
+}
+
+// Pools.
+
+static bool same_endpoint(const struct sl_plan_upstream *a, const struct sl_plan_upstream *b) {
+    return a->family == b->family && a->port == b->port && memcmp(a->addr, b->addr, 16) == 0;
+}
+
+struct sl_upstream *sl_upstream_get(struct sl_worker *w, const struct sl_plan *plan, uint32_t index) {
+    const struct sl_plan_upstream *row = &plan->upstreams[index];
+    struct sl_upstream *upstream = w->upstreams;
+    while (upstream && !same_endpoint(&upstream->row, row)) {
+        upstream = upstream->next;
+    }
+    if (!upstream) {
+        upstream = calloc(1, sizeof(*upstream));
+        if (!upstream) {
+            return NULL;
+        }
+        upstream->next = w->upstreams;
+        w->upstreams = upstream;
+    }
+    upstream->row = *row;
+    memcpy(upstream->name, plan->blob + row->name_off, row->name_len);
+    upstream->name[row->name_len] = 0;
+    return upstream;
+}
+
+void sl_upstreams_free(struct sl_worker *w) {
+    while (w->upstreams) {
+        struct sl_upstream *upstream = w->upstreams;
+        SL_ASSERT(upstream->total == 0);
+        w->upstreams = upstream->next;
+        free(upstream);
+    }
+}
+
+static void unlink_idle(struct sl_upstream_conn *up) {
+    struct sl_upstream_conn **at = &up->upstream->idle;
+    while (*at != up) {
+        SL_ASSERT(*at);
+        at = &(*at)->next;
+    }
+    *at = up->next;
+    up->upstream->idle_count--;
+    up->worker->counters.upstream_idle--;
+}
+
+static void up_close(struct sl_upstream_conn *up) {
+    if (up->state == SL_UP_CLOSING) {
+        return;
+    }
+    if (up->state == SL_UP_IDLE) {
+        unlink_idle(up);
+    }
+    up->state = SL_UP_CLOSING;
+    up->req = NULL;
+    up->upstream->total--;
+    sl_work_unmark(&up->work);
+    sl_timer_cancel(&up->worker->timers, &up->timer);
+    sl_io_close(up->worker->io, up->io);
+}
+
+void sl_upstreams_drain(struct sl_worker *w) {
+    for (struct sl_upstream *upstream = w->upstreams; upstream; upstream = upstream->next) {
+        while (upstream->idle) {
+            up_close(upstream->idle);
+        }
+    }
+}
+
+static void arm(struct sl_upstream_conn *up, uint32_t wait_ms) {
+    sl_timer_set(&up->worker->timers, &up->timer, up->worker->now_ns + wait_ms * SL_NS_PER_MS);
+}
+
+// Failing. The request may be sent once more if nothing of an answer came on a reused connection (it was closing while we wrote), the
+// method is idempotent and its body, if any, was not touched.
+
+static bool idempotent(uint8_t method) {
+    return method == SL_METHOD_GET || method == SL_METHOD_HEAD || method == SL_METHOD_PUT ||
+           method == SL_METHOD_DELETE || method == SL_METHOD_OPTIONS || method == SL_METHOD_QUERY;
+}
+
+static void send_on_fresh(struct sl_request *req, struct sl_upstream *upstream);
+
+static void fail(struct sl_upstream_conn *up, int status) {
+    struct sl_request *req = up->req;
+    struct sl_upstream *upstream = up->upstream;
+    bool again = up->reused && !up->received && req && idempotent(req->head.method) &&
+                 req->body_bytes == 0 && status == SL_E_UPSTREAM_RESET;
+    up_close(up);
+    if (!req) {
+        return;
+    }
+    req->upstream = NULL;
+    struct sl_worker *w = req->conn->worker;
+    if (again) {
+        w->counters.upstream_retries++;
+        send_on_fresh(req, upstream);
+        return;
+    }
+    w->counters.upstream_failures++;
+    if (req->status != 0) {
+        sl_conn_abort(req->conn, SL_E_UPSTREAM_CUT); // a broken transfer, never a short body that looks whole
+    } else {
+        sl_request_fail(req, status);
+    }
+}
+
+void sl_proxy_detach(struct sl_upstream_conn *up) {
+    up->req = NULL;
+    up_close(up);
+}
+
+// Sending the request.
+
+static bool up_writable(const struct sl_upstream_conn *up) {
+    return up->out.bytes < config_of(up)->high_watermark_bytes && sl_outq_room(&up->out) >= 8;
+}
+
+static bool write_head(struct sl_upstream_conn *up) {
+    struct sl_request *req = up->req;
+    const struct sl_head *h = &req->head;
+    char ip[46];
+    size_t ip_len = sl_conn_client_ip(req->conn, ip);
+    struct sl_forward_request forward = {
+        .head = h,
+        .data = req->head_data,
+        .framing = h->body == SL_BODY_CHUNKED  ? SL_FRAMING_CHUNKED
+                   : h->body == SL_BODY_LENGTH ? SL_FRAMING_LENGTH
+                                               : SL_FRAMING_NONE,
+        .content_length = h->content_length,
+        .via = req->hold->plan->via,
+        .client_ip = {(const uint8_t *)ip, ip_len},
+        .tls = req->conn->tls != NULL,
+        .expect_continue = req->continue_due,
+    };
+    uint32_t room = h->len + h->host_len * 2 + 512;
+    uint8_t *at = sl_outq_reserve(&up->out, &up->worker->bufs, room);
+    if (!at) {
+        return false;
+    }
+    size_t n = sl_http1_forward_request(at, room, &forward);
+    SL_ASSERT(n > 0);
+    sl_outq_commit(&up->out, (uint32_t)n);
+    return true;
+}
+
+static bool write_body_piece(struct sl_upstream_conn *up, struct sl_span piece, struct sl_buf *buf) {
+    struct sl_outq *out = &up->out;
+    struct sl_buf_pool *pool = &up->worker->bufs;
+    uint8_t head[SL_CHUNK_HEAD_MAX];
+    if (up->req->head.body != SL_BODY_CHUNKED) {
+        return sl_outq_push_buf(out, buf, piece.data, (uint32_t)piece.len);
+    }
+    return sl_outq_copy(out, pool, head, (uint32_t)sl_chunk_write_head(head, piece.len)) &&
+           sl_outq_push_buf(out, buf, piece.data, (uint32_t)piece.len) &&
+           sl_outq_push(out, (const uint8_t *)"\r\n", 2, NULL);
+}
+
+static void end_body(struct sl_upstream_conn *up) {
+    up->request_done = true;
+    if (up->req->head.body == SL_BODY_CHUNKED &&
+        !sl_outq_copy(&up->out, &up->worker->bufs, "0\r\n\r\n", 5)) {
+        fail(up, SL_E_NO_MEMORY);
+    }
+}
+
+void sl_proxy_pump_request(struct sl_upstream_conn *up) {
+    struct sl_request *req = up->req;
+    struct sl_buf_pool *pool = &up->worker->bufs;
+    int rc = SL_CHUNK_DATA;
+    while (rc == SL_CHUNK_DATA && !up->request_done && up_writable(up)) {
+        struct sl_span piece;
+        struct sl_buf *buf;
+        rc = sl_request_body_next(req, &piece, &buf, UINT32_MAX);
+        if (rc == SL_CHUNK_DATA) {
+            bool ok = write_body_piece(up, piece, buf);
+            sl_buf_unref(pool, buf);
+            sl_work_mark(up->worker, &up->work);
+            if (!ok) {
+                fail(up, SL_E_NO_MEMORY);
+                return;
+            }
+        }
+    }
+    if (rc == SL_CHUNK_DONE) {
+        end_body(up);
+        sl_work_mark(up->worker, &up->work);
+    } else if (rc < 0) {
+        req->conn->close_after = true;
+        req->upstream = NULL;
+        up->req = NULL;
+        up_close(up); // the upstream sees a body cut short, and nothing that ends it
+        sl_request_fail(req, rc);
+    }
+}
+
+static void flush(struct sl_upstream_conn *up) {
+    if (up->connected && up->out.count > 0 && up->out.in_flight == 0) {
+        sl_io_send(up->worker->io, up->io, sl_outq_gather(&up->out));
+    }
+}
+
+// The answer.
+
+static void pool_or_close(struct sl_upstream_conn *up) {
+    struct sl_upstream *upstream = up->upstream;
+    bool clean = !up->broken && up->request_done && up->in.bytes == 0 && !up->in_ended && up->out.count == 0 &&
+                 (up->head.flags & SL_HEAD_KEEP_ALIVE) && up->body != SL_BODY_UNTIL_CLOSE;
+    up->req = NULL;
+    if (!clean || up->worker->draining || upstream->idle_count >= upstream->row.idle_max) {
+        up_close(up);
+        return;
+    }
+    up->state = SL_UP_IDLE;
+    up->next = upstream->idle;
+    upstream->idle = up;
+    upstream->idle_count++;
+    up->worker->counters.upstream_idle++;
+    sl_io_recv(up->worker->io, up->io, SL_RECV_STREAM); // bytes or EOF discard it
+    arm(up, upstream->row.idle_timeout_ms);
+}
+
+static void answer_done(struct sl_upstream_conn *up) {
+    struct sl_request *req = up->req;
+    req->upstream = NULL;
+    pool_or_close(up);
+    sl_request_end(req);
+}
+
+static uint8_t framing_for_client(const struct sl_upstream_conn *up, uint64_t *out_length) {
+    const struct sl_head *h = &up->head;
+    *out_length = h->content_length;
+    if (h->body == SL_BODY_LENGTH) {
+        return SL_FRAMING_LENGTH;
+    }
+    if (h->body == SL_BODY_NONE) {
+        // An answer to HEAD and a 304 may name the length of what they stand for.
+        return h->first[SL_H_CONTENT_LENGTH] ? SL_FRAMING_LENGTH : SL_FRAMING_NONE;
+    }
+    return SL_FRAMING_CHUNKED;
+}
+
+static bool forward_head(struct sl_upstream_conn *up, const uint8_t *data, uint32_t head_at) {
+    struct sl_request *req = up->req;
+    struct sl_forward_response forward = {.head = &up->head, .data = data + head_at,
+                                          .via = req->hold->plan->via};
+    if (up->head.status >= 200) {
+        forward.framing = framing_for_client(up, &forward.content_length);
+    }
+    return sl_request_respond_forward(req, &forward);
+}
+
+// 1xx: 100 is passed to who asked for it, others to HTTP/1.1 clients. False: the request is gone.
+static bool interim(struct sl_upstream_conn *up, const uint8_t *data) {
+    struct sl_request *req = up->req;
+    if (up->head.status == 101) {
+        fail(up, SL_E_UPSTREAM_BAD); // nobody asked for an upgrade
+        return false;
+    }
+    if (up->head.status == 100) {
+        req->body_wanted = true;
+        req->conn->active_ns = up->worker->now_ns;
+        sl_request_continue(req);
+    } else if (req->head.version > 0 && sl_conn_writable(req->conn)) {
+        sl_request_respond_forward(req, &(struct sl_forward_response){
+                                            .head = &up->head, .data = data, .via = req->hold->plan->via});
+    }
+    return up->req != NULL && up->state == SL_UP_ACTIVE;
+}
+
+static void begin_body(struct sl_upstream_conn *up) {
+    up->head_done = true;
+    up->body = up->head.body;
+    up->body_left = up->head.content_length;
+    if (up->body == SL_BODY_LENGTH && up->body_left == 0) {
+        up->body = SL_BODY_NONE;
+    }
+    sl_chunk_init(&up->chunk);
+}
+
+// Reads heads until a final one. True: the body may be read.
+static bool read_head(struct sl_upstream_conn *up) {
+    const struct sl_head_limits limits = {16384, 8192, SL_FIELDS_MAX};
+    while (up->in.bytes > 0) {
+        struct sl_buf *buf = up->in.first;
+        uint32_t at = buf->pos;
+        int rc = sl_http1_parse_response(&up->head, buf->data + at, buf->end - at, &limits,
+                                         up->req->head.method);
+        if (rc < 0) {
+            fail(up, SL_E_UPSTREAM_BAD);
+            return false;
+        }
+        if (rc == 0) {
+            if (!buf->next) {
+                return false;
+            }
+            if (!sl_inq_linearize(&up->in, &up->worker->bufs)) {
+                fail(up, SL_E_NO_MEMORY);
+                return false;
+            }
+            continue;
+        }
+        bool final = up->head.status >= 200;
+        const uint8_t *data = buf->data + at + up->head.skipped;
+        bool alive = final ? forward_head(up, buf->data + at, up->head.skipped) : interim(up, data);
+        if (!alive) {
+            return false;
+        }
+        sl_inq_consume(&up->in, &up->worker->bufs, up->head.skipped + up->head.len);
+        if (final) {
+            begin_body(up);
+            return true;
+        }
+        up->head.scanned = up->head.skipped = 0;
+    }
+    return false;
+}
+
+// The next piece of the answer's body: as sl_request_body_next.
+static int body_next(struct sl_upstream_conn *up, struct sl_span *out_data) {
+    struct sl_span front = sl_inq_front(&up->in);
+    size_t consumed = 0;
+    if (up->body == SL_BODY_CHUNKED) {
+        int rc = sl_chunk_decode(&up->chunk, front.data, front.len, &consumed, out_data);
+        if (consumed > 0) {
+            sl_inq_consume(&up->in, &up->worker->bufs, (uint32_t)consumed);
+        }
+        return rc;
+    }
+    size_t n = up->body == SL_BODY_LENGTH ? (size_t)sl_min_u64(front.len, up->body_left) : front.len;
+    *out_data = (struct sl_span){front.data, n};
+    up->body_left -= up->body == SL_BODY_LENGTH ? n : 0;
+    sl_inq_consume(&up->in, &up->worker->bufs, (uint32_t)n);
+    return SL_CHUNK_DATA;
+}
+
+static bool body_whole(const struct sl_upstream_conn *up, int rc) {
+    return up->body == SL_BODY_NONE || (up->body == SL_BODY_LENGTH && up->body_left == 0) ||
+           (up->body == SL_BODY_CHUNKED && rc == SL_CHUNK_DONE) ||
+           (up->body == SL_BODY_UNTIL_CLOSE && up->in_ended && !up->error && up->in.bytes == 0);
+}
+
+// True: all that is here was passed on, more may come.
+static bool pump_body(struct sl_upstream_conn *up) {
+    struct sl_request *req = up->req;
+    int rc = SL_CHUNK_PARTIAL;
+    while (!body_whole(up, rc) && up->in.bytes > 0 && sl_conn_writable(req->conn)) {
+        struct sl_buf *buf = up->in.first;
+        struct sl_span piece = {NULL, 0};
+        sl_buf_ref(buf);
+        rc = body_next(up, &piece);
+        bool alive = rc != SL_CHUNK_DATA ||
+                     sl_request_write(req, piece.data, (uint32_t)piece.len, buf, NULL);
+        sl_buf_unref(&up->worker->bufs, buf);
+        if (!alive) {
+            return false; // the client's connection was cut, and we with it
+        }
+        if (rc < 0) {
+            fail(up, SL_E_UPSTREAM_BAD);
+            return false;
+        }
+    }
+    if (body_whole(up, rc)) {
+        answer_done(up);
+        return false;
+    }
+    return true;
+}
+
+static void pump_answer(struct sl_upstream_conn *up) {
+    if (!up->head_done && !read_head(up)) {
+        if (up->state == SL_UP_ACTIVE && up->req && up->in_ended && !up->head_done) {
+            fail(up, SL_E_UPSTREAM_RESET);
+        }
+        return;
+    }
+    if (pump_body(up) && up->in_ended && up->in.bytes == 0) {
+        fail(up, SL_E_UPSTREAM_CUT);
+    }
+}
+
+static void settle(struct sl_upstream_conn *up) {
+    if (up->in_ended) {
+        return;
+    }
+    enum sl_recv_want want = SL_RECV_STREAM;
+    if (up->head_done) {
+        bool small = up->body == SL_BODY_LENGTH ? up->body_left <= SMALL_BODY
+                                                : up->req->out_bytes < SMALL_BODY;
+        bool room = sl_conn_writable(up->req->conn) && up->in.bytes == 0;
+        want = !room ? SL_RECV_OFF : small ? SL_RECV_STREAM : SL_RECV_ONCE;
+    } else if (up->in.bytes > config_of(up)->pipeline_bytes_max) {
+        want = SL_RECV_OFF;
+    }
+    sl_io_recv(up->worker->io, up->io, want);
+    // The clock runs while we wait for the upstream, not while a client keeps us waiting.
+    const struct sl_plan_upstream *row = &up->upstream->row;
+    if (up->out.count > 0) {
+        arm(up, row->idle_timeout_ms);
+    } else if (!up->request_done) {
+        sl_timer_cancel(&up->worker->timers, &up->timer);
+    } else if (!up->head_done) {
+        if (!up->head_timed) {
+            up->head_timed = true; // once: a trickle of head bytes does not move it
+            arm(up, row->head_timeout_ms);
+        }
+    } else if (want == SL_RECV_OFF) {
+        sl_timer_cancel(&up->worker->timers, &up->timer);
+    } else {
+        arm(up, row->idle_timeout_ms);
+    }
+}
+
+static void run(struct sl_work *work) {
+    struct sl_upstream_conn *up = (struct sl_upstream_conn *)work;
+    if (up->state != SL_UP_ACTIVE || !up->req) {
+        return;
+    }
+    if (!up->request_done) {
+        sl_proxy_pump_request(up);
+    }
+    if (up->state == SL_UP_ACTIVE && up->req) {
+        pump_answer(up);
+    }
+    if (up->state == SL_UP_ACTIVE && up->req) {
+        flush(up);
+        settle(up);
+    }
+}
+
+// Callbacks.
+
+static void on_data(struct sl_io_conn *io_conn, void *owner, struct sl_buf *buf, uint32_t len) {
+    struct sl_upstream_conn *up = owner;
+    (void)io_conn;
+    if (!up->req) { // bytes that nobody asked for could be taken for the answer to the next request
+        sl_buf_unref(&up->worker->bufs, buf);
+        up->worker->counters.upstream_discards++;
+        up_close(up);
+        return;
+    }
+    up->received = true;
+    sl_inq_push(&up->in, &up->worker->bufs, buf, 0, len);
+    sl_work_mark(up->worker, &up->work);
+}
+
+static void on_end(struct sl_io_conn *io_conn, void *owner, int error) {
+    struct sl_upstream_conn *up = owner;
+    (void)io_conn;
+    up->in_ended = true;
+    up->error = error;
+    if (up->req) {
+        sl_work_mark(up->worker, &up->work);
+        return;
+    }
+    up->worker->counters.upstream_discards++;
+    up_close(up);
+}
+
+static void on_sent(struct sl_io_conn *io_conn, void *owner, int64_t result) {
+    struct sl_upstream_conn *up = owner;
+    (void)io_conn;
+    sl_outq_sent(&up->out, &up->worker->bufs);
+    if (result < 0) {
+        // An answer may be on its way all the same (an early refusal of a body): what is received is read to its end first.
+        up->error = (int)result;
+        up->request_done = true;
+        up->broken = true;
+    }
+    if (up->req) {
+        sl_conn_mark(up->req->conn);
+        sl_work_mark(up->worker, &up->work);
+    }
+}
+
+static void on_connect(struct sl_io_conn *io_conn, void *owner, int error) {
+    struct sl_upstream_conn *up = owner;
+    (void)io_conn;
+    if (error) {
+        fail(up, error == -ETIMEDOUT ? SL_E_UPSTREAM_CONNECT_TIMEOUT : SL_E_UPSTREAM_REFUSED);
+        return;
+    }
+    up->connected = true;
+    up->state = SL_UP_ACTIVE;
+    sl_work_mark(up->worker, &up->work);
+}
+
+static void on_closed(void *owner) {
+    struct sl_upstream_conn *up = owner;
+    struct sl_worker *w = up->worker;
+    up->out.in_flight = 0;
+    sl_outq_clear(&up->out, &w->bufs);
+    sl_inq_clear(&up->in, &w->bufs);
+    sl_slab_give(&w->upstream_conns, up);
+}
+
+static void on_timer(struct sl_timer *timer) {
+    struct sl_upstream_conn *up = SL_CONTAINER_OF(timer, struct sl_upstream_conn, timer);
+    if (up->state == SL_UP_IDLE) {
+        up_close(up);
+    } else {
+        fail(up, up->state == SL_UP_CONNECTING ? SL_E_UPSTREAM_CONNECT_TIMEOUT : SL_E_UPSTREAM_TIMEOUT);
+    }
+}
+
+static const struct sl_io_handler handler = {.on_data = on_data, .on_end = on_end, .on_sent = on_sent,
+                                             .on_connect = on_connect, .on_closed = on_closed};
+
+// Taking a connection.
+
+static socklen_t address_of(const struct sl_plan_upstream *row, struct sockaddr_storage *out) {
+    memset(out, 0, sizeof(*out));
+    if (row->family == 4) {
+        struct sockaddr_in *in = (struct sockaddr_in *)out;
+        in->sin_family = AF_INET;
+        in->sin_port = htons(row->port);
+        memcpy(&in->sin_addr, row->addr, 4);
+        return sizeof(*in);
+    }
+    struct sockaddr_in6 *in6 = (struct sockaddr_in6 *)out;
+    in6->sin6_family = AF_INET6;
+    in6->sin6_port = htons(row->port);
+    memcpy(&in6->sin6_addr, row->addr, 16);
+    return sizeof(*in6);
+}
+
+static struct sl_upstream_conn *connect_new(struct sl_worker *w, struct sl_upstream *upstream) {
+    struct sl_upstream_conn *up = sl_slab_take(&w->upstream_conns);
+    if (!up) {
+        return NULL;
+    }
+    memset(up, 0, offsetof(struct sl_upstream_conn, head));
+    struct sockaddr_storage addr;
+    socklen_t len = address_of(&upstream->row, &addr);
+    up->worker = w;
+    up->upstream = upstream;
+    up->io = sl_io_connect(w->io, (struct sockaddr *)&addr, len, &handler, up);
+    if (!up->io) {
+        sl_slab_give(&w->upstream_conns, up);
+        return NULL;
+    }
+    sl_work_init(&up->work, run);
+    sl_timer_init(&up->timer, on_timer);
+    sl_outq_init(&up->out);
+    upstream->total++;
+    w->counters.upstream_connects++;
+    arm(up, upstream->row.connect_timeout_ms);
+    return up;
+}
+
+static void begin_exchange(struct sl_upstream_conn *up, struct sl_request *req) {
+    up->req = req;
+    req->upstream = up;
+    up->head.scanned = up->head.skipped = 0;
+    up->head_done = up->request_done = up->head_timed = up->received = up->broken = false;
+    up->request_done = req->body_done;
+    req->body_wanted = !req->continue_due;
+    if (!write_head(up)) {
+        fail(up, SL_E_NO_MEMORY);
+        return;
+    }
+    sl_work_mark(up->worker, &up->work);
+}
+
+static void send_on_fresh(struct sl_request *req, struct sl_upstream *upstream) {
+    struct sl_worker *w = req->conn->worker;
+    if (upstream->total >= upstream->row.conns_max) {
+        sl_request_fail(req, SL_E_UPSTREAM_FULL);
+        return;
+    }
+    struct sl_upstream_conn *up = connect_new(w, upstream);
+    if (!up) {
+        sl_request_fail(req, SL_E_UPSTREAM_FULL);
+        return;
+    }
+    begin_exchange(up, req);
+}
+
+void sl_proxy_start(struct sl_request *req, struct sl_upstream *upstream) {
+    struct sl_worker *w = req->conn->worker;
+    if (sl_http1_via_has(&req->head, req->head_data, req->hold->plan->via)) {
+        sl_request_fail(req, SL_E_LOOP);
+        return;
+    }
+    if (upstream->row.family == 0) {
+        sl_request_fail(req, SL_E_UPSTREAM_FULL);
+        return;
+    }
+    struct sl_upstream_conn *up = upstream->idle;
+    if (!up) {
+        send_on_fresh(req, upstream);
+        return;
+    }
+    unlink_idle(up);
+    up->state = SL_UP_ACTIVE;
+    up->reused = true;
+    w->counters.upstream_reuses++;
+    begin_exchange(up, req);
+}

@@ -1,0 +1,379 @@
+#include "worker.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "conn.h"
+#include "exchange.h"
+#include "gateway.h"
+#include "upstream.h"
+
+#define UPSTREAM_CONNS_MAX 4096u
+#define IDLE_WAIT_NS (60 * SL_NS_PER_S) // without any timer
+
+// Work.
+
+void sl_work_init(struct sl_work *work, void (*run)(struct sl_work *work)) {
+    work->prev = work->next = NULL;
+    work->run = run;
+}
+
+void sl_work_mark(struct sl_worker *w, struct sl_work *work) {
+    if (work->next) {
+        return;
+    }
+    work->prev = w->work.prev;
+    work->next = &w->work;
+    w->work.prev->next = work;
+    w->work.prev = work;
+}
+
+void sl_work_unmark(struct sl_work *work) {
+    if (work->next) {
+        work->prev->next = work->next;
+        work->next->prev = work->prev;
+        work->prev = work->next = NULL;
+    }
+}
+
+static void run_work(struct sl_worker *w) {
+    while (w->work.next != &w->work) {
+        struct sl_work *work = w->work.next;
+        sl_work_unmark(work);
+        work->run(work);
+    }
+}
+
+// Small services.
+
+const struct sl_config *sl_worker_config(const struct sl_worker *w) { return &w->gateway->config; }
+
+void sl_worker_count_status(struct sl_worker *w, int status) {
+    if (status < 0 && status > -SL_STATUS_SLOTS) {
+        w->counters.by_status[-status]++;
+    }
+}
+
+uint64_t sl_worker_jitter(struct sl_worker *w, uint64_t value) {
+    w->random ^= w->random << 13; // xorshift64: spread, not secrecy
+    w->random ^= w->random >> 7;
+    w->random ^= w->random << 17;
+    return value - value / 10 + w->random % (value / 5 + 1);
+}
+
+static void read_clock(struct sl_worker *w) {
+    struct timespec t;
+    clock_gettime(CLOCK_REALTIME, &t);
+    w->unix_us = (int64_t)t.tv_sec * 1000000 + t.tv_nsec / 1000;
+    w->now_ns = sl_io_now_ns(w->io);
+    sl_date_render(&w->date, t.tv_sec);
+}
+
+// Plans.
+
+void sl_plan_hold_ref(struct sl_plan_hold *hold) { hold->refs++; }
+
+static void hold_free(struct sl_plan_hold *hold) {
+    sl_plan_unref(hold->plan);
+    free(hold->upstreams);
+    free(hold);
+}
+
+void sl_plan_hold_unref(struct sl_worker *w, struct sl_plan_hold *hold) {
+    SL_ASSERT(hold->refs > 0);
+    hold->refs--;
+    if (hold->refs > 0 || hold == w->hold) {
+        return;
+    }
+    struct sl_plan_hold **at = &w->old_holds;
+    while (*at != hold) {
+        SL_ASSERT(*at);
+        at = &(*at)->next;
+    }
+    *at = hold->next;
+    hold_free(hold);
+}
+
+static void release_segs(struct sl_seg_owner *owner) {
+    struct sl_plan_hold *hold = SL_CONTAINER_OF(owner, struct sl_plan_hold, segs);
+    sl_plan_hold_unref(hold->worker, hold);
+}
+
+static struct sl_plan_hold *hold_new(struct sl_worker *w, struct sl_plan *plan) {
+    uint32_t n = plan->header->upstream_count;
+    struct sl_plan_hold *hold = calloc(1, sizeof(*hold));
+    struct sl_upstream **upstreams = calloc(n ? n : 1, sizeof(*upstreams));
+    bool ok = hold && upstreams;
+    for (uint32_t i = 0; ok && i < n; i++) {
+        upstreams[i] = sl_upstream_get(w, plan, i);
+        ok = upstreams[i] != NULL;
+    }
+    if (!ok) {
+        free(hold);
+        free(upstreams);
+        return NULL;
+    }
+    *hold = (struct sl_plan_hold){.plan = plan, .worker = w, .segs = {release_segs},
+                                  .upstreams = upstreams};
+    return hold;
+}
+
+// Takes up the published plan. Without memory the old one stays: the next turn tries again.
+static void update_plan(struct sl_worker *w) {
+    struct sl_gateway *g = w->gateway;
+    uint32_t version = atomic_load_explicit(&g->plan_version, memory_order_acquire);
+    if (version == w->plan_version) {
+        return;
+    }
+    pthread_mutex_lock(&g->lock);
+    struct sl_plan *plan = g->plan;
+    sl_plan_ref(plan);
+    version = atomic_load_explicit(&g->plan_version, memory_order_relaxed);
+    pthread_mutex_unlock(&g->lock);
+    struct sl_plan_hold *hold = hold_new(w, plan);
+    if (!hold) {
+        sl_plan_unref(plan);
+        return;
+    }
+    struct sl_plan_hold *old = w->hold;
+    w->hold = hold;
+    w->plan_version = version;
+    if (old && old->refs == 0) {
+        hold_free(old);
+    } else if (old) {
+        old->next = w->old_holds;
+        w->old_holds = old;
+    }
+}
+
+// Listening and draining.
+
+static void on_accept(void *owner, int fd) {
+    if (fd >= 0) {
+        sl_conn_accept(owner, fd);
+    }
+}
+
+// What the kernel had queued when accepting stopped is served too: a client that connected has been promised an answer.
+static void on_accept_stopped(void *owner) {
+    struct sl_worker_listener *listener = owner;
+    int fd;
+    while ((fd = accept4(listener->fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC)) >= 0) {
+        sl_conn_accept(listener, fd);
+    }
+    close(listener->fd);
+    listener->fd = -1;
+    listener->worker->listeners_live--;
+}
+
+static void begin_drain(struct sl_worker *w) {
+    if (w->draining) {
+        return;
+    }
+    w->draining = true;
+    w->drain_deadline_ns = w->now_ns + atomic_load(&w->gateway->drain_ms) * SL_NS_PER_MS;
+    for (uint32_t i = 0; i < w->listener_count; i++) {
+        sl_io_accept_stop(w->io, w->listeners[i].number, on_accept_stopped);
+    }
+    for (struct sl_conn *conn = w->conn_first; conn; conn = conn->next) {
+        sl_conn_drain(conn);
+    }
+    sl_upstreams_drain(w);
+}
+
+static void cut_all(struct sl_worker *w) {
+    w->cut = true;
+    for (struct sl_conn *conn = w->conn_first; conn; conn = conn->next) {
+        sl_conn_abort(conn, SL_E_DRAINING);
+    }
+    sl_upstreams_drain(w);
+}
+
+static bool drained(struct sl_worker *w) {
+    if (!w->draining) {
+        return false;
+    }
+    if (!w->cut && w->now_ns >= w->drain_deadline_ns) {
+        cut_all(w);
+    }
+    return w->listeners_live == 0 && !w->conn_first && w->upstream_conns.used == 0;
+}
+
+static void take_commands(struct sl_worker *w) {
+    uint32_t commands = atomic_exchange_explicit(&w->commands, 0, memory_order_acquire);
+    if (commands & SL_COMMAND_DRAIN) {
+        begin_drain(w);
+    }
+    uint32_t gone = atomic_exchange_explicit(&w->isolates_gone, 0, memory_order_acquire);
+    for (uint32_t i = 0; gone && i < SL_ISOLATES_MAX; i++) {
+        if ((gone >> i & 1) && w->rings[i]) {
+            sl_ring_gone(w->rings[i]);
+        }
+    }
+}
+
+// The turn.
+
+static uint64_t wait_limit(struct sl_worker *w) {
+    uint64_t wait = sl_timers_until_next(&w->timers, w->now_ns);
+    if (w->draining && !w->cut) {
+        uint64_t left = w->drain_deadline_ns > w->now_ns ? w->drain_deadline_ns - w->now_ns : 0;
+        wait = sl_min_u64(wait, left);
+    }
+    return sl_min_u64(wait, IDLE_WAIT_NS);
+}
+
+static bool may_sleep(struct sl_worker *w) {
+    bool may = true;
+    for (uint32_t i = 0; i < sl_worker_config(w)->isolates; i++) {
+        may = sl_ring_sleep(w->rings[i]) && may;
+    }
+    return may && atomic_load_explicit(&w->commands, memory_order_relaxed) == 0;
+}
+
+static int turn(struct sl_worker *w) {
+    uint32_t isolates = sl_worker_config(w)->isolates;
+    int rc = sl_io_poll(w->io, may_sleep(w) ? wait_limit(w) : 0);
+    read_clock(w);
+    take_commands(w);
+    update_plan(w);
+    for (uint32_t i = 0; i < isolates; i++) {
+        sl_ring_wake_up(w->rings[i]);
+        sl_ring_read(w->rings[i]);
+    }
+    sl_timers_run(&w->timers, w->now_ns); // after I/O: data that beat its deadline wins
+    run_work(w);
+    for (uint32_t i = 0; i < isolates; i++) {
+        sl_ring_publish(w->rings[i]);
+    }
+    return rc < 0 ? rc : SL_OK;
+}
+
+// Start and end.
+
+static int open_pools(struct sl_worker *w) {
+    const struct sl_config *c = sl_worker_config(w);
+    const uint32_t counts[SL_BUF_GROUPS] = {
+        [SL_BUF_HEAD] = c->small_bufs,
+        [SL_BUF_BODY] = c->large_bufs / 2,
+        [SL_BUF_OUT] = c->large_bufs / 2,
+        [SL_BUF_PAGE] = sl_min_u32(c->requests_max * 3, 32768),
+    };
+    int rc = sl_buf_pool_init(&w->bufs, counts);
+    rc = rc ? rc : sl_slab_init(&w->conns, sizeof(struct sl_conn), c->conns_max);
+    rc = rc ? rc : sl_slab_init(&w->requests, sizeof(struct sl_request), c->requests_max);
+    rc = rc ? rc : sl_slab_init(&w->outqs, sizeof(struct sl_outq), sl_min_u32(c->conns_max, c->requests_max * 2));
+    rc = rc ? rc : sl_slab_init(&w->upstream_conns, sizeof(struct sl_upstream_conn), UPSTREAM_CONNS_MAX);
+    return rc;
+}
+
+static int open_io(struct sl_worker *w) {
+    struct sl_gateway *g = w->gateway;
+    const struct sl_io_config config = {
+        .kind = g->io_kind,
+        .conns_max = g->config.conns_max + UPSTREAM_CONNS_MAX,
+        .pool = &w->bufs,
+        .counters = &w->counters,
+    };
+    int rc = sl_io_open(&w->io, &config);
+    for (uint32_t i = 0; !rc && i < g->certificate_count; i++) {
+        rc = sl_tls_ctx_new(&w->tls_ctx[i], g->certificates[i]);
+    }
+    return rc;
+}
+
+static int open_listeners(struct sl_worker *w) {
+    struct sl_gateway *g = w->gateway;
+    for (uint32_t i = 0; i < g->listener_count; i++) {
+        struct sl_worker_listener *listener = &w->listeners[i];
+        *listener = (struct sl_worker_listener){.worker = w,
+                                                .fd = g->listeners[i].fds[w->index],
+                                                .port = g->listeners[i].port,
+                                                .certificate = g->listeners[i].certificate};
+        g->listeners[i].fds[w->index] = -1; // ours now
+        w->listener_count++;
+        w->listeners_live++;
+        if (listen(listener->fd, (int)g->config.backlog) != 0) {
+            return sl_fail(SL_E_SYSTEM, "listen on %s: %s", g->listeners[i].address, strerror(errno));
+        }
+        listener->number = sl_io_accept_start(w->io, listener->fd, on_accept, listener);
+        if (listener->number < 0) {
+            return listener->number;
+        }
+    }
+    return SL_OK;
+}
+
+static void close_all(struct sl_worker *w) {
+    atomic_store_explicit(&w->wake_io, NULL, memory_order_seq_cst);
+    while (atomic_load_explicit(&w->wakers, memory_order_seq_cst) > 0) {
+        sched_yield(); // a thread is inside sl_io_wake: microseconds
+    }
+    for (uint32_t i = 0; i < w->listener_count; i++) {
+        if (w->listeners[i].fd >= 0) {
+            close(w->listeners[i].fd);
+        }
+    }
+    if (w->io) {
+        sl_io_free(w->io);
+    }
+    if (w->hold) {
+        hold_free(w->hold);
+    }
+    sl_upstreams_free(w);
+    for (uint32_t i = 0; i < w->gateway->certificate_count; i++) {
+        if (w->tls_ctx[i]) {
+            sl_tls_ctx_free(w->tls_ctx[i]);
+        }
+    }
+    if (w->conns.memory) {
+        sl_slab_deinit(&w->conns);
+        sl_slab_deinit(&w->requests);
+        sl_slab_deinit(&w->outqs);
+        sl_slab_deinit(&w->upstream_conns);
+        sl_buf_pool_deinit(&w->bufs);
+    }
+}
+
+static int open_all(struct sl_worker *w) {
+    char name[16];
+    snprintf(name, sizeof(name), "sluice-w%u", w->index);
+    prctl(PR_SET_NAME, name);
+    w->work.next = w->work.prev = &w->work;
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    w->random = (uint64_t)t.tv_nsec * 0x9e3779b97f4a7c15ull + w->index + 1;
+    int rc = open_pools(w);
+    rc = rc ? rc : open_io(w);
+    if (rc) {
+        return rc;
+    }
+    read_clock(w);
+    sl_timers_init(&w->timers, w->now_ns);
+    update_plan(w);
+    return w->hold ? open_listeners(w) : sl_fail(SL_E_NO_MEMORY, "plan of worker %u", w->index);
+}
+
+void *sl_worker_main(void *arg) {
+    struct sl_worker *w = arg;
+    int rc = open_all(w);
+    if (rc == SL_OK) {
+        atomic_store_explicit(&w->wake_io, w->io, memory_order_release);
+    }
+    sl__worker_report(w, rc);
+    while (rc == SL_OK && !drained(w)) {
+        rc = turn(w);
+    }
+    if (rc != SL_OK && w->started) {
+        fprintf(stderr, "sluice: worker %u: %s\n", w->index, sl_fail_text());
+        abort(); // the loop is lost: connections cannot be closed in order any more
+    }
+    close_all(w);
+    sl__worker_ended(w);
+    return NULL;
+}

@@ -1,0 +1,101 @@
+// A worker: one thread, one loop, its listeners, connections, pools, TLS contexts and rings. proxy layer. Nothing of a worker is written by
+// another thread but what is marked so.
+//
+// A turn: io callbacks only queue bytes and mark work; verdicts do the same; timers too; then sl_worker_run_work lets each marked connection
+// make all the progress it can, and everything it wants to send leaves with the next entry into the kernel.
+#ifndef SL_WORKER_H
+#define SL_WORKER_H
+
+#include <pthread.h>
+#include <stdatomic.h>
+
+#include "http1_write.h"
+#include "io.h"
+#include "log.h"
+#include "outq.h"
+#include "plan.h"
+#include "slab.h"
+#include "sluice/sluice.h"
+#include "timer.h"
+#include "tls.h"
+
+struct sl_gateway;
+struct sl_conn;
+struct sl_upstream;
+struct sl_ring;
+
+// Something to run at the end of the turn: embedded first in a connection of either side.
+struct sl_work {
+    struct sl_work *prev, *next; // both NULL: not queued
+    void (*run)(struct sl_work *work);
+};
+
+// A worker's hold on a plan: counts the requests that use it (plan.h).
+struct sl_plan_hold {
+    struct sl_plan *plan;
+    struct sl_plan_hold *next;      // older holds that still have requests
+    struct sl_worker *worker;
+    struct sl_seg_owner segs;       // bodies in the plan's memory that are being sent
+    uint32_t refs;                  // requests and queued segments
+    struct sl_upstream **upstreams; // by the plan's index
+};
+
+struct sl_worker_listener {
+    struct sl_worker *worker;
+    int fd;
+    int number;           // in the loop, < 0: stopped
+    uint16_t port;
+    uint32_t certificate; // SL_NO_CERTIFICATE: plain
+};
+#define SL_NO_CERTIFICATE 0xffffffffu
+#define SL_CERTIFICATES_MAX 64
+
+struct sl_worker {
+    struct sl_gateway *gateway;
+    uint32_t index;
+    bool started, listening_stopped, draining, cut;
+    pthread_t thread;
+    struct sl_io *io;
+    struct sl_buf_pool bufs;
+    struct sl_timers timers;
+    struct sl_slab conns, requests, outqs, upstream_conns;
+    struct sl_work work; // list head
+    struct sl_conn *conn_first;
+    struct sl_plan_hold *hold, *old_holds;
+    uint32_t plan_version;
+    struct sl_upstream *upstreams; // pools live as long as the worker
+    struct sl_ring *rings[SL_ISOLATES_MAX];
+    uint32_t ring_next; // round robin over isolates
+    uint32_t not_found_live;
+    struct sl_tls_ctx *tls_ctx[SL_CERTIFICATES_MAX];
+    struct sl_worker_listener listeners[SL_LISTENERS_MAX];
+    uint32_t listener_count, listeners_live;
+    struct sl_date date;
+    uint64_t now_ns;
+    int64_t unix_us;
+    uint64_t drain_deadline_ns;
+    uint64_t random; // jitter
+    struct sl_counters counters;
+    // Written by other threads:
+    _Alignas(128) _Atomic(struct sl_io *) wake_io; // NULL: not running
+    _Atomic uint32_t commands;                      // enum sl_worker_command bits
+    _Atomic uint32_t isolates_gone;                 // a bit per isolate
+    _Atomic uint32_t wakers;                        // threads inside sl_gateway_wake
+};
+
+enum sl_worker_command { SL_COMMAND_DRAIN = 1, SL_COMMAND_PLAN = 2 };
+
+void sl_work_init(struct sl_work *work, void (*run)(struct sl_work *work));
+void sl_work_mark(struct sl_worker *worker, struct sl_work *work); // fine if it is marked
+void sl_work_unmark(struct sl_work *work);
+
+const struct sl_config *sl_worker_config(const struct sl_worker *worker);
+void sl_worker_count_status(struct sl_worker *worker, int status);
+uint64_t sl_worker_jitter(struct sl_worker *worker, uint64_t value); // value +- 10 %
+void sl_plan_hold_ref(struct sl_plan_hold *hold);
+void sl_plan_hold_unref(struct sl_worker *worker, struct sl_plan_hold *hold);
+
+// Called by conn.c when the last connection closes during a drain, and by nothing else.
+void *sl_worker_main(void *worker); // the thread
+
+#endif
