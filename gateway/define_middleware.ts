@@ -1,0 +1,82 @@
+/**
+ * The one helper that makes a middleware with two forms: a native record that C executes, and a TypeScript handler with
+ * the same behaviour, which runs where the native form cannot (on `Deno.serve`, or behind a middleware that needs V8).
+ *
+ * @module
+ */
+import type { Context, MiddlewareHandler, Next } from "hono";
+
+/** Answers with the same bytes every time. */
+export interface RespondStep {
+  op: "respond";
+  status: number;
+  /** Lower-case names, checked values. */
+  headers: readonly (readonly [string, string])[];
+  body: Uint8Array;
+}
+
+/** Sends the request to an upstream. */
+export interface ProxyStep {
+  op: "proxy";
+  /** A URL origin, or the name of an upstream of the options. */
+  target: string | { upstream: string };
+  /** The pool's limits, where they differ from the defaults. */
+  pool: PoolOptions;
+}
+
+/** Answers with the request's head as an upstream would see it. */
+export interface WhoamiStep {
+  op: "whoami";
+}
+
+/** What C does for a middleware. Each of these ends the chain. */
+export type NativeStep = RespondStep | ProxyStep | WhoamiStep;
+
+/** Limits of the connections to one upstream. Counts are per worker. */
+export interface PoolOptions {
+  /** Connections open at once, 1 to 4096. @default 1024 */
+  connsMax?: number;
+  /** Connections kept open without a request. @default 64 */
+  idleMax?: number;
+  /** From the attempt to an open connection, in milliseconds. @default 3000 */
+  connectTimeoutMs?: number;
+  /** From the request's last byte to the answer's head, in milliseconds. @default 30000 */
+  headTimeoutMs?: number;
+  /** Between two parts of an answer's body, and of an idle connection, in milliseconds. @default 60000 */
+  idleTimeoutMs?: number;
+}
+
+/** What {@linkcode defineMiddleware} takes. */
+export interface MiddlewareDefinition {
+  /** The name of the factory, as `explain` and the start text show it. */
+  name: string;
+  /** What C executes. */
+  native: NativeStep;
+  /** The same behaviour in TypeScript. */
+  handler: (c: Context, next: Next) => Response | Promise<Response | void>;
+}
+
+const NATIVE: unique symbol = Symbol.for("sluice.native");
+const COMPOSED_HANDLER = "__COMPOSED_HANDLER"; // Hono's mark on a handler that it wrapped for a sub-app's onError
+
+/** Makes an ordinary Hono middleware that a plan can also execute natively. */
+export function defineMiddleware(
+  definition: MiddlewareDefinition,
+): MiddlewareHandler {
+  const handler = (c: Context, next: Next) => definition.handler(c, next);
+  Object.defineProperty(handler, "name", { value: definition.name });
+  Object.defineProperty(handler, NATIVE, { value: definition.native });
+  return handler as MiddlewareHandler;
+}
+
+/** The native record of a handler, if it has one. */
+export function nativeOf(handler: unknown): NativeStep | undefined {
+  let inner = handler as
+    | { [NATIVE]?: NativeStep; [COMPOSED_HANDLER]?: unknown }
+    | undefined;
+  // A native step never throws, so the sub-app's onError that Hono wrapped around it has nothing to do.
+  for (let depth = 0; inner?.[COMPOSED_HANDLER] && depth < 64; depth++) {
+    inner = inner[COMPOSED_HANDLER] as typeof inner;
+  }
+  return inner?.[NATIVE];
+}

@@ -1,0 +1,457 @@
+/**
+ * The options of a gateway: what each means, and the one place where they are checked.
+ *
+ * @module
+ */
+import type { PoolOptions } from "./define_middleware.ts";
+import { nearest, type OptionProblem, OptionsError } from "./errors.ts";
+import { parseOrigin, type UpstreamOptions } from "./upstream.ts";
+
+/** What a gateway is made of. Everything has a default. */
+export interface GatewayOptions {
+  /** The addresses that it listens on. @default [{ address: "127.0.0.1:8080" }] */
+  listeners?: ListenerOptions[];
+  /** Upstreams that `proxy({ upstream: name })` may name. @default {} */
+  upstreams?: Record<string, UpstreamOptions>;
+  /** Native threads that move bytes, 1 to 64. @default one per CPU */
+  workers?: number;
+  /** V8 isolates that run TypeScript routes, 1 to 16. @default 1 */
+  isolates?: number;
+  /** The I/O backend; `auto` takes io_uring where it works. @default "auto" */
+  io?: "auto" | "uring" | "epoll";
+  /** What is spent at most, and how long is waited. @default every limit's own */
+  limits?: LimitOptions;
+  /** One line per request on standard output. @default "off" */
+  log?: "off" | "text" | "json";
+  /** Who answers a request that no route matches: Hono's not-found handler, or C with Hono's default text. @default "typescript" */
+  notFound?: "typescript" | "native";
+  /** Whether a path with a `.` or `..` segment is refused with 400, or passes as Hono sees it. @default "strict" */
+  paths?: "strict" | "hono";
+}
+
+/** An address to listen on. */
+export interface ListenerOptions {
+  /** `host:port`, `[ipv6]:port`; port 0 takes a free one. */
+  address: string;
+  /** Speak TLS here. @default plain HTTP */
+  tls?: ListenerTlsOptions;
+}
+
+/** TLS of one listener. */
+export interface ListenerTlsOptions {
+  /** Its certificates; exactly one for now. */
+  certificates: CertificateOptions[];
+}
+
+/** A certificate chain and its key: PEM text, or paths of PEM files (relative to the current folder). */
+export interface CertificateOptions {
+  /** The chain, leaf first. */
+  cert: string;
+  /** The leaf's private key. */
+  key: string;
+}
+
+/** Limits. Times are in milliseconds, sizes in bytes; counts are per worker where it says so. */
+export interface LimitOptions {
+  /** Requests that wait for TypeScript, per worker and isolate: a power of two, 64 to 16384. @default 1024 */
+  exchanges?: number;
+  /** Connections per worker. @default 10000 */
+  connsMax?: number;
+  /** Requests in flight per worker. @default 2048 */
+  requestsMax?: number;
+  /** A request's head, else 431. @default 16384 */
+  headBytesMax?: number;
+  /** A request line, else 414. @default 8192 */
+  lineBytesMax?: number;
+  /** Header fields of a request, else 431. @default 100 */
+  fieldsMax?: number;
+  /** From the first byte to a whole head, else 408; also the TLS handshake. @default 10000 */
+  headTimeoutMs?: number;
+  /** Between two parts of a request's body, else 408. @default 30000 */
+  bodyTimeoutMs?: number;
+  /** Between two requests of a connection. @default 65000 */
+  idleTimeoutMs?: number;
+  /** A send that makes no progress. @default 60000 */
+  writeStallMs?: number;
+  /** From a request to the head of a TypeScript route's answer, else 504. @default 30000 */
+  handlerTimeoutMs?: number;
+  /** How long a refused connection is read on, so that its client gets the answer. @default 2000 */
+  lingerMs?: number;
+  /** The body of a request to a TypeScript route, else 413. @default 10485760 */
+  bodyBytesMax?: number;
+  /** Unread pipelined bytes before reading pauses. @default 16384 */
+  pipelineBytesMax?: number;
+  /** Queued bytes of an answer that pause its producer. @default 65536 */
+  highWatermarkBytes?: number;
+  /** Queued bytes below which the producer resumes. @default 16384 */
+  lowWatermarkBytes?: number;
+  /** Requests on one connection, give or take a tenth. @default 10000 */
+  requestsPerConnMax?: number;
+  /** Not-found answers of TypeScript in flight per worker, else 503. @default 64 */
+  notFoundInFlight?: number;
+  /** Connections that the kernel queues before they are accepted. @default 4096 */
+  backlog?: number;
+  /** Age after which a connection is closed with its next answer, give or take a tenth. @default 3600000 */
+  connAgeMs?: number;
+  /** Body buffers of 32 KiB per worker. @default 512 */
+  largeBufs?: number;
+  /** Head buffers of 4 KiB per worker: a power of two. @default 1024 */
+  smallBufs?: number;
+  /** How long `close()` and a signal wait for running requests. @default 30000 */
+  drainMs?: number;
+}
+
+/** Options after the check: nothing is missing. */
+export interface CheckedOptions {
+  listeners: ListenerOptions[];
+  upstreams: Record<string, UpstreamOptions>;
+  workers: number;
+  isolates: number;
+  io: "auto" | "uring" | "epoll";
+  limits: Required<LimitOptions>;
+  log: "off" | "text" | "json";
+  notFound: "typescript" | "native";
+  paths: "strict" | "hono";
+}
+
+interface Range {
+  min: number;
+  max: number;
+  default: number;
+  powerOfTwo?: boolean;
+}
+
+const HOUR = 3_600_000;
+const SIZE_MAX = 0x7fff_ffff;
+
+const LIMITS: Record<keyof LimitOptions, Range> = {
+  exchanges: { min: 64, max: 16384, default: 1024, powerOfTwo: true },
+  connsMax: { min: 1, max: 1_000_000, default: 10000 },
+  requestsMax: { min: 1, max: 1_000_000, default: 2048 },
+  headBytesMax: { min: 1024, max: 16384, default: 16384 },
+  lineBytesMax: { min: 64, max: 16384, default: 8192 },
+  fieldsMax: { min: 1, max: 128, default: 100 },
+  headTimeoutMs: { min: 1, max: HOUR, default: 10_000 },
+  bodyTimeoutMs: { min: 1, max: HOUR, default: 30_000 },
+  idleTimeoutMs: { min: 1, max: HOUR, default: 65_000 },
+  writeStallMs: { min: 1, max: HOUR, default: 60_000 },
+  handlerTimeoutMs: { min: 1, max: HOUR, default: 30_000 },
+  lingerMs: { min: 1, max: 60_000, default: 2000 },
+  bodyBytesMax: { min: 1, max: SIZE_MAX, default: 10_485_760 },
+  pipelineBytesMax: { min: 1024, max: SIZE_MAX, default: 16384 },
+  highWatermarkBytes: { min: 4096, max: SIZE_MAX, default: 65536 },
+  lowWatermarkBytes: { min: 1, max: SIZE_MAX, default: 16384 },
+  requestsPerConnMax: { min: 1, max: SIZE_MAX, default: 10000 },
+  notFoundInFlight: { min: 1, max: 16384, default: 64 },
+  backlog: { min: 1, max: 65535, default: 4096 },
+  connAgeMs: { min: 1000, max: 24 * HOUR, default: HOUR },
+  largeBufs: { min: 16, max: 65536, default: 512 },
+  smallBufs: { min: 64, max: 32768, default: 1024, powerOfTwo: true },
+  drainMs: { min: 1, max: HOUR, default: 30_000 },
+};
+
+const POOL: Record<keyof PoolOptions, Range> = {
+  connsMax: { min: 1, max: 4096, default: 1024 },
+  idleMax: { min: 0, max: 4096, default: 64 },
+  connectTimeoutMs: { min: 1, max: HOUR, default: 3000 },
+  headTimeoutMs: { min: 1, max: HOUR, default: 30_000 },
+  idleTimeoutMs: { min: 1, max: HOUR, default: 60_000 },
+};
+
+const KEYS = [
+  "listeners",
+  "upstreams",
+  "workers",
+  "isolates",
+  "io",
+  "limits",
+  "log",
+  "notFound",
+  "paths",
+];
+const NAME = /^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$/;
+
+/** Checks all options and fills in defaults. Throws an {@linkcode OptionsError} that names every problem. */
+export function checkOptions(options: GatewayOptions = {}): CheckedOptions {
+  const problems: OptionProblem[] = [];
+  const check = new Check(problems);
+  if (!isRecord(options as unknown)) {
+    throw new OptionsError([{
+      path: "options",
+      value: options,
+      reason: "must be an object",
+    }]);
+  }
+  check.keys(options, "", KEYS);
+  const checked: CheckedOptions = {
+    listeners: checkListeners(
+      options.listeners ?? [{ address: "127.0.0.1:8080" }],
+      check,
+    ),
+    upstreams: checkUpstreams(options.upstreams ?? {}, check),
+    workers: check.integer(options.workers, "workers", {
+      min: 1,
+      max: 64,
+      default: defaultWorkers(),
+    }),
+    isolates: check.integer(options.isolates, "isolates", {
+      min: 1,
+      max: 16,
+      default: 1,
+    }),
+    io: check.word(options.io, "io", ["auto", "uring", "epoll"]),
+    limits: checkLimits(options.limits ?? {}, check),
+    log: check.word(options.log, "log", ["off", "text", "json"]),
+    notFound: check.word(options.notFound, "notFound", [
+      "typescript",
+      "native",
+    ]),
+    paths: check.word(options.paths, "paths", ["strict", "hono"]),
+  };
+  if (problems.length > 0) throw new OptionsError(problems);
+  return checked;
+}
+
+/** Checks a pool's limits, adding what is wrong to `problems`. */
+export function checkPool(
+  pool: PoolOptions,
+  path: string,
+  problems: OptionProblem[],
+): PoolOptions {
+  const check = new Check(problems);
+  if (!check.record(pool, path)) return {};
+  check.keys(pool, path, Object.keys(POOL));
+  for (const [key, range] of Object.entries(POOL)) {
+    check.integer(pool[key as keyof PoolOptions], `${path}.${key}`, range);
+  }
+  const { idleMax = POOL.idleMax.default, connsMax = POOL.connsMax.default } =
+    pool;
+  if (pool.idleMax !== undefined && idleMax > connsMax) {
+    problems.push({
+      path: `${path}.idleMax`,
+      value: idleMax,
+      reason: `must not exceed connsMax (${connsMax})`,
+    });
+  }
+  return { ...pool };
+}
+
+/** A pool's limits with defaults. */
+export function fillPool(pool: PoolOptions): Required<PoolOptions> {
+  const filled = Object.fromEntries(
+    Object.entries(POOL).map((
+      [key, range],
+    ) => [key, pool[key as keyof PoolOptions] ?? range.default]),
+  ) as unknown as Required<PoolOptions>;
+  filled.idleMax = Math.min(filled.idleMax, filled.connsMax);
+  return filled;
+}
+
+function defaultWorkers(): number {
+  return Math.min(
+    64,
+    Math.max(1, globalThis.navigator?.hardwareConcurrency ?? 1),
+  );
+}
+
+function checkListeners(
+  listeners: ListenerOptions[],
+  check: Check,
+): ListenerOptions[] {
+  if (
+    !Array.isArray(listeners) || listeners.length === 0 || listeners.length > 64
+  ) {
+    check.fail("listeners", listeners, "must be a list of 1 to 64 listeners");
+    return [];
+  }
+  return listeners.map((listener, i) =>
+    checkListener(listener, `listeners[${i}]`, check)
+  );
+}
+
+function checkListener(
+  listener: ListenerOptions,
+  path: string,
+  check: Check,
+): ListenerOptions {
+  if (!check.record(listener, path)) return { address: "" };
+  check.keys(listener, path, ["address", "tls"]);
+  const reason = addressProblem(listener.address);
+  if (reason) check.fail(`${path}.address`, listener.address, reason);
+  if (listener.tls === undefined) return { address: listener.address };
+  return {
+    address: listener.address,
+    tls: checkTls(listener.tls, `${path}.tls`, check),
+  };
+}
+
+/** Why a text is not an address to listen on. */
+export function addressProblem(address: unknown): string | undefined {
+  const example = 'must be host:port, such as "127.0.0.1:8080" or "[::1]:8080"';
+  if (typeof address !== "string") return example;
+  const match = /^(?:\[([0-9A-Fa-f:.]+)\]|(\d{1,3}(?:\.\d{1,3}){3})):(\d{1,5})$/
+    .exec(address);
+  if (!match) {
+    return /^[A-Za-z]/.test(address)
+      ? `${example}: names are not resolved here`
+      : example;
+  }
+  if (match[2] && match[2].split(".").some((part) => Number(part) > 255)) {
+    return "is not an IPv4 address and a port";
+  }
+  return Number(match[3]) > 65535
+    ? "must have a port from 0 to 65535"
+    : undefined;
+}
+
+function checkTls(
+  tls: ListenerTlsOptions,
+  path: string,
+  check: Check,
+): ListenerTlsOptions {
+  if (!check.record(tls, path)) return { certificates: [] };
+  check.keys(tls, path, ["certificates"]);
+  if (!Array.isArray(tls.certificates) || tls.certificates.length !== 1) {
+    check.fail(
+      `${path}.certificates`,
+      tls.certificates,
+      "must be a list of exactly one certificate for now",
+    );
+    return { certificates: [] };
+  }
+  const certificates = tls.certificates.map((certificate, i) => {
+    const at = `${path}.certificates[${i}]`;
+    if (!check.record(certificate, at)) return { cert: "", key: "" };
+    check.keys(certificate, at, ["cert", "key"]);
+    check.text(
+      certificate.cert,
+      `${at}.cert`,
+      "must be PEM text or the path of a PEM file",
+    );
+    check.text(
+      certificate.key,
+      `${at}.key`,
+      "must be PEM text or the path of a PEM file",
+    );
+    return { cert: certificate.cert, key: certificate.key };
+  });
+  return { certificates };
+}
+
+function checkUpstreams(
+  upstreams: Record<string, UpstreamOptions>,
+  check: Check,
+): Record<string, UpstreamOptions> {
+  const checked: Record<string, UpstreamOptions> = {};
+  if (!check.record(upstreams, "upstreams")) return checked;
+  for (const [name, upstream] of Object.entries(upstreams)) {
+    const path = `upstreams.${name}`;
+    if (!NAME.test(name)) {
+      check.fail(
+        path,
+        name,
+        "a name is 1 to 64 of A-Z a-z 0-9 . _ -, beginning with a letter or digit",
+      );
+    }
+    if (!check.record(upstream, path)) continue;
+    const { url, ...pool } = upstream;
+    const origin = typeof url === "string"
+      ? parseOrigin(url)
+      : { reason: "must be a URL origin" };
+    if ("reason" in origin) check.fail(`${path}.url`, url, origin.reason);
+    check.keys(upstream, path, ["url", ...Object.keys(POOL)]);
+    const known = Object.fromEntries(
+      Object.entries(pool).filter(([key]) => key in POOL),
+    );
+    checked[name] = { url, ...checkPool(known, path, check.problems) };
+  }
+  return checked;
+}
+
+function checkLimits(
+  limits: LimitOptions,
+  check: Check,
+): Required<LimitOptions> {
+  const checked = Object.fromEntries(
+    Object.entries(LIMITS).map(([key, range]) => [key, range.default]),
+  ) as unknown as Required<LimitOptions>;
+  if (!check.record(limits, "limits")) return checked;
+  check.keys(limits, "limits", Object.keys(LIMITS));
+  for (const key of Object.keys(LIMITS) as (keyof LimitOptions)[]) {
+    checked[key] = check.integer(limits[key], `limits.${key}`, LIMITS[key]);
+  }
+  if (checked.lowWatermarkBytes >= checked.highWatermarkBytes) {
+    const reason =
+      `must be below limits.highWatermarkBytes (${checked.highWatermarkBytes})`;
+    check.fail("limits.lowWatermarkBytes", checked.lowWatermarkBytes, reason);
+  }
+  return checked;
+}
+
+function isRecord(value: unknown): value is Record<string, unknown> {
+  return typeof value === "object" && value !== null && !Array.isArray(value);
+}
+
+// Collects problems; each method returns something usable, so that one check finds them all.
+class Check {
+  constructor(readonly problems: OptionProblem[]) {}
+
+  fail(path: string, value: unknown, reason: string): void {
+    this.problems.push({ path, value, reason });
+  }
+
+  record(value: unknown, path: string): boolean {
+    if (isRecord(value)) return true;
+    this.fail(path, value, "must be an object");
+    return false;
+  }
+
+  keys(value: object, path: string, known: string[]): void {
+    for (const key of Object.keys(value)) {
+      if (known.includes(key)) continue;
+      const meant = nearest(key, known);
+      const hint = meant
+        ? `did you mean "${meant}"?`
+        : `known keys: ${known.join(", ")}`;
+      this.fail(
+        path ? `${path}.${key}` : key,
+        (value as Record<string, unknown>)[key],
+        `is not an option; ${hint}`,
+      );
+    }
+  }
+
+  text(value: unknown, path: string, reason: string): void {
+    if (typeof value !== "string" || value === "") {
+      this.fail(path, value, reason);
+    }
+  }
+
+  integer(value: unknown, path: string, range: Range): number {
+    if (value === undefined) return range.default;
+    const fits = typeof value === "number" && Number.isInteger(value) &&
+      value >= range.min && value <= range.max &&
+      (!range.powerOfTwo || (value & (value - 1)) === 0);
+    if (fits) return value as number;
+    const kind = range.powerOfTwo ? "a power of two" : "an integer";
+    this.fail(path, value, `must be ${kind} from ${range.min} to ${range.max}`);
+    return range.default;
+  }
+
+  word<T extends string>(
+    value: unknown,
+    path: string,
+    words: readonly [T, ...T[]],
+  ): T {
+    if (value === undefined) return words[0];
+    if (words.includes(value as T)) return value as T;
+    const meant = typeof value === "string" ? nearest(value, words) : undefined;
+    const hint = meant ? `; did you mean "${meant}"?` : "";
+    this.fail(
+      path,
+      value,
+      `must be one of ${words.map((word) => `"${word}"`).join(", ")}${hint}`,
+    );
+    return words[0];
+  }
+}
