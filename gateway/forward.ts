@@ -1,0 +1,67 @@
+/**
+ * Which header fields a proxy passes on, in the TypeScript form of `proxy()` and `whoami()`. The native form is
+ * `native/src/http1_write.c`; one suite judges both.
+ *
+ * @module
+ */
+import { HOP_BY_HOP, nominated } from "./header_fields.ts";
+
+/** The name in `Via`. */
+export const VIA_NAME = "sluice";
+
+/** A request's fields as an upstream gets them. */
+export function forwardHeaders(
+  request: Request,
+  clientAddress: string | undefined,
+): [string, string][] {
+  const dropped = new Set(nominated(request.headers.get("connection")));
+  const url = new URL(request.url);
+  const host = request.headers.get("host") ?? url.host;
+  const fields: [string, string][] = [["host", host]];
+  let via = "";
+  for (const [name, value] of request.headers) {
+    if (name === "via") via = value + ", ";
+    else if (passesOn(name, dropped)) fields.push([name, value]);
+  }
+  fields.push(["via", `${via}1.1 ${VIA_NAME}`]);
+  if (clientAddress) fields.push(["x-forwarded-for", clientAddress]);
+  fields.push(["x-forwarded-host", host], [
+    "x-forwarded-proto",
+    url.protocol.slice(0, -1),
+  ]);
+  return fields;
+}
+
+// Written anew, or a client's word about itself that only a trusted proxy may give.
+const REPLACED = new Set([
+  "host",
+  "expect",
+  "forwarded",
+  "x-real-ip",
+  "proxy-authorization",
+]);
+
+function passesOn(name: string, dropped: ReadonlySet<string>): boolean {
+  return !REPLACED.has(name) && !name.startsWith("x-forwarded-") &&
+    !name.includes("_") && !HOP_BY_HOP.has(name) &&
+    !dropped.has(name);
+}
+
+/** An upstream's fields as the client gets them. */
+export function returnHeaders(headers: Headers): [string, string][] {
+  const dropped = new Set(nominated(headers.get("connection")));
+  // fetch() has decoded the body already, so its coding and length are no longer true.
+  const decoded = headers.has("content-encoding");
+  const fields: [string, string][] = [];
+  let via = "";
+  for (const [name, value] of headers) {
+    if (name === "via") via = value + ", ";
+    else if (name === "content-length" && !decoded) fields.push([name, value]);
+    else if (name === "content-encoding" && decoded) continue;
+    else if (!HOP_BY_HOP.has(name) && !dropped.has(name)) {
+      fields.push([name, value]);
+    }
+  }
+  fields.push(["via", `${via}1.1 ${VIA_NAME}`]);
+  return fields;
+}
