@@ -1,0 +1,428 @@
+/**
+ * From a Hono app and options to a plan: which requests C answers, and which go to TypeScript.
+ *
+ * The plan's entries follow `app.routes` in order. C takes the first one that matches; a native step is executed there, anything else
+ * sends the request to `app.fetch`, where Hono matches again. So a pattern may be compiled too wide for TypeScript, but never
+ * too narrow, and a native step needs a pattern that both of Hono's routers and C understand alike
+ * (`native/include/sluice/plan.h` defines the matching).
+ *
+ * @module
+ */
+import type { Hono } from "hono";
+import {
+  nativeOf,
+  type NativeStep,
+  type PoolOptions,
+  type RespondStep,
+} from "./define_middleware.ts";
+import { OptionsError } from "./errors.ts";
+import { VIA_NAME } from "./forward.ts";
+import { type CheckedOptions, fillPool } from "./options.ts";
+import { parseOrigin } from "./upstream.ts";
+
+/** What `app.fetch` means to us: a Hono app, or anything with the same function. */
+export interface App {
+  fetch(
+    request: Request,
+    env?: unknown,
+    ctx?: unknown,
+  ): Response | Promise<Response>;
+}
+
+/** One part of a pattern, between two slashes. */
+export type Segment =
+  | { kind: "static"; text: string }
+  | { kind: "param" }
+  | { kind: "rest" };
+
+/** A pattern as C matches it; not exact ones match too much and go to TypeScript. */
+export interface Pattern {
+  segments: Segment[];
+  exact: boolean;
+}
+
+/** One row of the plan. */
+export interface PlanEntry extends Pattern {
+  /** As registered; `ALL` for any. */
+  method: string;
+  /** As registered. */
+  path: string;
+  op: "typescript" | NativeStep["op"];
+  /** Index in `responds` or `upstreams`. */
+  arg: number;
+  /** Index in `app.routes`. */
+  route: number;
+  /** The handler's name, perhaps empty. */
+  name: string;
+}
+
+/** An upstream of the plan; `address` is filled in by `resolveUpstreams`. */
+export interface PlanUpstream extends Required<PoolOptions> {
+  name: string;
+  hostname: string;
+  port: number;
+  /** Network order; empty: the name could not be resolved. */
+  address: number[];
+}
+
+/** What C executes, as plain data. */
+export interface Plan {
+  entries: PlanEntry[];
+  responds: RespondStep[];
+  upstreams: PlanUpstream[];
+  via: string;
+  notFound: CheckedOptions["notFound"];
+  paths: CheckedOptions["paths"];
+  /** Why every request goes to TypeScript, if so. */
+  allTypeScript?: string;
+  warnings: string[];
+}
+
+const SEGMENTS_MAX = 64;
+const METHOD_BYTES_MAX = 32;
+
+// ---- Patterns
+
+/** A Hono pattern as C can match it: one, or two where its last parameter is optional. */
+export function compilePattern(path: string): Pattern[] {
+  if (isStatic(path)) {
+    return [limit({ segments: split(path).map(staticSegment), exact: true })];
+  }
+  if (!hasOptional(path)) return [compileSegments(split(path))];
+  const segments = split(path);
+  const last = segments.pop()!;
+  const base = segments.length === 0 ? [""] : segments;
+  const simple = isParam(last.slice(0, -1)) && !segments.includes("") &&
+    !segments.some((s) => s.includes("?"));
+  if (!simple) return [cut(path)];
+  return [
+    compileSegments(base),
+    compileSegments([...segments, last.slice(0, -1)]),
+  ];
+}
+
+function split(path: string): string[] {
+  return path.replace(/^\//, "").split("/");
+}
+
+// Without a wildcard or parameter both routers compare the whole text. '%' is left out: malformed escapes of a request could meet it.
+function isStatic(path: string): boolean {
+  return !/\*|\/:|[{}%]/.test(path) && path.isWellFormed() &&
+    !hasOptional(path);
+}
+
+// Hono's checkOptionalParameter.
+function hasOptional(path: string): boolean {
+  return path.endsWith("?") && path.includes(":");
+}
+
+function isParam(segment: string): boolean {
+  return /^:[\w-]+$/.test(segment);
+}
+
+function staticSegment(text: string): Segment {
+  return { kind: "static", text };
+}
+
+// Characters that mean something to RegExpRouter's source text, or to Hono's pattern language.
+function isPlain(segment: string): boolean {
+  // deno-lint-ignore no-control-regex
+  return !/[:*{}?|%#@\\\x00-\x20]/.test(segment) && segment.isWellFormed();
+}
+
+function compileSegments(parts: string[]): Pattern {
+  const segments: Segment[] = [];
+  for (const [i, part] of parts.entries()) {
+    if (part === "*" && i === parts.length - 1) segments.push({ kind: "rest" });
+    else if (isParam(part)) segments.push({ kind: "param" });
+    else if (isPlain(part)) segments.push(staticSegment(part));
+    else {return limit({
+        segments: [...segments, { kind: "rest" }],
+        exact: false,
+      });}
+  }
+  return limit({ segments, exact: true });
+}
+
+// An optional parameter also matches without it, and Hono drops empty segments before it.
+function cut(path: string): Pattern {
+  const parts = split(path);
+  const odd = parts.findIndex((part) => part === "" || !isPlain(part));
+  return limit({
+    segments: [...parts.slice(0, odd).map(staticSegment), { kind: "rest" }],
+    exact: false,
+  });
+}
+
+function limit(pattern: Pattern): Pattern {
+  if (pattern.segments.length <= SEGMENTS_MAX) return pattern;
+  return {
+    segments: [...pattern.segments.slice(0, SEGMENTS_MAX - 1), {
+      kind: "rest",
+    }],
+    exact: false,
+  };
+}
+
+// RegExpRouter pastes patterns into one expression without quoting these; one such pattern can change what others match.
+function isHazard(path: string): boolean {
+  if (isStatic(path)) return false;
+  let broken = false;
+  const outside = path.replace(
+    /\{((?:\{[\d,]+\}|[^}])+)\}/g,
+    (_, expression: string) => {
+      broken ||= /[#@]\d/.test(expression) || !isExpression(expression);
+      return "";
+    },
+  );
+  const named = outside.replace(/\?$/, "");
+  return broken || /[{}?|@#\\]/.test(named);
+}
+
+function isExpression(text: string): boolean {
+  try {
+    new RegExp(text);
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+// ---- Matching, as native/src/route.c does it
+
+/** Whether a pattern takes a path (decoded as Hono's getPath decodes it). */
+export function patternMatches(
+  segments: readonly Segment[],
+  path: string,
+): boolean {
+  const parts = path.slice(1).split("/");
+  for (const [i, segment] of segments.entries()) {
+    if (segment.kind === "rest") return true;
+    if (i >= parts.length) return false;
+    if (
+      segment.kind === "static" ? parts[i] !== segment.text : parts[i] === ""
+    ) return false;
+  }
+  return parts.length === segments.length;
+}
+
+/** The entries that take a request, in order, up to and with the one that decides. */
+export function matchPlan(
+  plan: Plan,
+  method: string,
+  path: string,
+): PlanEntry | undefined {
+  const wanted = method === "HEAD" ? "GET" : method;
+  return plan.entries.find((entry) =>
+    (entry.method === "ALL" || entry.method === wanted) &&
+    patternMatches(entry.segments, path)
+  );
+}
+
+// ---- The app
+
+type HonoApp = Pick<Hono, "routes" | "router" | "getPath" | "fetch">;
+
+/** Whether something is a Hono app, of whatever copy of Hono. */
+export function isHono(app: unknown): app is HonoApp {
+  const candidate = app as Partial<HonoApp> | null | undefined;
+  return typeof candidate?.fetch === "function" &&
+    Array.isArray(candidate.routes) &&
+    typeof candidate.router?.match === "function" &&
+    typeof candidate.getPath === "function";
+}
+
+/** Compiles an app and checked options. Freezes the app's routes, as its first request would. */
+export function compilePlan(app: App, options: CheckedOptions): Plan {
+  const plan: Plan = {
+    entries: [],
+    responds: [],
+    upstreams: [],
+    via: VIA_NAME,
+    notFound: options.notFound,
+    paths: options.paths,
+    warnings: [],
+  };
+  const reason = whyAllTypeScript(app);
+  if (reason !== undefined) {
+    plan.allTypeScript = reason;
+    return plan;
+  }
+  const upstreams = new UpstreamTable(plan.upstreams, options);
+  for (const [index, route] of (app as HonoApp).routes.entries()) {
+    addRoute(plan, route, index, upstreams);
+  }
+  warnOfShadows(plan);
+  return plan;
+}
+
+function whyAllTypeScript(app: App): string | undefined {
+  if (!isHono(app)) return "the module is not a Hono app";
+  let plain: HonoApp;
+  try {
+    plain = new (app.constructor as new () => HonoApp)();
+  } catch {
+    return "the app's class needs arguments";
+  }
+  if (app.getPath !== plain.getPath) {
+    return "the app has its own getPath, or strict: false";
+  }
+  if (String(app.fetch) !== String(plain.fetch)) {
+    return "the app's fetch was replaced";
+  }
+  const router = routerName(app);
+  if (!/^SmartRouter \+ (RegExp|Trie)Router$/.test(router)) {
+    return `the app has another router (${router})`;
+  }
+  const hazard = app.routes.find((route) => isHazard(route.path));
+  if (hazard) {
+    return `the pattern ${hazard.path} may change what Hono's other patterns match`;
+  }
+  return undefined;
+}
+
+function routerName(app: HonoApp): string {
+  app.router.match("GET", "/"); // SmartRouter chooses at the first match, for the whole table
+  return app.router.name;
+}
+
+type Route = HonoApp["routes"][number];
+
+function addRoute(
+  plan: Plan,
+  route: Route,
+  index: number,
+  upstreams: UpstreamTable,
+): void {
+  if (route.method === "HEAD") return; // Hono dispatches HEAD as GET: such a route never matches
+  const fits =
+    new TextEncoder().encode(route.method).length <= METHOD_BYTES_MAX;
+  const native = fits ? nativeOf(route.handler) : undefined;
+  for (const pattern of compilePattern(route.path)) {
+    const step = pattern.exact ? native : undefined;
+    if (native && !pattern.exact) {
+      plan.warnings.push(
+        `${route.method} ${route.path}: ${route.handler.name}() runs in TypeScript here, because C cannot match this pattern exactly`,
+      );
+    }
+    plan.entries.push({
+      ...pattern,
+      method: fits ? route.method : "ALL",
+      path: route.path,
+      op: step?.op ?? "typescript",
+      arg: step ? argument(plan, step, upstreams) : 0,
+      route: index,
+      name: route.handler.name,
+    });
+  }
+}
+
+function argument(
+  plan: Plan,
+  step: NativeStep,
+  upstreams: UpstreamTable,
+): number {
+  if (step.op === "proxy") return upstreams.index(step.target, step.pool);
+  if (step.op === "whoami") return 0;
+  const known = plan.responds.indexOf(step);
+  return known >= 0 ? known : plan.responds.push(step) - 1;
+}
+
+class UpstreamTable {
+  #indices = new Map<string, number>();
+
+  constructor(
+    readonly rows: PlanUpstream[],
+    readonly options: CheckedOptions,
+  ) {}
+
+  index(target: string | { upstream: string }, pool: PoolOptions): number {
+    const name = typeof target === "string" ? target : target.upstream;
+    const named = typeof target === "string"
+      ? { url: target }
+      : this.options.upstreams[name];
+    if (!named) {
+      const known = Object.keys(this.options.upstreams).join(", ") || "none";
+      const reason = `names no upstream of options.upstreams (known: ${known})`;
+      throw new OptionsError([{ path: "proxy() target", value: name, reason }]);
+    }
+    const { url, ...defaults } = named;
+    const limits = fillPool({ ...defaults, ...pool });
+    const key = JSON.stringify([name, limits]);
+    const known = this.#indices.get(key);
+    if (known !== undefined) return known;
+    const origin = parseOrigin(url);
+    if ("reason" in origin) {
+      throw new OptionsError([{
+        path: `upstreams.${name}.url`,
+        value: url,
+        reason: origin.reason,
+      }]);
+    }
+    const row = {
+      name,
+      hostname: origin.hostname,
+      port: origin.port,
+      address: [],
+      ...limits,
+    };
+    const index = this.rows.push(row) - 1;
+    this.#indices.set(key, index);
+    return index;
+  }
+}
+
+// ---- What a user will want to know
+
+function warnOfShadows(plan: Plan): void {
+  const warned = new Set<number>();
+  for (const [i, entry] of plan.entries.entries()) {
+    if (entry.op === "typescript" || warned.has(entry.route)) continue;
+    const above = plan.entries.slice(0, i).find((earlier) =>
+      earlier.op === "typescript" && earlier.route !== entry.route &&
+      covers(earlier, entry)
+    );
+    if (!above) continue;
+    warned.add(entry.route);
+    plan.warnings.push(
+      `${entry.method} ${entry.path}: ${entry.name}() runs in TypeScript, because ${
+        above.name || "a handler"
+      } at ` +
+        `${above.method} ${above.path} comes first; register it before that to run it natively`,
+    );
+  }
+}
+
+function covers(wide: PlanEntry, narrow: PlanEntry): boolean {
+  if (wide.method !== "ALL" && wide.method !== narrow.method) return false;
+  for (const [i, segment] of wide.segments.entries()) {
+    if (segment.kind === "rest") return true;
+    const other = narrow.segments[i];
+    if (!other || other.kind === "rest") return false;
+    if (
+      segment.kind === "static" &&
+      (other.kind !== "static" || other.text !== segment.text)
+    ) return false;
+    if (
+      segment.kind === "param" && other.kind === "static" && other.text === ""
+    ) return false;
+  }
+  return wide.segments.length === narrow.segments.length;
+}
+
+/** The numeric address of a host, in network order; undefined if it has none. */
+export type Lookup = (hostname: string) => Promise<number[] | undefined>;
+
+/** Looks up the upstreams' names. One that has no address is a warning: its requests are answered 503. */
+export async function resolveUpstreams(
+  plan: Plan,
+  lookup: Lookup,
+): Promise<void> {
+  await Promise.all(plan.upstreams.map(async (upstream) => {
+    const address = await lookup(upstream.hostname);
+    if (address) upstream.address = address;
+    else {plan.warnings.push(
+        `upstream ${upstream.name}: ${upstream.hostname} has no address now; its requests are answered 503`,
+      );}
+  }));
+}
