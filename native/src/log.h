@@ -25,12 +25,26 @@ struct sl_log_record {
     uint8_t text[SL_LOG_TARGET_MAX]; // method, host, target
 };
 
+// One line each, made by sl_log_format. Nothing that a client sent can break a line or reach a terminal as a control sequence: control
+// bytes, quotes, backslashes, bytes that are not UTF-8, C1 and bidi controls are escaped (\xXX in text, \u00XX in JSON). Values of query
+// parameters that carry credentials (signatures, tokens) and userinfo in an absolute target are replaced by REDACTED.
+//   text  2026-11-24T18:34:58.123Z 127.0.0.1:53412 "GET /hello HTTP/1.1" 200 12B 0.213ms native localhost:8080 -
+//         the last word is the reason's label, "-" for SL_OK; the status 000 means that no answer was sent
+//   json  ts level client_addr client_port method scheme host path query proto status bytes_in bytes_out dur_ms handled_by reason
+#define SL_LOG_LINE_MAX 4096
+// kind: SL_LOG_TEXT or SL_LOG_JSON. Writes one line with its \n to out (SL_LOG_LINE_MAX bytes) and returns its length. Pure; any thread.
+size_t sl_log_format(int kind, const struct sl_log_record *record, char *out);
+
 struct sl_log;
-// kind: enum sl_log_kind. Starts the thread "sluice-log". fd is written to and stays the caller's.
+// kind: enum sl_log_kind; SL_LOG_OFF gives NULL, which sl_log_free takes. Starts the thread "sluice-log". fd is duplicated: the caller may close
+// it. A slow or broken reader stops only that thread.
 int sl_log_new(struct sl_log **out_log, int kind, uint32_t workers, int fd);
-void sl_log_free(struct sl_log *log); // writes what is left, ends the thread
+// All workers must have stopped. Writes what is left, at most 1 s long, and ends the thread. A thread that is stuck in a write then is left to
+// itself: it writes nothing more, and frees the log when the kernel lets it go.
+void sl_log_free(struct sl_log *log);
 // A record to fill, or NULL when the ring is full. Then sl_log_commit. Each worker its own number, its own thread.
 struct sl_log_record *sl_log_begin(struct sl_log *log, uint32_t worker);
-void sl_log_commit(struct sl_log *log, uint32_t worker); // wakes the thread at most once per 50 ms of records
+void sl_log_commit(struct sl_log *log, uint32_t worker); // at most one system call per 50 ms, to wake the thread
+uint64_t sl_log_lost(const struct sl_log *log);          // lines that could not be written (ENOSPC, closed pipe). Any thread
 
 #endif
