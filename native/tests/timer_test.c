@@ -190,6 +190,22 @@ TEST(cancelling_leaves_nothing_to_wake_for) {
     }
 }
 
+TEST(a_timer_that_fired_or_was_cancelled_wakes_nobody_again) {
+    struct probe near, far;
+    start(0);
+    probe_init(&near);
+    probe_init(&far);
+    probe_set(&far, 10 * 3600 * SL_NS_PER_S);
+    probe_set(&near, 20 * MS);
+    sl_timer_cancel(&timers, &near.timer);
+    CHECK(sl_timers_until_next(&timers, now_ns) > 60 * SL_NS_PER_S);
+    probe_set(&near, 20 * MS);
+    run_at(20 * MS);
+    CHECK_INT(near.fired, 1);
+    CHECK(sl_timers_until_next(&timers, now_ns) > 60 * SL_NS_PER_S);
+    sl_timer_cancel(&timers, &far.timer);
+}
+
 TEST(until_next_is_zero_when_something_is_overdue) {
     struct probe probe;
     start(0);
