@@ -239,7 +239,7 @@ static void put_via(struct out *out, const struct sl_head *head, const uint8_t *
 static uint8_t to_lower(uint8_t byte) { return byte >= 'A' && byte <= 'Z' ? byte | 0x20 : byte; }
 static bool is_space(uint8_t byte) { return byte == ' ' || byte == '\t'; }
 
-// Length of a comment "(...)" at the start of data; comments nest and have quoted pairs. All of it if it does not end.
+// Length of a comment "(...)" at the start of data; comments nest and have quoted pairs. 0: it does not end.
 static size_t comment_len(const uint8_t *data, size_t len) {
     size_t depth = 0;
     for (size_t at = 0; at < len; at++) {
@@ -251,7 +251,7 @@ static size_t comment_len(const uint8_t *data, size_t len) {
             return at + 1;
         }
     }
-    return len;
+    return 0;
 }
 
 static bool spans_equal(struct sl_span a, struct sl_span b) {
@@ -266,17 +266,18 @@ static bool spans_equal(struct sl_span a, struct sl_span b) {
     return true;
 }
 
-// An entry is "protocol received-by (comment)": is its second word, outside of comments, `name`?
+// An entry is "protocol received-by (comment)": is its second word, outside of comments, `name`? Behind a comment that does not end
+// every word counts, else a client could hide our own entry in it and send us round in a loop.
 static bool via_line_has(const uint8_t *data, size_t len, struct sl_span name) {
     size_t word = 0; // of this entry
+    bool comments = true;
     for (size_t at = 0; at < len;) {
-        if (data[at] == ',') {
-            word = 0;
-            at++;
-        } else if (is_space(data[at])) {
-            at++;
-        } else if (data[at] == '(') {
-            at += comment_len(data + at, len - at);
+        if (data[at] == '(') {
+            size_t skip = comments ? comment_len(data + at, len - at) : 0;
+            comments = skip > 0;
+            at += comments ? skip : 1;
+        } else if (data[at] == ',' || is_space(data[at])) {
+            word = data[at++] == ',' ? 0 : word;
         } else {
             size_t from = at;
             while (at < len && data[at] != ',' && data[at] != '(' && !is_space(data[at])) {

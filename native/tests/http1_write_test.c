@@ -392,7 +392,8 @@ TEST(via_has) {
         {"Via: 1.0 a\r\nX: y\r\nVia: 1.1 sluice\r\n", true},
         {"Via: 1.0 a(b, \\) c, (d), 1.1 sluice), 1.1 sluice\r\n", true},
         {"Via: 1.0 a (b, 1.1 sluice)\r\n", false},
-        {"Via: 1.0 a (b \\) , 1.1 sluice, \r\n", false},
+        {"Via: 1.0 a ((b) , 1.1 sluice\r\n", true}, // a comment that does not end hides nothing
+        {"Via: 1.0 a (b \\) (((, 1.1 sluice, \r\n", true},
         {"Via: 1.1 sluice2\r\n", false},
         {"Via: 1.1 sluic\r\n", false},
         {"Via: 1.1 sluice:80\r\n", false},
