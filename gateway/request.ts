@@ -1,0 +1,345 @@
+/**
+ * The Request that a handler gets. It is light: method, URL and the head's text are there, and everything else is made when it is
+ * touched. Whatever the light object does not do itself is done by a real Request, made once; code of the runtime
+ * that wants a real one (`fetch(c.req.raw)`, `new Request(c.req.raw, init)`) finds it through the same slots.
+ *
+ * @module
+ */
+import { isFieldName } from "./header_fields.ts";
+
+const NativeRequest = globalThis.Request;
+const NativeHeaders = globalThis.Headers;
+
+/** Where a request's body comes from: the exchange that it belongs to. */
+export interface BodySource {
+  /** Asks for the first part; C sends nothing before. */
+  want(): void;
+  /** Copies the part that lies in the slot, and lets C fill it again. */
+  take(bytes: number, last: boolean): Uint8Array<ArrayBuffer>;
+}
+
+/** A request's body as it arrives, part by part. */
+export class IncomingBody {
+  #source: BodySource;
+  #wanted = false;
+  #part = -1; // bytes of the part that lies in the slot, -1: none
+  #last = false;
+  #ended = false;
+  #error: unknown;
+  #waiter:
+    | { resolve: () => void; reject: (error: unknown) => void }
+    | undefined;
+
+  constructor(source: BodySource) {
+    this.#source = source;
+  }
+
+  /** A part has arrived. */
+  arrive(bytes: number, last: boolean): void {
+    this.#part = bytes;
+    this.#last = last;
+    this.#waiter?.resolve();
+    this.#waiter = undefined;
+  }
+
+  /** No more will come: the exchange is over. */
+  fail(error: unknown): void {
+    if (this.#ended || this.#error !== undefined) return;
+    this.#error = error;
+    this.#part = -1;
+    this.#waiter?.reject(error);
+    this.#waiter = undefined;
+  }
+
+  /** The next part; undefined at the end. */
+  async next(): Promise<Uint8Array<ArrayBuffer> | undefined> {
+    for (;;) {
+      if (this.#error !== undefined) throw this.#error;
+      if (this.#ended) return undefined;
+      if (this.#part >= 0) {
+        const part = this.#source.take(this.#part, this.#last);
+        this.#part = -1;
+        this.#ended = this.#last;
+        if (part.length > 0) return part;
+        continue;
+      }
+      if (!this.#wanted) {
+        this.#wanted = true;
+        this.#source.want();
+        continue;
+      }
+      await new Promise<void>((resolve, reject) => {
+        this.#waiter = { resolve, reject };
+      });
+    }
+  }
+
+  /** All that is left, as one. */
+  async rest(): Promise<Uint8Array<ArrayBuffer>> {
+    const parts: Uint8Array<ArrayBuffer>[] = [];
+    let size = 0;
+    for (let part = await this.next(); part; part = await this.next()) {
+      parts.push(part);
+      size += part.length;
+    }
+    if (parts.length === 1) return parts[0];
+    const whole = new Uint8Array(size);
+    let at = 0;
+    for (const part of parts) {
+      whole.set(part, at);
+      at += part.length;
+    }
+    return whole;
+  }
+
+  /** The body as a byte stream that reads from the socket only as fast as it is read itself. */
+  stream(): ReadableStream<Uint8Array<ArrayBuffer>> {
+    return new ReadableStream({
+      type: "bytes",
+      pull: async (controller) => {
+        const part = await this.next();
+        if (part) {
+          controller.enqueue(part);
+          return;
+        }
+        controller.close();
+        controller.byobRequest?.respond(0);
+      },
+      cancel: () =>
+        this.fail(new TypeError("The request's body was cancelled")),
+    });
+  }
+}
+
+// ---- Headers
+
+/** A request's header fields, read from the head's text. */
+export class IncomingHeaders {
+  #head: string;
+  #native: Headers | undefined;
+
+  /** `head`: from the request line to the blank line; names in lower case. */
+  constructor(head: string) {
+    this.#head = head;
+  }
+
+  get(name: string): string | null {
+    if (this.#native) return this.#native.get(name);
+    return findField(this.#head, fieldKey(name));
+  }
+
+  has(name: string): boolean {
+    if (this.#native) return this.#native.has(name);
+    return this.#head.includes(fieldKey(name));
+  }
+
+  /** The same fields in a real Headers object, from now on the only truth. */
+  static materialize(headers: IncomingHeaders): Headers {
+    return headers.#native ??= new NativeHeaders(fieldsOf(headers.#head));
+  }
+}
+
+// In the head a field begins with its name, at the start of a line; a value never holds CR or LF.
+function fieldKey(name: string): string {
+  const lower = String(name).toLowerCase();
+  if (!isFieldName(lower)) {
+    throw new TypeError(`Invalid header name: ${JSON.stringify(name)}`);
+  }
+  return `\r\n${lower}:`;
+}
+
+function findField(head: string, key: string): string | null {
+  let at = head.indexOf(key);
+  if (at < 0) return null;
+  let value = "";
+  for (let first = true; at >= 0; first = false) {
+    const from = at + key.length;
+    const end = head.indexOf("\r\n", from);
+    value = first
+      ? trimmed(head, from, end)
+      : `${value}, ${trimmed(head, from, end)}`;
+    at = head.indexOf(key, end);
+  }
+  return value;
+}
+
+function trimmed(text: string, from: number, end: number): string {
+  while (from < end && isBlank(text.charCodeAt(from))) from++;
+  while (end > from && isBlank(text.charCodeAt(end - 1))) end--;
+  return text.slice(from, end);
+}
+
+function isBlank(code: number): boolean {
+  return code === 0x20 || code === 0x09;
+}
+
+function fieldsOf(head: string): [string, string][] {
+  const fields: [string, string][] = [];
+  let at = head.indexOf("\r\n") + 2;
+  for (
+    let end = head.indexOf("\r\n", at);
+    end > at;
+    end = head.indexOf("\r\n", at)
+  ) {
+    const colon = head.indexOf(":", at);
+    fields.push([head.slice(at, colon), trimmed(head, colon + 1, end)]);
+    at = end + 2;
+  }
+  return fields;
+}
+
+// ---- The request
+
+const BODY_USED = "Body already consumed";
+const decoder = new TextDecoder();
+
+/** A light Request over one exchange. */
+export class IncomingRequest {
+  readonly method: string;
+  readonly url: string;
+  #head: string;
+  #body: IncomingBody | undefined;
+  #used = false;
+  #headers: IncomingHeaders | undefined;
+  #native: Request | undefined;
+  #controller: AbortController | undefined;
+  #aborted: unknown;
+
+  /** `head`: from the request line to the blank line; names in lower case. */
+  constructor(
+    method: string,
+    url: string,
+    head: string,
+    body: IncomingBody | undefined,
+  ) {
+    this.method = method;
+    this.url = url;
+    this.#head = head;
+    this.#body = body;
+  }
+
+  get headers(): Headers {
+    return (this.#headers ??= new IncomingHeaders(
+      this.#head,
+    )) as unknown as Headers;
+  }
+
+  get body(): ReadableStream<Uint8Array<ArrayBuffer>> | null {
+    return this.#body ? IncomingRequest.materialize(this).body : null;
+  }
+
+  get bodyUsed(): boolean {
+    return this.#native ? this.#native.bodyUsed : this.#used;
+  }
+
+  get signal(): AbortSignal {
+    if (!this.#controller) {
+      this.#controller = new AbortController();
+      if (this.#aborted !== undefined) this.#controller.abort(this.#aborted);
+    }
+    return this.#controller.signal;
+  }
+
+  async bytes(): Promise<Uint8Array<ArrayBuffer>> {
+    if (this.#native) return await this.#native.bytes();
+    if (!this.#body) return new Uint8Array();
+    if (this.#used) throw new TypeError(BODY_USED);
+    this.#used = true;
+    return await this.#body.rest();
+  }
+
+  async text(): Promise<string> {
+    return this.#native
+      ? await this.#native.text()
+      : decoder.decode(await this.bytes());
+  }
+
+  async json(): Promise<unknown> {
+    return JSON.parse(await this.text());
+  }
+
+  async arrayBuffer(): Promise<ArrayBuffer> {
+    return (await this.bytes()).buffer;
+  }
+
+  clone(): Request {
+    return IncomingRequest.materialize(this).clone();
+  }
+
+  /** The client is gone: tells whoever looks at the signal, now or later. */
+  static abort(request: IncomingRequest, reason: unknown): void {
+    request.#aborted = reason;
+    request.#controller?.abort(reason);
+  }
+
+  /** The real Request with the same parts. The light one uses it from now on. */
+  static materialize(request: IncomingRequest): Request {
+    return request.#native ??= request.#make();
+  }
+
+  #make(): Request {
+    const init: RequestInit & { duplex?: "half" } = {
+      method: this.method,
+      headers: IncomingHeaders.materialize(
+        this.headers as unknown as IncomingHeaders,
+      ),
+      signal: this.signal,
+    };
+    if (this.#body) {
+      init.body = this.#used ? "" : this.#body.stream();
+      init.duplex = "half";
+    }
+    const native = new NativeRequest(this.url, init);
+    if (this.#used) native.text(); // it is used there, too
+    return native;
+  }
+}
+
+// ---- What makes them pass for the real ones
+
+/**
+ * Lets `light` stand where the runtime wants a `Native`: `instanceof` holds, members that it lacks are those of the
+ * materialized object, and so are the internal slots, which in Deno are properties keyed by symbols.
+ */
+export function standIn<L extends object, N extends object>(
+  light: { prototype: L },
+  native: { prototype: N },
+  sample: N,
+  materialize: (light: L) => N,
+): void {
+  const prototype = light.prototype;
+  Object.setPrototypeOf(prototype, native.prototype);
+  const forward = (key: PropertyKey) => {
+    Object.defineProperty(prototype, key, {
+      configurable: true,
+      get(this: L) {
+        const value = Reflect.get(materialize(this), key);
+        return typeof value === "function"
+          ? value.bind(materialize(this))
+          : value;
+      },
+      set(this: L, value: unknown) {
+        Reflect.set(materialize(this), key, value);
+      },
+    });
+  };
+  for (const key of Object.getOwnPropertyNames(native.prototype)) {
+    if (!Object.hasOwn(prototype, key)) forward(key);
+  }
+  // Only an iterator among the prototype's own symbols is called from outside; slots are own symbols of an instance.
+  if (Symbol.iterator in native.prototype) forward(Symbol.iterator);
+  for (const key of Object.getOwnPropertySymbols(sample)) forward(key);
+}
+
+standIn(
+  IncomingHeaders as unknown as { prototype: IncomingHeaders },
+  NativeHeaders,
+  new NativeHeaders(),
+  IncomingHeaders.materialize,
+);
+standIn(
+  IncomingRequest as unknown as { prototype: IncomingRequest },
+  NativeRequest as unknown as { prototype: Request },
+  new NativeRequest("http://localhost/", { method: "POST", body: "x" }),
+  IncomingRequest.materialize,
+);
