@@ -1,0 +1,847 @@
+/**
+ * Drains one ring: an event becomes a Request for `app.fetch`, its Response becomes verdicts. What is synchronous stays so:
+ * a handler that answers at once costs no promise and no object that lives longer than the call.
+ *
+ * No view of the region reaches user code: bytes are copied out of it before a handler sees them.
+ *
+ * @module
+ */
+import * as abi from "../ffi/abi.ts";
+import type { Ring } from "../ffi/ring.ts";
+import type { App } from "./plan.ts";
+import { type BodySource, IncomingBody, IncomingRequest } from "./request.ts";
+import {
+  LightResponse,
+  type OutgoingBody,
+  type ResponseParts,
+} from "./response.ts";
+
+const {
+  SL_EVENT_F_END,
+  SL_VERDICT_RESPOND,
+  SL_VERDICT_CHUNK,
+  SL_VERDICT_F_END,
+  SL_VERDICT_F_FINAL,
+  SL_VERDICT_F_LENGTH,
+} = abi;
+
+const END_FINAL = SL_VERDICT_F_END | SL_VERDICT_F_FINAL;
+const HEAD_BYTES_MAX = 16384;
+const BATCH = 256;
+
+// Short text is written by hand: a call of encodeInto costs more than a hundred characters.
+const BY_HAND_MAX = 128;
+
+const METHODS = [
+  "",
+  "GET",
+  "HEAD",
+  "POST",
+  "PUT",
+  "DELETE",
+  "OPTIONS",
+  "PATCH",
+  "CONNECT",
+  "TRACE",
+  "QUERY",
+];
+
+const encoder = new TextEncoder();
+
+// ---- What app.fetch gets besides the request
+
+/** The address of a client, as `getConnInfo` reads it. */
+export interface RemoteAddr {
+  readonly transport: "tcp";
+  readonly hostname: string;
+  readonly port: number;
+}
+
+const background = new Set<Promise<unknown>>();
+
+// One for all requests: nothing in it depends on the request.
+const CONTEXT = Object.freeze({
+  waitUntil(promise: Promise<unknown>): void {
+    const work = Promise.resolve(promise).catch((error) => {
+      console.error("waitUntil():", error);
+    }).finally(() => background.delete(work));
+    background.add(work);
+  },
+  passThroughOnException(): void {},
+  props: Object.freeze({}),
+});
+
+/** Waits for all that handlers gave to `waitUntil`. */
+export async function backgroundDone(): Promise<void> {
+  while (background.size > 0) await Promise.all(background);
+}
+
+// A connection sends one request after the other, so its address is asked for again and again.
+class AddressCache {
+  #words = new Int32Array(1024 * 5);
+  #found: (RemoteAddr | undefined)[] = new Array(1024);
+
+  get(words: Int32Array, at: number, port: number, ipv6: boolean): RemoteAddr {
+    const row = (port ^ words[at]) & 1023;
+    const base = row * 5;
+    const cached = this.#words;
+    const known = this.#found[row];
+    if (
+      known !== undefined && known.port === port &&
+      cached[base] === words[at] && cached[base + 1] === words[at + 1] &&
+      cached[base + 2] === words[at + 2] &&
+      cached[base + 3] === words[at + 3] &&
+      cached[base + 4] === (ipv6 ? 1 : 0)
+    ) return known;
+    for (let i = 0; i < 4; i++) cached[base + i] = words[at + i];
+    cached[base + 4] = ipv6 ? 1 : 0;
+    const bytes = new Uint8Array(cached.slice(base, base + 4).buffer);
+    const hostname = ipv6 ? ipv6Text(bytes) : bytes.subarray(0, 4).join(".");
+    const address: RemoteAddr = Object.freeze({
+      transport: "tcp",
+      hostname,
+      port,
+    });
+    return this.#found[row] = address;
+  }
+}
+
+function ipv6Text(bytes: Uint8Array): string {
+  const words: string[] = [];
+  for (let i = 0; i < 16; i += 2) {
+    words.push((bytes[i] << 8 | bytes[i + 1]).toString(16));
+  }
+  return new URL(`http://[${words.join(":")}]`).hostname.slice(1, -1);
+}
+
+// ---- One exchange that outlives its event
+
+type State = "open" | "streaming" | "closed";
+
+/** A request that is not answered yet, or whose answer is still being written. */
+class Exchange implements BodySource {
+  request: IncomingRequest | undefined;
+  body: IncomingBody | undefined;
+  state: State = "open";
+  #rest: Uint8Array | undefined; // of a whole body: what did not fit
+  #restAt = 0;
+  #reader: ReadableStreamDefaultReader<Uint8Array> | undefined;
+  #writable: ((alive: boolean) => void) | undefined;
+
+  constructor(
+    readonly dispatcher: Dispatcher,
+    readonly slot: number,
+    readonly gen: number,
+  ) {}
+
+  // The request's body.
+
+  want(): void {
+    if (this.state === "closed") return;
+    this.dispatcher.verdict(abi.SL_VERDICT_BODY_WANTED, 0, this);
+    this.dispatcher.flushSoon();
+  }
+
+  take(bytes: number, last: boolean): Uint8Array<ArrayBuffer> {
+    const part = this.dispatcher.copyPart(this.slot, bytes);
+    if (!last && bytes > 0) {
+      this.dispatcher.verdict(abi.SL_VERDICT_BODY_TAKEN, 0, this);
+      this.dispatcher.flushSoon();
+    }
+    return part;
+  }
+
+  // Events.
+
+  onWritable(): void {
+    if (this.#rest) this.writeRest();
+    else this.#resume(true);
+  }
+
+  onAbort(status: number): void {
+    const reason = new DOMException(abortText(status), "AbortError");
+    this.#end(reason);
+    this.dispatcher.verdict(abi.SL_VERDICT_RELEASE, SL_VERDICT_F_FINAL, this);
+    if (this.request) IncomingRequest.abort(this.request, reason);
+  }
+
+  /** The answer is written, or never will be: nobody may use the slot from here on. */
+  close(): void {
+    this.#end(new TypeError("The request has ended"));
+  }
+
+  #end(reason: unknown): void {
+    if (this.state === "closed") return;
+    this.state = "closed";
+    this.dispatcher.forget(this);
+    this.body?.fail(reason);
+    this.#rest = undefined;
+    this.#reader?.cancel(reason).catch(() => {});
+    this.#resume(false);
+  }
+
+  #resume(alive: boolean): void {
+    const waiting = this.#writable;
+    this.#writable = undefined;
+    waiting?.(alive);
+  }
+
+  // A whole body that is larger than the slot's part for it.
+
+  keepRest(rest: Uint8Array): void {
+    this.state = "streaming";
+    this.#rest = rest;
+    this.#restAt = 0;
+  }
+
+  writeRest(): void {
+    const rest = this.#rest!;
+    const end = Math.min(rest.length, this.#restAt + abi.SL_SLOT_TX_BYTES);
+    const last = end === rest.length;
+    this.dispatcher.writeChunk(this, rest.subarray(this.#restAt, end), last);
+    this.#restAt = end;
+    if (last) this.close();
+  }
+
+  // A stream.
+
+  async pump(
+    stream: ReadableStream<Uint8Array>,
+    status: number,
+    lines: string,
+    length: number,
+  ): Promise<void> {
+    this.state = "streaming";
+    let responded = false;
+    try {
+      const reader = this.#reader = stream.getReader();
+      let next = reader.read();
+      // The head waits for a first part only if that is there at once.
+      let first = await Promise.race([next, macrotask()]);
+      if (this.#isOver()) return;
+      responded = true;
+      if (first === undefined) {
+        this.dispatcher.writeHead(
+          this,
+          status,
+          lines,
+          undefined,
+          false,
+          length,
+        );
+        if (!await this.writable()) return;
+        first = await next;
+      } else if (first.done) {
+        this.dispatcher.writeHead(this, status, lines, undefined, true, length);
+        return this.close();
+      } else {
+        const part = bytesOf(first.value);
+        const fits = part.length <= abi.SL_SLOT_TX_BYTES - lines.length;
+        this.dispatcher.writeHead(
+          this,
+          status,
+          lines,
+          fits ? part : undefined,
+          false,
+          length,
+        );
+        if (!await this.writable()) return;
+        if (fits) first = await (next = reader.read());
+      }
+      await this.#chunks(reader, first);
+    } catch (error) {
+      this.#fail(error, responded);
+    }
+  }
+
+  async #chunks(
+    reader: ReadableStreamDefaultReader<Uint8Array>,
+    first: ReadableStreamReadResult<Uint8Array>,
+  ): Promise<void> {
+    for (let read = first; !this.#isOver(); read = await reader.read()) {
+      if (read.done) {
+        this.dispatcher.writeChunk(this, undefined, true);
+        return this.close();
+      }
+      const part = bytesOf(read.value);
+      for (let at = 0; at < part.length; at += abi.SL_SLOT_TX_BYTES) {
+        const piece = part.subarray(at, at + abi.SL_SLOT_TX_BYTES);
+        this.dispatcher.writeChunk(this, piece, false);
+        if (!await this.writable()) return;
+      }
+    }
+  }
+
+  #isOver(): boolean {
+    return this.state === "closed";
+  }
+
+  /** Resolves when the slot can be written again: false if the exchange has ended. */
+  writable(): Promise<boolean> {
+    this.dispatcher.flushSoon();
+    return new Promise((resolve) => {
+      this.#writable = resolve;
+    });
+  }
+
+  #fail(error: unknown, responded: boolean): void {
+    if (this.state === "closed") return;
+    console.error("The response's body failed:", error);
+    if (responded) this.dispatcher.breakOff(this);
+    else this.dispatcher.answerError(this, 500);
+  }
+}
+
+function bytesOf(part: unknown): Uint8Array {
+  if (part instanceof Uint8Array) return part;
+  throw new TypeError("A response's stream must give Uint8Arrays");
+}
+
+function abortText(status: number): string {
+  return status === abi.SL_E_CLIENT_CLOSED
+    ? "The client closed the connection"
+    : `The exchange was aborted (status ${status})`;
+}
+
+// ---- The dispatcher
+
+/** Answers the events of one ring with an app. */
+export class Dispatcher {
+  #app: App;
+  #ring: Ring;
+  #wakeWorker: () => void;
+  #live: (Exchange | undefined)[];
+  #addresses = new AddressCache();
+  #flushing = false;
+  #views: (Uint8Array | undefined)[];
+
+  constructor(ring: Ring, app: App, wakeWorker: () => void) {
+    this.#ring = ring;
+    this.#app = app;
+    this.#wakeWorker = wakeWorker;
+    this.#live = new Array(ring.slots);
+    this.#views = new Array(ring.slots);
+  }
+
+  get ring(): Ring {
+    return this.#ring;
+  }
+
+  /** Requests that wait for their answer or its end. */
+  get live(): number {
+    let count = 0;
+    for (const exchange of this.#live) if (exchange) count++;
+    return count;
+  }
+
+  /** Routes requests to another app from now on; those that run keep theirs. */
+  setApp(app: App): void {
+    this.#app = app;
+  }
+
+  /** Handles the events that are there, at most a batch, and publishes what was answered. Returns how many there were. */
+  drain(): number {
+    const ring = this.#ring;
+    const count = Math.min(ring.pending(), BATCH);
+    if (count === 0) return 0;
+    const first = ring.head;
+    for (let i = 0; i < count; i++) this.#event(ring.eventWord(first + i));
+    ring.advance(count);
+    this.flush();
+    return count;
+  }
+
+  /** Publishes verdicts, and wakes the worker if it sleeps. */
+  flush(): void {
+    this.#flushing = false;
+    if (this.#ring.publish()) this.#wakeWorker();
+  }
+
+  /** Publishes at the end of this turn, with whatever else is written in it. */
+  flushSoon(): void {
+    if (this.#flushing) return;
+    this.#flushing = true;
+    queueMicrotask(() => this.flush());
+  }
+
+  #event(at: number): void {
+    const { words } = this.#ring;
+    const head = words[at];
+    const slot = words[at + 1];
+    const gen = words[at + 2];
+    const len = words[at + 3];
+    const kind = head & 255;
+    if (kind === abi.SL_EVENT_REQUEST) {
+      this.#request(at, head, slot, gen, len);
+      return;
+    }
+    const exchange = this.#live[slot];
+    if (exchange === undefined || exchange.gen !== gen) return; // crossed with our last verdict
+    if (kind === abi.SL_EVENT_BODY) {
+      exchange.body?.arrive(len, (head >> 8 & SL_EVENT_F_END) !== 0);
+    } else if (kind === abi.SL_EVENT_WRITABLE) exchange.onWritable();
+    else if (kind === abi.SL_EVENT_ABORT) exchange.onAbort(-len);
+  }
+
+  #request(
+    at: number,
+    head: number,
+    slot: number,
+    gen: number,
+    len: number,
+  ): void {
+    const ring = this.#ring;
+    const { words } = ring;
+    const flags = head >> 8 & 255;
+    const slotOff = ring.slotsOff + slot * abi.SL_SLOT_BYTES;
+    const text = ring.latin1(slotOff + abi.SL_SLOT_HEAD_OFF, len);
+    const method = METHODS[head >> 16 & 255] ||
+      text.slice(0, words[at + 4] >>> 16);
+    const url = urlOf(words, at, flags, text);
+    let exchange: Exchange | undefined;
+    let request: IncomingRequest;
+    if ((flags & SL_EVENT_F_END) !== 0) {
+      request = new IncomingRequest(method, url, text, undefined);
+    } else {
+      exchange = this.#live[slot] = new Exchange(this, slot, gen);
+      const hidden = method === "GET" || method === "HEAD"; // fetch knows no body there
+      exchange.body = hidden ? undefined : new IncomingBody(exchange);
+      request = exchange.request = new IncomingRequest(
+        method,
+        url,
+        text,
+        exchange.body,
+      );
+    }
+    const ports = words[at + 9];
+    const remoteAddr = this.#addresses.get(
+      words,
+      at + 12,
+      ports >>> 16,
+      (flags & abi.SL_EVENT_F_IPV6) !== 0,
+    );
+    let result: Response | PromiseLike<Response>;
+    try {
+      result = this.#app.fetch(
+        request as unknown as Request,
+        { remoteAddr },
+        CONTEXT,
+      );
+      if (!isPromise(result)) {
+        this.#respond(slot, gen, method === "HEAD", result, exchange);
+        return;
+      }
+    } catch (error) {
+      this.#answerThrown(slot, gen, exchange, error);
+      return;
+    }
+    exchange ??= this.#live[slot] = new Exchange(this, slot, gen);
+    exchange.request = request;
+    this.#later(exchange, method === "HEAD", result);
+  }
+
+  #later(
+    exchange: Exchange,
+    isHead: boolean,
+    result: PromiseLike<Response>,
+  ): void {
+    const { slot, gen } = exchange;
+    result.then((response) => {
+      if (exchange.state === "closed") discard(response);
+      else this.#respondLate(exchange, isHead, response);
+    }, (error) => {
+      if (exchange.state === "closed") return;
+      this.#answerThrown(slot, gen, exchange, error);
+      this.flushSoon();
+    });
+  }
+
+  #respondLate(exchange: Exchange, isHead: boolean, response: Response): void {
+    const { slot, gen } = exchange;
+    try {
+      this.#respond(slot, gen, isHead, response, exchange);
+    } catch (error) {
+      this.#answerThrown(slot, gen, exchange, error);
+    }
+    this.flushSoon();
+  }
+
+  // Answers.
+
+  #respond(
+    slot: number,
+    gen: number,
+    isHead: boolean,
+    response: Response,
+    exchange: Exchange | undefined,
+  ): void {
+    if (!(response instanceof Response)) {
+      throw new TypeError("The handler gave no Response");
+    }
+    const parts = LightResponse.parts(response);
+    const { status, lines, body, declaredLength } = parts;
+    if (lines.length > HEAD_BYTES_MAX) {
+      throw new RangeError(
+        `The response's headers have ${lines.length} bytes; at most ${HEAD_BYTES_MAX} can be sent`,
+      );
+    }
+    if (isHead) {
+      this.#respondHead(slot, gen, parts, exchange);
+      return;
+    }
+    if (body instanceof ReadableStream) {
+      exchange ??= this.#live[slot] = new Exchange(this, slot, gen);
+      exchange.pump(body, status, lines, declaredLength);
+      return;
+    }
+    this.#writeLines(slot, lines);
+    const written = this.#writeBody(slot, lines.length, body);
+    if (written >= 0) {
+      this.#finish(slot, gen, status, lines.length, written, written, exchange);
+    } else this.#respondLarge(slot, gen, status, lines.length, body!, exchange);
+  }
+
+  // HEAD: the length that GET would have, or, if nobody knows it, the framing of an unknown length.
+  #respondHead(
+    slot: number,
+    gen: number,
+    parts: ResponseParts,
+    exchange: Exchange | undefined,
+  ): void {
+    const { status, lines, body, declaredLength, headBody } = parts;
+    const length = declaredLength >= 0
+      ? declaredLength
+      : byteLength(headBody ?? body);
+    this.#writeLines(slot, lines);
+    if (length >= 0) {
+      this.#finish(slot, gen, status, lines.length, 0, length, exchange);
+    } else {
+      this.#ring.verdict(
+        SL_VERDICT_RESPOND,
+        0,
+        slot,
+        gen,
+        status,
+        lines.length,
+        lines.length,
+        0,
+        0,
+      );
+      this.#ring.verdict(SL_VERDICT_CHUNK, END_FINAL, slot, gen, 0, 0, 0, 0, 0);
+      exchange?.close();
+    }
+    if (body instanceof ReadableStream) body.cancel().catch(() => {});
+  }
+
+  #finish(
+    slot: number,
+    gen: number,
+    status: number,
+    headLen: number,
+    bodyLen: number,
+    length: number,
+    exchange: Exchange | undefined,
+  ): void {
+    const flags = length >= 0 ? END_FINAL | SL_VERDICT_F_LENGTH : END_FINAL;
+    this.#ring.verdict(
+      SL_VERDICT_RESPOND,
+      flags,
+      slot,
+      gen,
+      status,
+      headLen,
+      headLen,
+      bodyLen,
+      length,
+    );
+    exchange?.close();
+  }
+
+  #respondLarge(
+    slot: number,
+    gen: number,
+    status: number,
+    headLen: number,
+    body: string | Uint8Array,
+    exchange: Exchange | undefined,
+  ): void {
+    const bytes = typeof body === "string" ? encoder.encode(body) : body;
+    const room = abi.SL_SLOT_TX_BYTES - headLen;
+    this.#tx(slot).set(bytes.subarray(0, room), headLen);
+    exchange ??= this.#live[slot] = new Exchange(this, slot, gen);
+    this.#ring.verdict(
+      SL_VERDICT_RESPOND,
+      SL_VERDICT_F_LENGTH,
+      slot,
+      gen,
+      status,
+      headLen,
+      headLen,
+      room,
+      bytes.length,
+    );
+    exchange.keepRest(bytes.subarray(room));
+  }
+
+  #answerThrown(
+    slot: number,
+    gen: number,
+    exchange: Exchange | undefined,
+    error: unknown,
+  ): void {
+    console.error(error);
+    const timeout = error instanceof DOMException &&
+      error.name === "TimeoutError";
+    this.#answerStatus(slot, gen, timeout ? 504 : 500, exchange);
+  }
+
+  #answerStatus(
+    slot: number,
+    gen: number,
+    status: number,
+    exchange: Exchange | undefined,
+  ): void {
+    const text = status === 504 ? "Gateway Timeout" : "Internal Server Error";
+    const line = "content-type: text/plain;charset=UTF-8\r\n";
+    this.#writeLines(slot, line);
+    const written = this.#writeBody(slot, line.length, text);
+    this.#finish(slot, gen, status, line.length, written, written, exchange);
+  }
+
+  /** Answers with an error where nothing was sent yet. */
+  answerError(exchange: Exchange, status: number): void {
+    this.#answerStatus(exchange.slot, exchange.gen, status, exchange);
+    this.flushSoon();
+  }
+
+  /** Breaks an answer off, so that its client sees that it is not whole. */
+  breakOff(exchange: Exchange): void {
+    this.verdict(abi.SL_VERDICT_FAIL, SL_VERDICT_F_FINAL, exchange);
+    exchange.close();
+    this.flushSoon();
+  }
+
+  // What exchanges write.
+
+  verdict(kind: number, flags: number, { slot, gen }: Exchange): void {
+    this.#ring.verdict(kind, flags, slot, gen, 0, 0, 0, 0, 0);
+  }
+
+  writeHead(
+    { slot, gen }: Exchange,
+    status: number,
+    lines: string,
+    part: Uint8Array | undefined,
+    last: boolean,
+    length: number,
+  ): void {
+    this.#writeLines(slot, lines);
+    if (part) this.#tx(slot).set(part, lines.length);
+    const flags = (last ? END_FINAL : 0) |
+      (length >= 0 ? SL_VERDICT_F_LENGTH : 0);
+    const bodyLen = part?.length ?? 0;
+    this.#ring.verdict(
+      SL_VERDICT_RESPOND,
+      flags,
+      slot,
+      gen,
+      status,
+      lines.length,
+      lines.length,
+      bodyLen,
+      length,
+    );
+    this.flushSoon();
+  }
+
+  writeChunk(
+    { slot, gen }: Exchange,
+    part: Uint8Array | undefined,
+    last: boolean,
+  ): void {
+    if (part) this.#tx(slot).set(part);
+    const flags = last ? END_FINAL : 0;
+    this.#ring.verdict(
+      SL_VERDICT_CHUNK,
+      flags,
+      slot,
+      gen,
+      0,
+      0,
+      0,
+      part?.length ?? 0,
+      0,
+    );
+    this.flushSoon();
+  }
+
+  copyPart(slot: number, bytes: number): Uint8Array<ArrayBuffer> {
+    const from = this.#ring.slotsOff + slot * abi.SL_SLOT_BYTES +
+      abi.SL_SLOT_RX_OFF;
+    const part = new Uint8Array(bytes);
+    part.set(this.#ring.region.subarray(from, from + bytes));
+    return part;
+  }
+
+  forget(exchange: Exchange): void {
+    if (this.#live[exchange.slot] === exchange) {
+      this.#live[exchange.slot] = undefined;
+    }
+  }
+
+  #tx(slot: number): Uint8Array {
+    let view = this.#views[slot];
+    if (view === undefined) {
+      const off = this.#ring.slotsOff + slot * abi.SL_SLOT_BYTES +
+        abi.SL_SLOT_TX_OFF;
+      view = this.#views[slot] = this.#ring.region.subarray(
+        off,
+        off + abi.SL_SLOT_TX_BYTES,
+      );
+    }
+    return view;
+  }
+
+  // Field lines are latin1: one byte for each character.
+  #writeLines(slot: number, lines: string): void {
+    const { region, slotsOff } = this.#ring;
+    const off = slotsOff + slot * abi.SL_SLOT_BYTES + abi.SL_SLOT_TX_OFF;
+    for (let i = 0; i < lines.length; i++) {
+      region[off + i] = lines.charCodeAt(i);
+    }
+  }
+
+  // Bytes written behind the field lines; -1 if the body does not fit.
+  #writeBody(
+    slot: number,
+    at: number,
+    body: string | Uint8Array | null,
+  ): number {
+    if (body === null) return 0;
+    const room = abi.SL_SLOT_TX_BYTES - at;
+    if (body.length > room) return -1;
+    if (typeof body !== "string") {
+      this.#tx(slot).set(body, at);
+      return body.length;
+    }
+    if (body.length <= BY_HAND_MAX) {
+      const written = this.#writeAscii(slot, at, body);
+      if (written >= 0) return written;
+    }
+    const { read, written } = encoder.encodeInto(
+      body,
+      this.#tx(slot).subarray(at),
+    );
+    return read === body.length ? written : -1;
+  }
+
+  #writeAscii(slot: number, at: number, text: string): number {
+    const { region, slotsOff } = this.#ring;
+    const off = slotsOff + slot * abi.SL_SLOT_BYTES + abi.SL_SLOT_TX_OFF + at;
+    for (let i = 0; i < text.length; i++) {
+      const code = text.charCodeAt(i);
+      if (code > 127) return -1;
+      region[off + i] = code;
+    }
+    return text.length;
+  }
+}
+
+function urlOf(
+  words: Int32Array,
+  at: number,
+  flags: number,
+  text: string,
+): string {
+  const host = words[at + 8];
+  const authority = host >>> 16 === 0
+    ? `localhost:${words[at + 9] & 0xffff}`
+    : text.slice(host & 0xffff, (host & 0xffff) + (host >>> 16));
+  const scheme = (flags & abi.SL_EVENT_F_TLS) !== 0 ? "https://" : "http://";
+  return scheme + authority + targetOf(words, at, flags, text);
+}
+
+function targetOf(
+  words: Int32Array,
+  at: number,
+  flags: number,
+  text: string,
+): string {
+  const span = words[at + 5];
+  const target = text.slice(span & 0xffff, (span & 0xffff) + (span >>> 16));
+  if ((flags & abi.SL_EVENT_F_ABSOLUTE) === 0) return target;
+  const rest = target.slice(target.indexOf("//") + 2);
+  const slash = rest.search(/[/?]/);
+  if (slash < 0) return "/";
+  return rest[slash] === "/" ? rest.slice(slash) : "/" + rest.slice(slash);
+}
+
+function isPromise(
+  value: Response | PromiseLike<Response>,
+): value is PromiseLike<Response> {
+  return value instanceof Promise ||
+    typeof (value as PromiseLike<Response> | null)?.then === "function";
+}
+
+function byteLength(body: OutgoingBody): number {
+  if (body === null) return -1;
+  if (typeof body === "string") return encoder.encode(body).length;
+  return body instanceof Uint8Array ? body.length : -1;
+}
+
+function discard(response: unknown): void {
+  if (response instanceof Response && !response.bodyUsed) {
+    response.body?.cancel().catch(() => {});
+  }
+}
+
+// ---- The loop
+
+const immediate = globalThis.setImmediate;
+
+function macrotask(): Promise<undefined> {
+  return new Promise((resolve) => immediate(resolve as () => void));
+}
+
+/** Where an isolate sleeps until a worker has events for it. */
+export interface Doorbell {
+  /** Resolves when it was rung; false: never again. */
+  rung(): Promise<boolean>;
+}
+
+// Events handled before timers and I/O of handlers get their turn.
+const TURN = 64;
+
+/** Runs dispatchers until the doorbell is taken away. */
+export async function runDispatchers(
+  dispatchers: readonly Dispatcher[],
+  doorbell: Doorbell,
+): Promise<void> {
+  let handled = 0;
+  for (;;) {
+    let count = 0;
+    for (const dispatcher of dispatchers) count += dispatcher.drain();
+    if (count > 0) {
+      handled += count;
+      if (handled < TURN) await undefined; // promises of handlers go on
+      else {
+        handled = 0;
+        await macrotask();
+      }
+    } else if (fallAsleep(dispatchers)) {
+      handled = 0;
+      if (!await doorbell.rung()) return;
+      for (const { ring } of dispatchers) ring.wake();
+    }
+  }
+}
+
+// All rings, or none.
+function fallAsleep(dispatchers: readonly Dispatcher[]): boolean {
+  for (const [i, { ring }] of dispatchers.entries()) {
+    if (ring.sleep()) continue;
+    for (let k = 0; k < i; k++) dispatchers[k].ring.wake();
+    return false;
+  }
+  return true;
+}
