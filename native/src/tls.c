@@ -105,9 +105,8 @@ static int bio_read(BIO *bio, char *out, int len) {
     return (int)n;
 }
 
-static size_t out_room(const struct sl_tls *tls) {
-    return tls->spill_len ? 0 : tls->out_cap - tls->out_len; // what spilled goes first
-}
+// What spilled goes first: while something waits in the spill the buffer is full or absent.
+static size_t out_room(const struct sl_tls *tls) { return tls->out_cap - tls->out_len; }
 
 static int bio_write(BIO *bio, const char *data, size_t len, size_t *out_written) {
     struct sl_tls *tls = BIO_get_data(bio);
@@ -288,7 +287,8 @@ static void fail(struct sl_tls *tls) {
     tls->verdict = tls->state == SL_TLS_HANDSHAKE ? SL_E_TLS_HANDSHAKE : SL_E_TLS_FAILED;
 }
 
-// After an SSL_ function that returned rc <= 0: waiting (no verdict), a clean end, or a failure.
+// After an SSL_ function that returned rc <= 0 (SSL_get_error looks into the thread's error queue first; every such function of BoringSSL
+// empties it on entry, so another connection's error is never ours): waiting (no verdict), a clean end, or a failure.
 static void judge(struct sl_tls *tls, int rc) {
     switch (SSL_get_error(tls->ssl, rc)) {
     case SSL_ERROR_WANT_READ:
@@ -308,7 +308,6 @@ static void judge(struct sl_tls *tls, int rc) {
 }
 
 static void handshake(struct sl_tls *tls) {
-    ERR_clear_error(); // SSL_get_error looks into the thread's queue first: another connection's error must not be ours
     int rc = SSL_do_handshake(tls->ssl);
     if (rc == 1) {
         tls->state = SL_TLS_OPEN;
@@ -320,7 +319,6 @@ static void handshake(struct sl_tls *tls) {
 static int read_plaintext(struct sl_tls *tls, uint8_t *out, int cap) {
     int n = 0;
     while (n < cap) {
-        ERR_clear_error();
         int rc = SSL_read(tls->ssl, out + n, cap - n);
         if (rc <= 0) {
             judge(tls, rc);
@@ -435,7 +433,6 @@ static size_t next_record(const struct sl_tls *tls, size_t left) {
 
 // What BoringSSL has to say by itself (the answer to a KeyUpdate) goes before our bytes. False: no room, or failed.
 static bool flush(struct sl_tls *tls) {
-    ERR_clear_error();
     int rc = SSL_write(tls->ssl, "", 0);
     if (rc < 0) {
         judge(tls, rc);
@@ -461,7 +458,6 @@ int64_t sl_tls_write(struct sl_tls *tls, const struct iovec *iov, int count) {
     }
     while (cursor.left > 0 && (n = next_record(tls, cursor.left)) > 0) {
         const uint8_t *data = cursor_take(&cursor, n, tls->ctx->scratch);
-        ERR_clear_error();
         if (SSL_write(tls->ssl, data, (int)n) != (int)n) {
             fail(tls);
             return tls->verdict;
@@ -477,7 +473,6 @@ void sl_tls_close_notify(struct sl_tls *tls) {
         return;
     }
     tls->closing = true;
-    ERR_clear_error();
     SSL_shutdown(
         tls->ssl); // once: the alert is in the out buffer or in the spill. A second call would read
     ERR_clear_error();
