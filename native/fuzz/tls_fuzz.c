@@ -1,0 +1,211 @@
+// A client's bytes into a fresh server connection: whatever they are, the engine waits, fails with a status or says goodbye.
+//
+// The first byte chooses how the input is cut and how large the out buffer is. Then one of three: the raw bytes are fed; bit 6: they say how
+// the flights of a BoringSSL client are damaged; bit 7: such a client shakes hands first, and they are what it does next (plaintext,
+// KeyUpdates, alerts, or raw records between its own).
+#include <stdlib.h>
+
+#include <openssl/err.h>
+#include <openssl/ssl.h>
+
+#include "tls.h"
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+static struct sl_tls_ctx *server_ctx;
+static SSL_CTX *client_ctx;
+
+static void set_up(void) {
+    static uint8_t pem[4096];
+    struct sl_tls_certificate *certificate;
+    uint32_t cert_len = 0;
+    int n = sl_tls_certificate_make(pem, sizeof(pem), 1800000000);
+    SL_ASSERT(n > 4);
+    memcpy(&cert_len, pem, 4);
+    struct sl_span cert = {pem + 4, cert_len}, key = {pem + 4 + cert_len, (size_t)n - 4 - cert_len};
+    SL_ASSERT(sl_tls_certificate_new(&certificate, cert, key) == SL_OK);
+    SL_ASSERT(sl_tls_ctx_new(&server_ctx, certificate) == SL_OK);
+    sl_tls_certificate_free(certificate);
+    client_ctx = SSL_CTX_new(TLS_method());
+}
+
+struct run {
+    struct sl_tls *tls;
+    uint32_t piece, out_cap;
+    uint8_t out[32768];
+    uint8_t plain[4096];
+    BIO *to_client; // NULL: records for the client are thrown away
+};
+
+static void send_out(struct run *run) {
+    uint32_t n = sl_tls_out_take(run->tls);
+    if (run->to_client && n > 0) {
+        BIO_write(run->to_client, run->out, (int)n);
+    }
+    sl_tls_out_give(run->tls, run->out, run->out_cap);
+}
+
+// As the owner does. False: the connection is over.
+static bool advance(struct run *run) {
+    for (;;) {
+        int n = sl_tls_read(run->tls, run->plain, sizeof(run->plain));
+        SL_ASSERT(n <= (int)sizeof(run->plain));
+        if (n > 0) { // echo it
+            struct iovec iov = {run->plain, (size_t)n};
+            int64_t taken = sl_tls_write(run->tls, &iov, 1);
+            SL_ASSERT(taken <= n);
+            send_out(run);
+        } else if (n == 0 && sl_tls_wants_out(run->tls)) {
+            send_out(run);
+        } else {
+            SL_ASSERT(n == 0 || n == SL_E_CLIENT_CLOSED ||
+                      (n == SL_E_TLS_HANDSHAKE || n == SL_E_TLS_FAILED));
+            SL_ASSERT(sl_tls_hungry(run->tls)); // nothing to wait for but the peer
+            SL_ASSERT(n >= 0 || sl_tls_state(run->tls) >= SL_TLS_ENDED);
+            SL_ASSERT((n < 0 && n != SL_E_CLIENT_CLOSED) == (sl_tls_error(run->tls)[0] != '\0'));
+            send_out(run);
+            return n == 0;
+        }
+    }
+}
+
+static bool feed(struct run *run, const uint8_t *data, size_t size) {
+    for (size_t off = 0; off < size;) {
+        uint32_t n = sl_min_u32(run->piece, (uint32_t)(size - off));
+        uint8_t *lent = malloc(n); // of its own, so that ASan sees a byte too many
+        memcpy(lent, data + off, n);
+        sl_tls_feed(run->tls, lent, n);
+        bool open = advance(run);
+        free(lent);
+        if (!open) {
+            return false;
+        }
+        off += n;
+    }
+    return true;
+}
+
+static bool feed_from(struct run *run, BIO *bio) {
+    const uint8_t *data;
+    size_t len;
+    SL_ASSERT(BIO_mem_contents(bio, &data, &len));
+    bool open = feed(run, data, len);
+    BIO_reset(bio);
+    return open;
+}
+
+// One byte says what the client does, some of the following ones with what.
+static bool client_step(struct run *run, SSL *client, BIO *from_client, const uint8_t **data,
+                        size_t *size) {
+    uint8_t op = **data & 3, len = **data >> 2;
+    (*data)++;
+    (*size)--;
+    len = (uint8_t)sl_min_size(len, *size);
+    if (op == 0) {
+        SSL_write(client, *data, len);
+    } else if (op == 1) {
+        SSL_key_update(client, len & 1);
+        SSL_write(client, "k", 1);
+    } else if (op == 2) {
+        SSL_shutdown(client);
+    } else if (!feed(run, *data, len)) { // bytes that the client never sealed
+        return false;
+    }
+    *data += len;
+    *size -= len;
+    return feed_from(run, from_client);
+}
+
+static SSL *client_new(struct run *run, BIO *in, BIO *out) {
+    SSL *client = SSL_new(client_ctx);
+    BIO_set_mem_eof_return(in, -1);
+    SSL_set_bio(client, in, out);
+    SSL_set_connect_state(client);
+    SSL_set_tlsext_host_name(client, "localhost");
+    SSL_set_alpn_protos(client, (const uint8_t *)"\x08http/1.1", 9);
+    run->to_client = in;
+    if (run->piece & 1) {
+        SSL_set_max_proto_version(client, TLS1_2_VERSION);
+    }
+    return client;
+}
+
+static void with_client(struct run *run, const uint8_t *data, size_t size) {
+    BIO *in = BIO_new(BIO_s_mem()), *out = BIO_new(BIO_s_mem());
+    SSL *client = client_new(run, in, out);
+    bool open = true;
+    for (int turn = 0; turn < 3; turn++) {
+        SSL_do_handshake(client);
+        open = open && feed_from(run, out);
+    }
+    SL_ASSERT(open && sl_tls_state(run->tls) == SL_TLS_OPEN);
+    while (open && size > 0) {
+        open = client_step(run, client, out, &data, &size);
+        SSL_read(client, run->plain, sizeof(run->plain));
+    }
+    run->to_client = NULL;
+    SSL_free(client);
+}
+
+// Triples: where (16 bits, taken modulo the flight's length), and what is xored there. A zero ends the flight's share.
+static void damage(uint8_t *flight, size_t len, const uint8_t **data, size_t *size) {
+    while (*size >= 3) {
+        size_t at = (size_t)((*data)[0] << 8 | (*data)[1]);
+        uint8_t mask = (*data)[2];
+        *data += 3;
+        *size -= 3;
+        if (mask == 0) {
+            return;
+        }
+        flight[at % len] ^= mask;
+    }
+}
+
+static void with_damage(struct run *run, const uint8_t *data, size_t size) {
+    BIO *in = BIO_new(BIO_s_mem()), *out = BIO_new(BIO_s_mem());
+    SSL *client = client_new(run, in, out);
+    bool open = true;
+    for (int turn = 0; turn < 3 && open; turn++) {
+        SSL_do_handshake(client);
+        const uint8_t *flight;
+        size_t len;
+        SL_ASSERT(BIO_mem_contents(out, &flight, &len));
+        if (len > 0) {
+            uint8_t *copy = malloc(len);
+            memcpy(copy, flight, len);
+            BIO_reset(out);
+            damage(copy, len, &data, &size);
+            open = feed(run, copy, len);
+            free(copy);
+        }
+    }
+    run->to_client = NULL;
+    SSL_free(client);
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
+    static const uint32_t pieces[] = {UINT32_MAX, 1, 5, 4096, 17, 333, 2, 1000};
+    static struct run run;
+    if (!server_ctx) {
+        set_up();
+    }
+    if (size < 1) {
+        return 0;
+    }
+    run = (struct run){.tls = sl_tls_new(server_ctx), .piece = pieces[data[0] & 7]};
+    run.out_cap = data[0] & 8 ? 100 : sizeof(run.out);
+    sl_tls_out_give(run.tls, run.out, run.out_cap);
+    if (data[0] & 0x80) {
+        with_client(&run, data + 1, size - 1);
+    } else if (data[0] & 0x40) {
+        with_damage(&run, data + 1, size - 1);
+    } else {
+        feed(&run, data + 1, size - 1);
+    }
+    sl_tls_close_notify(run.tls);
+    send_out(&run);
+    SL_ASSERT(sl_tls_eof(run.tls) < 0);
+    sl_tls_free(run.tls);
+    ERR_clear_error();
+    return 0;
+}
