@@ -32,19 +32,26 @@ export function regionBytes(exchanges: number): number {
 }
 
 /**
- * Makes a region. The page alignment that C asks for needs one page more, and someone who knows where a buffer lies in its
- * page: JavaScript does not.
+ * Makes a region that C takes. C asks for page alignment, and JavaScript does not know where its memory lies: so regions
+ * are offered at each offset that the alignment may need, until `attach` throws no more.
  */
 export function makeRegion(
   exchanges: number,
-  pageOffset: (view: Uint8Array) => number,
+  attach: (region: Uint8Array) => void,
 ): RingMemory {
-  const memory = new SharedArrayBuffer(
-    regionBytes(exchanges) + abi.SL_RING_PAGE,
-  );
-  const offset = (abi.SL_RING_PAGE - pageOffset(new Uint8Array(memory))) %
-    abi.SL_RING_PAGE;
-  return { memory, offset, exchanges };
+  const bytes = regionBytes(exchanges);
+  const memory = new SharedArrayBuffer(bytes + abi.SL_RING_PAGE);
+  let failure: unknown;
+  // Allocators align to 16 bytes, and a large block lies 16 bytes into its first page.
+  for (let offset = abi.SL_RING_PAGE - 16; offset >= 0; offset -= 16) {
+    try {
+      attach(new Uint8Array(memory, offset, bytes));
+      return { memory, offset, exchanges };
+    } catch (error) {
+      failure = error;
+    }
+  }
+  throw failure;
 }
 
 // What Buffer has besides its published types; a tenth of TextDecoder's price on shared memory.

@@ -8,7 +8,7 @@ import { streamSSE } from "hono/streaming";
 import * as abi from "../ffi/abi.ts";
 import { backgroundDone, type Doorbell, runDispatchers } from "./dispatcher.ts";
 import { installResponse } from "./response.ts";
-import { headersOf, Peer, textOf } from "./test_peer.ts";
+import { headersOf, Peer, textOf } from "./peer_test.ts";
 
 installResponse();
 

@@ -84,7 +84,7 @@ export class Peer {
   wakes = 0;
   /** Every verdict, as it was read. */
   verdicts: number[] = [];
-  #memory = makeRegion(64, () => 0);
+  #memory = makeRegion(64, () => {});
   #words: Int32Array;
   #halves: Uint16Array;
   #bytes: Uint8Array;
