@@ -127,7 +127,7 @@ const SIZE_MAX = 0x7fff_ffff;
 const LIMITS: Record<keyof LimitOptions, Range> = {
   exchanges: { min: 64, max: 16384, default: 1024, powerOfTwo: true },
   connsMax: { min: 1, max: 1_000_000, default: 10000 },
-  requestsMax: { min: 1, max: 1_000_000, default: 2048 },
+  requestsMax: { min: 1, max: 65_536, default: 2048 },
   headBytesMax: { min: 1024, max: 16384, default: 16384 },
   lineBytesMax: { min: 64, max: 16384, default: 8192 },
   fieldsMax: { min: 1, max: 128, default: 100 },
@@ -138,10 +138,10 @@ const LIMITS: Record<keyof LimitOptions, Range> = {
   handlerTimeoutMs: { min: 1, max: HOUR, default: 30_000 },
   lingerMs: { min: 1, max: 60_000, default: 2000 },
   bodyBytesMax: { min: 1, max: SIZE_MAX, default: 10_485_760 },
-  pipelineBytesMax: { min: 1024, max: SIZE_MAX, default: 16384 },
-  highWatermarkBytes: { min: 4096, max: SIZE_MAX, default: 65536 },
-  lowWatermarkBytes: { min: 1, max: SIZE_MAX, default: 16384 },
-  requestsPerConnMax: { min: 1, max: SIZE_MAX, default: 10000 },
+  pipelineBytesMax: { min: 4096, max: 1_048_576, default: 16384 },
+  highWatermarkBytes: { min: 4096, max: 16_777_216, default: 65536 },
+  lowWatermarkBytes: { min: 1, max: 16_777_216, default: 16384 },
+  requestsPerConnMax: { min: 1, max: 0x3fff_ffff, default: 10000 },
   notFoundInFlight: { min: 1, max: 16384, default: 64 },
   backlog: { min: 1, max: 65535, default: 4096 },
   connAgeMs: { min: 1000, max: 24 * HOUR, default: HOUR },
@@ -289,17 +289,17 @@ function checkListener(
 export function addressProblem(address: unknown): string | undefined {
   const example = 'must be host:port, such as "127.0.0.1:8080" or "[::1]:8080"';
   if (typeof address !== "string") return example;
-  const match = /^(?:\[([0-9A-Fa-f:.]+)\]|(\d{1,3}(?:\.\d{1,3}){3})):(\d{1,5})$/
-    .exec(address);
+  const match =
+    /^(?:\[[0-9A-Fa-f:.]+\]|(\d{1,3}(?:\.\d{1,3}){3})|localhost):(\d{1,5})$/
+      .exec(address);
   if (!match) {
-    return /^[A-Za-z]/.test(address)
-      ? `${example}: names are not resolved here`
-      : example;
+    const isName = /^[A-Za-z]/.test(address);
+    return isName ? `${example}; only localhost may be a name` : example;
   }
-  if (match[2] && match[2].split(".").some((part) => Number(part) > 255)) {
+  if (match[1]?.split(".").some((part) => Number(part) > 255)) {
     return "is not an IPv4 address and a port";
   }
-  return Number(match[3]) > 65535
+  return Number(match[2]) > 65535
     ? "must have a port from 0 to 65535"
     : undefined;
 }

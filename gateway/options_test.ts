@@ -43,8 +43,8 @@ describe("checkOptions()", () => {
     [{ listeners: [] }, /^listeners: /],
     [{ listeners: [{ address: "8080" }] }, /^listeners\[0\].address: /],
     [
-      { listeners: [{ address: "localhost:80" }] },
-      /names are not resolved here/,
+      { listeners: [{ address: "example.org:80" }] },
+      /only localhost may be a name/,
     ],
     [{ listeners: [{ address: "1.2.3.4:70000" }] }, /port from 0 to 65535/],
     [{ listeners: [{ address: "1.2.3.444:7" }] }, /IPv4/],

@@ -1,0 +1,443 @@
+/**
+ * A gateway: an app, its options, and the data plane that serves them.
+ *
+ * @module
+ */
+import * as abi from "../ffi/abi.ts";
+import * as native from "../ffi/mod.ts";
+import { makeRegion, Ring, type RingMemory } from "../ffi/ring.ts";
+import { backgroundDone, Dispatcher, runDispatchers } from "./dispatcher.ts";
+import { SocketDoorbell } from "./doorbell.ts";
+import { GatewayError, show } from "./errors.ts";
+import { explain, type Explanation } from "./explain.ts";
+import { Lifecycle } from "./lifecycle.ts";
+import {
+  type CertificateOptions,
+  type CheckedOptions,
+  checkOptions,
+  type GatewayOptions,
+  type LimitOptions,
+} from "./options.ts";
+import { type App, compilePlan, type Plan, resolveUpstreams } from "./plan.ts";
+import { encodePlan } from "./plan_blob.ts";
+import { resolveHost } from "./resolve.ts";
+import { installResponse } from "./response.ts";
+import { setNamedUpstreams } from "./upstream.ts";
+
+// ---- The data plane
+
+const IO = {
+  auto: abi.SL_IO_AUTO,
+  uring: abi.SL_IO_URING,
+  epoll: abi.SL_IO_EPOLL,
+};
+const LOG = {
+  off: abi.SL_LOG_OFF,
+  text: abi.SL_LOG_TEXT,
+  json: abi.SL_LOG_JSON,
+};
+
+// Where each limit lies in sl_config. `drainMs` is an argument of sl_gateway_drain.
+const LIMIT_OFFSETS: Record<Exclude<keyof LimitOptions, "drainMs">, number> = {
+  exchanges: abi.SL_CONFIG_EXCHANGES_OFF,
+  connsMax: abi.SL_CONFIG_CONNS_MAX_OFF,
+  requestsMax: abi.SL_CONFIG_REQUESTS_MAX_OFF,
+  headBytesMax: abi.SL_CONFIG_HEAD_BYTES_MAX_OFF,
+  lineBytesMax: abi.SL_CONFIG_LINE_BYTES_MAX_OFF,
+  fieldsMax: abi.SL_CONFIG_FIELDS_MAX_OFF,
+  headTimeoutMs: abi.SL_CONFIG_HEAD_TIMEOUT_MS_OFF,
+  bodyTimeoutMs: abi.SL_CONFIG_BODY_TIMEOUT_MS_OFF,
+  idleTimeoutMs: abi.SL_CONFIG_IDLE_TIMEOUT_MS_OFF,
+  writeStallMs: abi.SL_CONFIG_WRITE_STALL_MS_OFF,
+  handlerTimeoutMs: abi.SL_CONFIG_HANDLER_TIMEOUT_MS_OFF,
+  lingerMs: abi.SL_CONFIG_LINGER_MS_OFF,
+  bodyBytesMax: abi.SL_CONFIG_BODY_BYTES_MAX_OFF,
+  pipelineBytesMax: abi.SL_CONFIG_PIPELINE_BYTES_MAX_OFF,
+  highWatermarkBytes: abi.SL_CONFIG_HIGH_WATERMARK_BYTES_OFF,
+  lowWatermarkBytes: abi.SL_CONFIG_LOW_WATERMARK_BYTES_OFF,
+  requestsPerConnMax: abi.SL_CONFIG_REQUESTS_PER_CONN_MAX_OFF,
+  notFoundInFlight: abi.SL_CONFIG_NOT_FOUND_MAX_OFF,
+  backlog: abi.SL_CONFIG_BACKLOG_OFF,
+  connAgeMs: abi.SL_CONFIG_CONN_AGE_MS_OFF,
+  largeBufs: abi.SL_CONFIG_LARGE_BUFS_OFF,
+  smallBufs: abi.SL_CONFIG_SMALL_BUFS_OFF,
+};
+
+function configWords(options: CheckedOptions, isolates: number): Uint32Array {
+  const words = new Uint32Array(abi.SL_CONFIG_BYTES / 4);
+  words[abi.SL_CONFIG_IO_OFF / 4] = IO[options.io];
+  words[abi.SL_CONFIG_LOG_OFF / 4] = LOG[options.log];
+  words[abi.SL_CONFIG_WORKERS_OFF / 4] = options.workers;
+  words[abi.SL_CONFIG_ISOLATES_OFF / 4] = isolates;
+  for (const [key, off] of Object.entries(LIMIT_OFFSETS)) {
+    words[off / 4] = options.limits[key as keyof typeof LIMIT_OFFSETS];
+  }
+  return words;
+}
+
+/** What one isolate needs to run its routes. */
+export interface IsolateSeat {
+  gateway: number;
+  isolate: number;
+  /** One region for each worker. */
+  rings: RingMemory[];
+}
+
+// How long native threads may take to end after the drain's deadline.
+const END_WAIT_MS = 5000;
+const POLL_MS = 10;
+
+/** The native half of a gateway: workers, listeners and rings. Made warming; `start` makes it active. */
+export class DataPlane {
+  readonly handle: number;
+  readonly addresses: Deno.NetAddr[] = [];
+  readonly seats: IsolateSeat[] = [];
+  // C writes to the rings until its threads have ended: nothing may free them before.
+  #started = false;
+
+  constructor(options: CheckedOptions, isolates: number) {
+    this.handle = orGatewayError(() =>
+      native.gatewayNew(configWords(options, isolates))
+    );
+    try {
+      orGatewayError(() => this.#prepare(options, isolates));
+    } catch (error) {
+      native.gatewayFree(this.handle);
+      throw error;
+    }
+  }
+
+  #prepare(options: CheckedOptions, isolates: number): void {
+    for (const { address, tls } of options.listeners) {
+      const certificate = tls
+        ? this.#certificate(tls.certificates[0])
+        : native.NO_CERTIFICATE;
+      const port = native.gatewayListen(this.handle, address, certificate);
+      const host = address.slice(0, address.lastIndexOf(":")).replace(
+        /^\[|\]$/g,
+        "",
+      );
+      const hostname = host === "localhost" ? "127.0.0.1" : host;
+      this.addresses.push({ transport: "tcp", hostname, port });
+    }
+    const workers = Number(this.describe().workers);
+    for (let isolate = 0; isolate < isolates; isolate++) {
+      const rings = Array.from(
+        { length: workers },
+        (_, worker) =>
+          makeRegion(
+            options.limits.exchanges,
+            (region) =>
+              native.gatewayAttach(this.handle, worker, isolate, region),
+          ),
+      );
+      this.seats.push({ gateway: this.handle, isolate, rings });
+    }
+  }
+
+  #certificate({ cert, key }: CertificateOptions): number {
+    const chain = pemBytes(cert, "certificate");
+    const secret = pemBytes(key, "key");
+    try {
+      return native.gatewayCertificate(this.handle, chain, secret);
+    } finally {
+      secret.fill(0);
+    }
+  }
+
+  /** What was decided: io, io_reason, workers, conns_max, memory_bytes, ring_bytes. */
+  describe(): Record<string, string> {
+    return native.gatewayDescribe(this.handle);
+  }
+
+  /** Publishes a plan to all workers. A bad one changes nothing. */
+  load(plan: Plan): void {
+    orGatewayError(() => native.planLoad(this.handle, encodePlan(plan)));
+  }
+
+  start(): void {
+    this.#started = true;
+    orGatewayError(() => native.gatewayStart(this.handle));
+  }
+
+  stats(): native.GatewayStats {
+    return native.gatewayStats(this.handle);
+  }
+
+  isolateGone(isolate: number): void {
+    native.gatewayIsolateGone(this.handle, isolate);
+  }
+
+  /** Stops accepting, finishes what runs, and cuts the rest at the deadline. Resolves when the threads have ended. */
+  async drain(deadlineMs: number): Promise<void> {
+    if (!this.#started) return;
+    native.gatewayDrain(this.handle, deadlineMs);
+    const until = Date.now() + deadlineMs + END_WAIT_MS;
+    while (native.gatewayState(this.handle) !== abi.SL_CLOSED) {
+      if (Date.now() > until) {
+        throw new GatewayError(
+          `the data plane did not stop within ${deadlineMs + END_WAIT_MS} ms`,
+          { kind: "wrong_state" },
+        );
+      }
+      await new Promise((resolve) => setTimeout(resolve, POLL_MS));
+    }
+  }
+
+  /** Gives everything back, after the drain. */
+  free(): void {
+    if (this.#started && !native.gatewayJoin(this.handle, END_WAIT_MS)) {
+      throw new GatewayError("the data plane's threads do not end", {
+        kind: "wrong_state",
+      });
+    }
+    native.gatewayFree(this.handle);
+    this.seats.length = 0;
+  }
+}
+
+function pemBytes(text: string, what: string): Uint8Array {
+  if (text.includes("-----BEGIN ")) return new TextEncoder().encode(text);
+  try {
+    return Deno.readFileSync(text);
+  } catch (cause) {
+    const reason = cause instanceof Error ? cause.message : String(cause);
+    throw new GatewayError(`Cannot read the ${what} ${show(text)}: ${reason}`, {
+      kind: "tls_config",
+      cause,
+    });
+  }
+}
+
+// What the library refuses, as the error that programs catch.
+function orGatewayError<T>(run: () => T): T {
+  try {
+    return run();
+  } catch (cause) {
+    if (!(cause instanceof native.NativeError)) throw cause;
+    throw new GatewayError(cause.text, { kind: cause.label, cause });
+  }
+}
+
+/** A self-signed certificate for localhost, as PEM. */
+export function makeCertificate(): CertificateOptions {
+  const { cert, key } = native.certificateMake();
+  const decoder = new TextDecoder();
+  return { cert: decoder.decode(cert), key: decoder.decode(key) };
+}
+
+/** Runs TypeScript routes in this isolate until the gateway closes its doorbell. */
+export class IsolateRunner {
+  #dispatchers: Dispatcher[];
+  #doorbell: SocketDoorbell;
+  /** Resolves when it has stopped. */
+  readonly stopped: Promise<void>;
+
+  private constructor(dispatchers: Dispatcher[], doorbell: SocketDoorbell) {
+    this.#dispatchers = dispatchers;
+    this.#doorbell = doorbell;
+    this.stopped = runDispatchers(dispatchers, doorbell);
+  }
+
+  static async start(seat: IsolateSeat, app: App): Promise<IsolateRunner> {
+    native.openLibrary();
+    const dispatchers = seat.rings.map((memory, worker) =>
+      new Dispatcher(
+        new Ring(memory),
+        app,
+        () => native.gatewayWake(seat.gateway, worker),
+      )
+    );
+    const doorbell = await SocketDoorbell.open((port, token) =>
+      native.gatewayIsolateWake(seat.gateway, seat.isolate, port, token)
+    );
+    return new IsolateRunner(dispatchers, doorbell);
+  }
+
+  setApp(app: App): void {
+    for (const dispatcher of this.#dispatchers) dispatcher.setApp(app);
+  }
+
+  /** Waits for background work, at most so long, and stops. */
+  async stop(waitMs: number): Promise<void> {
+    let timer: ReturnType<typeof setTimeout> | undefined;
+    const late = new Promise<void>((resolve) =>
+      timer = setTimeout(resolve, waitMs)
+    );
+    await Promise.race([backgroundDone(), late]);
+    clearTimeout(timer);
+    this.#doorbell.close();
+    await this.stopped;
+  }
+}
+
+// ---- The gateway
+
+const GATEWAY: unique symbol = Symbol.for("sluice.gateway") as never;
+
+/** How `close` waits. */
+export interface CloseOptions {
+  /** How long running requests may take, in milliseconds. @default options.limits.drainMs */
+  deadlineMs?: number;
+}
+
+/** What `stats` counts; the names are those of `native/include/sluice/counters.h`. */
+export type GatewayStats = native.GatewayStats;
+
+/** An app with its options. `deno task start gateway` runs a module's default export; a program may start one itself. */
+export class Gateway {
+  readonly app: App;
+  readonly options: GatewayOptions;
+  readonly [GATEWAY] = true;
+  #app: App;
+  #checked: CheckedOptions;
+  #lifecycle = new Lifecycle();
+  #plan: Plan | undefined;
+  #plane: DataPlane | undefined;
+  #runner: IsolateRunner | undefined;
+  #closing: Promise<void> | undefined;
+
+  constructor(app: App, options: GatewayOptions) {
+    if (typeof app?.fetch !== "function") {
+      throw new TypeError(
+        `defineGateway(app): app must be a Hono app, or an object with fetch (got ${
+          show(app)
+        })`,
+      );
+    }
+    this.app = this.#app = app;
+    this.options = options;
+    this.#checked = checkOptions(options);
+  }
+
+  /** The app's own fetch, so that the same module also runs under `deno serve`. */
+  fetch = (
+    request: Request,
+    env?: unknown,
+    ctx?: unknown,
+  ): Response | Promise<Response> => this.#app.fetch(request, env, ctx);
+
+  /** Calls the app without a socket, as Hono's `app.request` does. */
+  async request(
+    input: string | URL | Request,
+    init?: RequestInit,
+  ): Promise<Response> {
+    const url = typeof input === "string" && input.startsWith("/")
+      ? `http://localhost${input}`
+      : input;
+    return await this.#app.fetch(new Request(url, init));
+  }
+
+  /** Serves the app: its routes run in this isolate. Resolves when connections are accepted. */
+  async start(): Promise<{ addresses: Deno.NetAddr[] }> {
+    this.#lifecycle.require(["warming"], "start()");
+    if (this.#plane) {
+      throw new GatewayError("start() was called before", {
+        kind: "wrong_state",
+      });
+    }
+    installResponse();
+    const plan = await this.#compile(this.#app);
+    const plane = this.#plane = new DataPlane(this.#checked, 1);
+    try {
+      plane.load(plan);
+      this.#runner = await IsolateRunner.start(plane.seats[0], this.#app);
+      plane.start();
+    } catch (error) {
+      await this.#release(plane, 0);
+      this.#plane = undefined;
+      throw error;
+    }
+    this.#lifecycle.advance("active", "start()");
+    return { addresses: plane.addresses };
+  }
+
+  async #compile(app: App): Promise<Plan> {
+    const plan = compilePlan(app, this.#checked);
+    setNamedUpstreams(this.#checked.upstreams);
+    await resolveUpstreams(plan, resolveHost);
+    this.#plan = plan;
+    return plan;
+  }
+
+  /** Replaces the app. Connections stay; requests that run finish with the old one. A bad app changes nothing. */
+  async reload(app: App): Promise<void> {
+    this.#lifecycle.require(["active"], "reload()");
+    const before = this.#plan;
+    try {
+      this.#plane!.load(await this.#compile(app));
+    } catch (error) {
+      this.#plan = before;
+      throw error;
+    }
+    this.#app = app;
+    this.#runner!.setApp(app);
+  }
+
+  /** Drains and closes: running requests finish, the rest is cut at the deadline. */
+  async close(options: CloseOptions = {}): Promise<void> {
+    const deadlineMs = options.deadlineMs ?? this.#checked.limits.drainMs;
+    await (this.#closing ??= this.#close(deadlineMs));
+  }
+
+  async #close(deadlineMs: number): Promise<void> {
+    if (this.#lifecycle.state === "active") {
+      this.#lifecycle.advance("draining", "close()");
+      await this.#release(this.#plane!, deadlineMs);
+    }
+    this.#lifecycle.advance("closed", "close()");
+  }
+
+  async #release(plane: DataPlane, deadlineMs: number): Promise<void> {
+    try {
+      await plane.drain(deadlineMs);
+    } finally {
+      await this.#runner?.stop(deadlineMs);
+      this.#runner = undefined;
+      plane.free();
+    }
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.close();
+  }
+
+  /** What the plan does with a request, and why. */
+  explain(method: string, url: string): Explanation {
+    return explain(
+      this.#plan ?? compilePlan(this.#app, this.#checked),
+      method,
+      url,
+    );
+  }
+
+  /** Counters since the start, summed over workers. */
+  stats(): GatewayStats {
+    this.#lifecycle.require(["active", "draining"], "stats()");
+    return this.#plane!.stats();
+  }
+}
+
+/** Whether something is a Gateway, of whatever copy of this module. */
+export function isGateway(value: unknown): value is Gateway {
+  return typeof value === "object" && value !== null && GATEWAY in value;
+}
+
+/**
+ * Puts an app and its options together. Pure: no library is opened and no socket bound before `start`.
+ *
+ * @example A gateway module
+ * ```ts
+ * import { Hono } from "hono";
+ * import { defineGateway, respond } from "sluice";
+ *
+ * const app = new Hono();
+ * app.get("/healthz", respond("ok\n"));
+ * app.get("/hello/:name", (c) => c.text(`Hello, ${c.req.param("name")}!`));
+ *
+ * export default defineGateway(app, { listeners: [{ address: "127.0.0.1:8080" }] });
+ * ```
+ */
+export function defineGateway(app: App, options: GatewayOptions = {}): Gateway {
+  return new Gateway(app, options);
+}
