@@ -51,6 +51,7 @@ static const struct reason_text reason_texts[] = {
     {SSL_R_NO_APPLICATION_PROTOCOL, "the client's ALPN offers no http/1.1"},
     {SSL_R_WRONG_VERSION_NUMBER, "the client's bytes are not TLS"},
     {SSL_R_DECRYPTION_FAILED_OR_BAD_RECORD_MAC, "a record was changed on its way"},
+    {SSL_R_BAD_PACKET_LENGTH, "a record is too short to be a sealed one"},
     {SSL_R_NO_RENEGOTIATION, "the client asked for renegotiation"},
     {SSL_R_TOO_MANY_KEY_UPDATES, "the client sent too many KeyUpdate messages"},
     {SSL_R_TOO_MANY_EMPTY_FRAGMENTS, "the client sent too many empty records"},
@@ -74,20 +75,41 @@ static const struct reason_text reason_texts[] = {
     {SSL_R_TLSV1_ALERT_USER_CANCELLED, "the client cancelled the handshake"},
 };
 
-static const char *text_of(const struct sl_tls *tls, uint32_t error) {
-    int reason = ERR_GET_LIB(error) == ERR_LIB_SSL ? ERR_GET_REASON(error) : 0;
-    // BoringSSL knows five methods. Anything that begins with a letter was meant for another port: TLS begins with 0x16.
-    bool letter = (tls->first_byte | 0x20) >= 'a' && (tls->first_byte | 0x20) <= 'z';
-    if (reason == SSL_R_WRONG_VERSION_NUMBER && tls->state == SL_TLS_HANDSHAKE && letter) {
-        return "the client spoke plain text (HTTP?) on a TLS port";
-    }
+static const char *text_of_reason(int reason) {
     for (size_t i = 0; i < SL_COUNT_OF(reason_texts); i++) {
         if (reason_texts[i].reason == reason) {
             return reason_texts[i].text;
         }
     }
-    const char *name = ERR_reason_error_string(error);
-    return name ? name : "unknown TLS error";
+    return NULL;
+}
+
+// OpenSSL's clients send the alert that refuses a certificate in the clear, where BoringSSL expects a sealed record and fails to open it. For
+// the text alone (anyone could have sent it) look at the record that was read last. 0: it is no fatal alert.
+static int plain_alert_reason(const struct sl_tls *tls) {
+    static const uint8_t fatal_alert[] = {0x15, 3, 3, 0, 2, 2};
+    if (tls->in_off < 7) {
+        return 0;
+    }
+    const uint8_t *record = tls->in + tls->in_off - 7;
+    return memcmp(record, fatal_alert, 6) == 0 ? SSL_AD_REASON_OFFSET + record[6] : 0;
+}
+
+static const char *text_in_handshake(const struct sl_tls *tls, int reason) {
+    // BoringSSL knows five methods. Anything that begins with a letter was meant for another port: TLS begins with 0x16.
+    bool letter = (tls->first_byte | 0x20) >= 'a' && (tls->first_byte | 0x20) <= 'z';
+    if (reason == SSL_R_WRONG_VERSION_NUMBER && letter) {
+        return "the client spoke plain text (HTTP?) on a TLS port";
+    }
+    return reason == SSL_R_BAD_PACKET_LENGTH ? text_of_reason(plain_alert_reason(tls)) : NULL;
+}
+
+static const char *text_of(const struct sl_tls *tls, uint32_t error) {
+    int reason = ERR_GET_LIB(error) == ERR_LIB_SSL ? ERR_GET_REASON(error) : 0;
+    const char *text = tls->state == SL_TLS_HANDSHAKE ? text_in_handshake(tls, reason) : NULL;
+    text = text ? text : text_of_reason(reason);
+    text = text ? text : ERR_reason_error_string(error);
+    return text ? text : "unknown TLS error";
 }
 
 // ---- the transport: a BIO over two lent buffers ----
@@ -150,11 +172,11 @@ static int select_alpn(SSL *ssl, const uint8_t **out, uint8_t *out_len, const ui
     return SSL_TLSEXT_ERR_ALERT_FATAL;
 }
 
-// TLS 1.2 with forward secrecy and AEADs alone; inside a bracket the client's order decides, so that a phone without AES instructions
-// may take ChaCha20. The TLS 1.3 suites are fixed.
-static const char ciphers_tls12[] = "[ECDHE-ECDSA-AES128-GCM-SHA256|ECDHE-ECDSA-CHACHA20-POLY1305|"
-                                    "ECDHE-RSA-AES128-GCM-SHA256|ECDHE-RSA-CHACHA20-POLY1305]:"
-                                    "[ECDHE-ECDSA-AES256-GCM-SHA384|ECDHE-RSA-AES256-GCM-SHA384]";
+// TLS 1.2 with forward secrecy and AEADs alone. In one bracket, so the client's order decides: a phone without AES instructions takes ChaCha20,
+// a desktop with them does not. The TLS 1.3 suites are fixed.
+static const char ciphers_tls12[] =
+    "[ECDHE-ECDSA-AES128-GCM-SHA256|ECDHE-ECDSA-AES256-GCM-SHA384|ECDHE-ECDSA-CHACHA20-POLY1305|"
+    "ECDHE-RSA-AES128-GCM-SHA256|ECDHE-RSA-AES256-GCM-SHA384|ECDHE-RSA-CHACHA20-POLY1305]";
 
 static const uint16_t groups[] = {SSL_GROUP_X25519_MLKEM768, SSL_GROUP_X25519, SSL_GROUP_SECP256R1,
                                   SSL_GROUP_SECP384R1};

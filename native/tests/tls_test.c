@@ -500,6 +500,51 @@ TEST(a_client_that_distrusts_the_certificate_is_named) {
     pair_close(&pair);
 }
 
+// As OpenSSL's clients send it: in the clear, though the server's flight has been answered by sealed records from here on.
+TEST(an_alert_in_the_clear_is_named) {
+    static const struct {
+        const char *record;
+        const char *text;
+    } rows[] = {
+        {"\x15\x03\x03\x00\x02\x02\x30",
+         "the client does not know the certificate's issuer (alert unknown_ca)"},
+        {"\x15\x03\x03\x00\x02\x02\x2e",
+         "the client refused the certificate (alert certificate_unknown)"},
+        {"\x15\x03\x03\x00\x02\x02\xff", "a record is too short to be a sealed one"},
+        {"\x17\x03\x03\x00\x02\x02\x30", "a record is too short to be a sealed one"},
+    };
+    for (size_t i = 0; i < SL_COUNT_OF(rows); i++) {
+        struct pair pair;
+        REQUIRE(pair_open(&pair, &(struct options){0}));
+        client_turn(&pair);
+        server_turn(&pair);
+        CHECK_INT(pair.to_server.len, 0);
+        bytes_add(&pair.to_server, rows[i].record, 7);
+        server_turn(&pair);
+        CHECK_INT(pair.server_status, SL_E_TLS_HANDSHAKE);
+        CHECK_STR(sl_tls_error(pair.tls), rows[i].text);
+        pair_close(&pair);
+    }
+}
+
+TEST(the_client_orders_the_tls12_ciphers) {
+    static const char *const orders[] = {
+        "ECDHE-ECDSA-CHACHA20-POLY1305:ECDHE-ECDSA-AES128-GCM-SHA256",
+        "ECDHE-ECDSA-AES128-GCM-SHA256:ECDHE-ECDSA-CHACHA20-POLY1305",
+        "ECDHE-ECDSA-AES256-GCM-SHA384:ECDHE-ECDSA-AES128-GCM-SHA256"};
+    static const uint16_t ciphers[] = {0xcca9, 0xc02b, 0xc02c};
+    for (size_t i = 0; i < SL_COUNT_OF(orders); i++) {
+        struct pair pair;
+        REQUIRE(pair_open(&pair, &(struct options){.client_max = TLS1_2_VERSION}));
+        SSL_set_strict_cipher_list(pair.client, orders[i]);
+        pump(&pair);
+        struct sl_tls_info info;
+        sl_tls_info(pair.tls, &info);
+        CHECK_INT(info.cipher, ciphers[i]);
+        pair_close(&pair);
+    }
+}
+
 // ---- data ----
 
 static void exchange(const struct options *options, size_t len) {
