@@ -1,4 +1,5 @@
-// Chunked bodies: any split gives the same data and verdict, pieces lie inside the input, and what we encode decodes to itself.
+// Chunked bodies: any split gives the same data and verdict, pieces lie inside the input, and what
+// we encode decodes to itself.
 #include <stdlib.h>
 
 #include "http1_chunk.h"
@@ -12,7 +13,8 @@ struct outcome {
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 // Takes all of one part, copied to a block of its own size so that ASan sees a read past the end.
-static int drain(struct sl_chunk_decoder *decoder, const uint8_t *data, size_t len, struct outcome *outcome) {
+static int drain(struct sl_chunk_decoder *decoder, const uint8_t *data, size_t len,
+                 struct outcome *outcome) {
     uint8_t *part = malloc(len ? len : 1);
     if (len) {
         memcpy(part, data, len);
@@ -37,7 +39,8 @@ static int drain(struct sl_chunk_decoder *decoder, const uint8_t *data, size_t l
     return verdict;
 }
 
-static void decode(const uint8_t *data, size_t len, size_t first, size_t step, struct outcome *outcome) {
+static void decode(const uint8_t *data, size_t len, size_t first, size_t step,
+                   struct outcome *outcome) {
     struct sl_chunk_decoder decoder;
     sl_chunk_init(&decoder);
     outcome->consumed = outcome->data_len = 0;
@@ -56,7 +59,8 @@ static void check_same(const struct outcome *a, const struct outcome *b) {
     SL_ASSERT(memcmp(a->data, b->data, a->data_len) == 0);
 }
 
-static void check_splits(const uint8_t *data, size_t size, struct outcome *whole, struct outcome *parts) {
+static void check_splits(const uint8_t *data, size_t size, struct outcome *whole,
+                         struct outcome *parts) {
     decode(data, size, size, 1, whole);
     for (size_t cut = 0; cut <= size; cut += 1 + size / 256) {
         decode(data, size, cut, size, parts);
@@ -78,7 +82,8 @@ static void check_round_trip(const uint8_t *data, size_t size, struct outcome *o
     }
     memcpy(bytes + len, "\r\n", 2);
     decode(bytes, len + 2, len + 2, 1, outcome);
-    SL_ASSERT(outcome->verdict == SL_CHUNK_DONE && outcome->data_len == size && outcome->consumed == len + 2);
+    SL_ASSERT(outcome->verdict == SL_CHUNK_DONE && outcome->data_len == size &&
+              outcome->consumed == len + 2);
     SL_ASSERT(size == 0 || memcmp(outcome->data, data, size) == 0);
     free(bytes);
 }

@@ -1,5 +1,6 @@
-// Heads: whatever the bytes, a request or response parses the same whole and in two parts cut anywhere, every offset lies inside the
-// head, and what we forward parses again. The input is copied to a block of its own size, so that ASan sees a read past the end.
+// Heads: whatever the bytes, a request or response parses the same whole and in two parts cut
+// anywhere, every offset lies inside the head, and what we forward parses again. The input is
+// copied to a block of its own size, so that ASan sees a read past the end.
 #include <stdlib.h>
 
 #include "http1_write.h"
@@ -17,8 +18,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 static const struct sl_head_limits limits = {2048, 512, 40};
 
 static int parse(enum kind kind, struct sl_head *head, uint8_t *bytes, size_t len, uint8_t method) {
-    int verdict = kind == REQUEST ? sl_http1_parse_request(head, bytes, len, &limits)
-                                  : sl_http1_parse_response(head, bytes, len, &limits, (enum sl_method)method);
+    int verdict = kind == REQUEST
+                      ? sl_http1_parse_request(head, bytes, len, &limits)
+                      : sl_http1_parse_response(head, bytes, len, &limits, (enum sl_method)method);
     SL_ASSERT(verdict <= 1);
     SL_ASSERT(kind == REQUEST || verdict >= 0 || verdict == SL_E_UPSTREAM_BAD);
     SL_ASSERT(verdict >= 0 || sl_status_info(verdict)->http >= 400);
@@ -33,14 +35,16 @@ static uint8_t *copy_of(const uint8_t *data, size_t len) {
     return copy;
 }
 
-static void parse_whole(enum kind kind, struct outcome *outcome, const uint8_t *data, size_t len, uint8_t method) {
+static void parse_whole(enum kind kind, struct outcome *outcome, const uint8_t *data, size_t len,
+                        uint8_t method) {
     outcome->bytes = copy_of(data, len);
     outcome->head.scanned = outcome->head.skipped = 0;
     outcome->verdict = parse(kind, &outcome->head, outcome->bytes, len, method);
 }
 
 // Gives `cut` bytes, then all.
-static void parse_cut(enum kind kind, struct outcome *outcome, const uint8_t *data, size_t len, size_t cut, uint8_t method) {
+static void parse_cut(enum kind kind, struct outcome *outcome, const uint8_t *data, size_t len,
+                      size_t cut, uint8_t method) {
     outcome->bytes = copy_of(data, cut);
     outcome->head.scanned = outcome->head.skipped = 0;
     outcome->verdict = parse(kind, &outcome->head, outcome->bytes, cut, method);
@@ -67,7 +71,9 @@ static void check_same(const struct outcome *a, const struct outcome *b) {
     SL_ASSERT(memcmp(a->bytes, b->bytes, x.skipped + x.len) == 0);
 }
 
-static void check_inside(uint32_t off, uint32_t len, const struct sl_head *head) { SL_ASSERT(off + len <= head->len); }
+static void check_inside(uint32_t off, uint32_t len, const struct sl_head *head) {
+    SL_ASSERT(off + len <= head->len);
+}
 
 static void check_offsets(const struct sl_head *head, size_t len) {
     SL_ASSERT(head->skipped <= 8 && head->skipped + head->len <= len);
@@ -84,7 +90,8 @@ static void check_offsets(const struct sl_head *head, size_t len) {
         SL_ASSERT(field->name_off > at && field->name_len > 0);
         SL_ASSERT(field->value_off > field->name_off + field->name_len);
         at = field->value_off + field->value_len;
-        SL_ASSERT(at < head->len && field->id < SL_H_COUNT && field->next_same <= head->field_count);
+        SL_ASSERT(at < head->len && field->id < SL_H_COUNT &&
+                  field->next_same <= head->field_count);
         SL_ASSERT(field->next_same == 0 || field->next_same > i + 1);
     }
 }

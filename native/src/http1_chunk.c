@@ -41,7 +41,9 @@ static int hex_value(uint8_t byte) {
     return byte >= 'a' && byte <= 'f' ? byte - 'a' + 10 : -1;
 }
 
-void sl_chunk_init(struct sl_chunk_decoder *decoder) { *decoder = (struct sl_chunk_decoder){.state = SIZE}; }
+void sl_chunk_init(struct sl_chunk_decoder *decoder) {
+    *decoder = (struct sl_chunk_decoder){.state = SIZE};
+}
 
 // The step functions take one byte in the decoder's state and return the next state, or BAD.
 
@@ -68,15 +70,26 @@ static int step_extension(uint8_t state, uint8_t byte) {
     case EXT_NAME_START:
         return is_token(byte) ? EXT_NAME : is_space(byte) ? EXT_NAME_START : BAD;
     case EXT_NAME:
-        return is_token(byte) ? EXT_NAME : byte == '=' ? EXT_VALUE_START : step_extension_end(byte, EXT_NAME_END);
+        return is_token(byte) ? EXT_NAME
+               : byte == '='  ? EXT_VALUE_START
+                              : step_extension_end(byte, EXT_NAME_END);
     case EXT_NAME_END:
-        return is_space(byte) ? EXT_NAME_END : byte == '=' ? EXT_VALUE_START : byte == ';' ? EXT_NAME_START : BAD;
+        return is_space(byte) ? EXT_NAME_END
+               : byte == '='  ? EXT_VALUE_START
+               : byte == ';'  ? EXT_NAME_START
+                              : BAD;
     case EXT_VALUE_START:
-        return is_token(byte) ? EXT_VALUE : byte == '"' ? EXT_QUOTED : is_space(byte) ? EXT_VALUE_START : BAD;
+        return is_token(byte)   ? EXT_VALUE
+               : byte == '"'    ? EXT_QUOTED
+               : is_space(byte) ? EXT_VALUE_START
+                                : BAD;
     case EXT_VALUE:
         return is_token(byte) ? EXT_VALUE : step_extension_end(byte, EXT_VALUE_END);
     case EXT_QUOTED:
-        return byte == '"' ? EXT_QUOTED_END : byte == '\\' ? EXT_QUOTED_PAIR : is_text(byte) ? EXT_QUOTED : BAD;
+        return byte == '"'     ? EXT_QUOTED_END
+               : byte == '\\'  ? EXT_QUOTED_PAIR
+               : is_text(byte) ? EXT_QUOTED
+                               : BAD;
     case EXT_QUOTED_PAIR:
         return is_text(byte) ? EXT_QUOTED : BAD;
     case EXT_QUOTED_END:
@@ -93,7 +106,9 @@ static int step_trailer(struct sl_chunk_decoder *decoder, uint8_t byte) {
         if (byte == '\r') {
             return LAST_LF;
         }
-        return is_token(byte) && ++decoder->trailer_fields <= SL_CHUNK_TRAILER_FIELDS_MAX ? TRAILER_NAME : BAD;
+        return is_token(byte) && ++decoder->trailer_fields <= SL_CHUNK_TRAILER_FIELDS_MAX
+                   ? TRAILER_NAME
+                   : BAD;
     case TRAILER_NAME:
         return is_token(byte) ? TRAILER_NAME : byte == ':' ? TRAILER_VALUE : BAD;
     default: // TRAILER_VALUE
@@ -121,7 +136,9 @@ static int step_line_feed(struct sl_chunk_decoder *decoder) {
     }
 }
 
-static bool is_extension(uint8_t state) { return state >= EXT_NAME_START && state <= EXT_VALUE_END; }
+static bool is_extension(uint8_t state) {
+    return state >= EXT_NAME_START && state <= EXT_VALUE_END;
+}
 
 // Counts the byte against its caps. False: one is exceeded.
 static bool count(struct sl_chunk_decoder *decoder) {
@@ -157,8 +174,8 @@ static int step(struct sl_chunk_decoder *decoder, uint8_t byte) {
     }
 }
 
-int sl_chunk_decode(struct sl_chunk_decoder *decoder, const uint8_t *data, size_t len, size_t *out_consumed,
-                    struct sl_span *out_data) {
+int sl_chunk_decode(struct sl_chunk_decoder *decoder, const uint8_t *data, size_t len,
+                    size_t *out_consumed, struct sl_span *out_data) {
     *out_data = (struct sl_span){NULL, 0};
     size_t at = 0;
     while (at < len && decoder->state < DONE) {
@@ -174,7 +191,9 @@ int sl_chunk_decode(struct sl_chunk_decoder *decoder, const uint8_t *data, size_
         at++;
     }
     *out_consumed = at;
-    return decoder->state == BAD ? SL_E_BAD_CHUNK : decoder->state == DONE ? SL_CHUNK_DONE : SL_CHUNK_PARTIAL;
+    return decoder->state == BAD    ? SL_E_BAD_CHUNK
+           : decoder->state == DONE ? SL_CHUNK_DONE
+                                    : SL_CHUNK_PARTIAL;
 }
 
 size_t sl_chunk_write_head(uint8_t out[SL_CHUNK_HEAD_MAX], uint64_t len) {
@@ -183,7 +202,7 @@ size_t sl_chunk_write_head(uint8_t out[SL_CHUNK_HEAD_MAX], uint64_t len) {
         digits++;
     }
     for (size_t i = 0; i < digits; i++) {
-        out[i] = (uint8_t)"0123456789abcdef"[len >> (4 * (digits - 1 - i)) & 15];
+        out[i] = (uint8_t) "0123456789abcdef"[len >> (4 * (digits - 1 - i)) & 15];
     }
     out[digits] = '\r';
     out[digits + 1] = '\n';

@@ -62,12 +62,14 @@ struct civil {
     uint32_t year, month, day; // month 0-11
 };
 
-// The date of a day counted from 1970-01-01. Years begin in March here, so that the leap day is their last.
+// The date of a day counted from 1970-01-01. Years begin in March here, so that the leap day is
+// their last.
 static struct civil civil_of(int64_t days) {
     int64_t shifted = days + 719468; // since 0000-03-01
     int64_t era = shifted / 146097;  // of 400 years
     uint32_t day_of_era = (uint32_t)(shifted - era * 146097);
-    uint32_t year_of_era = (day_of_era - day_of_era / 1460 + day_of_era / 36524 - day_of_era / 146096) / 365;
+    uint32_t year_of_era =
+        (day_of_era - day_of_era / 1460 + day_of_era / 36524 - day_of_era / 146096) / 365;
     uint32_t day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
     uint32_t month = (5 * day_of_year + 2) / 153; // 0: March
     return (struct civil){
@@ -105,7 +107,8 @@ static void put_date(struct out *out, const struct sl_date *date) {
 // ---- Status lines
 
 const char *sl_reason_phrase(uint16_t status) {
-    static const char *const informational[] = {"Continue", "Switching Protocols", "Processing", "Early Hints"};
+    static const char *const informational[] = {"Continue", "Switching Protocols", "Processing",
+                                                "Early Hints"};
     static const char *const success[] = {
         "OK",
         "Created",
@@ -118,8 +121,9 @@ const char *sl_reason_phrase(uint16_t status) {
         "Already Reported",
     };
     static const char *const redirection[] = {
-        "Multiple Choices", "Moved Permanently", "Found", "See Other",          "Not Modified",
-        "Use Proxy",        "",                  "Temporary Redirect", "Permanent Redirect",
+        "Multiple Choices",   "Moved Permanently", "Found", "See Other",
+        "Not Modified",       "Use Proxy",         "",      "Temporary Redirect",
+        "Permanent Redirect",
     };
     static const char *const client_error[] = {
         "Bad Request",
@@ -221,7 +225,8 @@ static void put_connection(struct out *out, bool close, bool keep_alive_10) {
 // ---- Via
 
 // Every Via line of `head` in one, with our own entry behind them (rule 40).
-static void put_via(struct out *out, const struct sl_head *head, const uint8_t *data, struct sl_span name) {
+static void put_via(struct out *out, const struct sl_head *head, const uint8_t *data,
+                    struct sl_span name) {
     put_text(out, "via: ");
     const struct sl_field *field = sl_head_field(head, SL_H_VIA);
     while (field) {
@@ -239,7 +244,8 @@ static void put_via(struct out *out, const struct sl_head *head, const uint8_t *
 static uint8_t to_lower(uint8_t byte) { return byte >= 'A' && byte <= 'Z' ? byte | 0x20 : byte; }
 static bool is_space(uint8_t byte) { return byte == ' ' || byte == '\t'; }
 
-// Length of a comment "(...)" at the start of data; comments nest and have quoted pairs. 0: it does not end.
+// Length of a comment "(...)" at the start of data; comments nest and have quoted pairs. 0: it does
+// not end.
 static size_t comment_len(const uint8_t *data, size_t len) {
     size_t depth = 0;
     for (size_t at = 0; at < len; at++) {
@@ -266,8 +272,9 @@ static bool spans_equal(struct sl_span a, struct sl_span b) {
     return true;
 }
 
-// An entry is "protocol received-by (comment)": is its second word, outside of comments, `name`? Behind a comment that does not end
-// every word counts, else a client could hide our own entry in it and send us round in a loop.
+// An entry is "protocol received-by (comment)": is its second word, outside of comments, `name`?
+// Behind a comment that does not end every word counts, else a client could hide our own entry in
+// it and send us round in a loop.
 static bool via_line_has(const uint8_t *data, size_t len, struct sl_span name) {
     size_t word = 0; // of this entry
     bool comments = true;
@@ -346,12 +353,14 @@ static bool response_keeps(const uint8_t *data, const struct sl_field *field) {
     }
 }
 
-size_t sl_http1_forward_response(uint8_t *out_data, size_t cap, const struct sl_forward_response *forward) {
+size_t sl_http1_forward_response(uint8_t *out_data, size_t cap,
+                                 const struct sl_forward_response *forward) {
     const struct sl_head *head = forward->head;
     const uint8_t *data = forward->data;
     struct out out = {.data = out_data, .cap = cap};
     struct sl_span reason = span_at(data, head->reason_off, head->reason_len);
-    put_status_line(&out, head->status, reason.len ? reason : sl_span_of(sl_reason_phrase(head->status)));
+    put_status_line(&out, head->status,
+                    reason.len ? reason : sl_span_of(sl_reason_phrase(head->status)));
     for (uint32_t i = 0; i < head->field_count; i++) {
         if (response_keeps(data, &head->fields[i])) {
             put_field(&out, data, &head->fields[i]);
@@ -363,7 +372,8 @@ size_t sl_http1_forward_response(uint8_t *out_data, size_t cap, const struct sl_
     put_via(&out, head, data, forward->via);
     if (head->status >= 200) {
         put_date(&out, head->first[SL_H_DATE] ? NULL : forward->date);
-        put_connection(&out, forward->close || forward->framing == SL_FRAMING_CLOSE, forward->keep_alive_10);
+        put_connection(&out, forward->close || forward->framing == SL_FRAMING_CLOSE,
+                       forward->keep_alive_10);
     }
     put_text(&out, "\r\n");
     return out_len(&out);
@@ -371,7 +381,8 @@ size_t sl_http1_forward_response(uint8_t *out_data, size_t cap, const struct sl_
 
 // ---- Requests
 
-// Origin form with the bytes as they came (rule 42). An absolute target without a path is "/", or "*" for OPTIONS (RFC 9112 section 3.2.4).
+// Origin form with the bytes as they came (rule 42). An absolute target without a path is "/", or
+// "*" for OPTIONS (RFC 9112 section 3.2.4).
 static void put_target(struct out *out, const struct sl_head *head, const uint8_t *data) {
     if (head->form == SL_TARGET_AUTHORITY) {
         put(out, data + head->target_off, head->target_len);
@@ -391,10 +402,12 @@ static bool counts_hops(const struct sl_head *head) {
     return head->method == SL_METHOD_TRACE || head->method == SL_METHOD_OPTIONS;
 }
 
-// End to end, not nominated away, and not one that we write ourselves. Forwarded and X-Real-IP say who asks: no client is trusted
-// to say that yet, so they do not go on.
-static bool request_keeps(const struct sl_head *head, const uint8_t *data, const struct sl_field *field) {
-    if (field->flags & (SL_FIELD_NOMINATED | SL_FIELD_UNDERSCORE) || sl_header_is_hop_by_hop(field->id)) {
+// End to end, not nominated away, and not one that we write ourselves. Forwarded and X-Real-IP say
+// who asks: no client is trusted to say that yet, so they do not go on.
+static bool request_keeps(const struct sl_head *head, const uint8_t *data,
+                          const struct sl_field *field) {
+    if (field->flags & (SL_FIELD_NOMINATED | SL_FIELD_UNDERSCORE) ||
+        sl_header_is_hop_by_hop(field->id)) {
         return false;
     }
     switch (field->id) {
@@ -420,14 +433,16 @@ static void put_max_forwards(struct out *out, const struct sl_head *head, const 
     }
     uint64_t hops = 0;
     for (uint32_t i = 0; i < field->value_len; i++) {
-        hops = hops * 10 + (uint64_t)(data[field->value_off + i] - '0'); // the parser took digits in range only
+        hops = hops * 10 +
+               (uint64_t)(data[field->value_off + i] - '0'); // the parser took digits in range only
     }
     put_text(out, "max-forwards: ");
     put_number(out, hops ? hops - 1 : 0);
     put_text(out, "\r\n");
 }
 
-static void put_forwarded(struct out *out, const struct sl_forward_request *forward, struct sl_span host) {
+static void put_forwarded(struct out *out, const struct sl_forward_request *forward,
+                          struct sl_span host) {
     put_line(out, "x-forwarded-for", forward->client_ip);
     if (host.len > 0) {
         put_line(out, "x-forwarded-host", host);
@@ -435,7 +450,8 @@ static void put_forwarded(struct out *out, const struct sl_forward_request *forw
     put_line(out, "x-forwarded-proto", sl_span_of(forward->tls ? "https" : "http"));
 }
 
-size_t sl_http1_forward_request(uint8_t *out_data, size_t cap, const struct sl_forward_request *forward) {
+size_t sl_http1_forward_request(uint8_t *out_data, size_t cap,
+                                const struct sl_forward_request *forward) {
     const struct sl_head *head = forward->head;
     const uint8_t *data = forward->data;
     struct sl_span host = span_at(data, head->host_off, head->host_len);

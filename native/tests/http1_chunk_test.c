@@ -1,5 +1,5 @@
-// Chunked bodies as a table: bytes, verdict, decoded data. Every row is fed whole, cut in two at every byte, and byte by byte, with its
-// last byte before an unmapped page.
+// Chunked bodies as a table: bytes, verdict, decoded data. Every row is fed whole, cut in two at
+// every byte, and byte by byte, with its last byte before an unmapped page.
 #include "http1_chunk.h"
 
 #include <sys/mman.h>
@@ -12,7 +12,8 @@ static uint8_t *arena_end;
 
 __attribute__((constructor)) static void arena_map(void) {
     size_t page = (size_t)sysconf(_SC_PAGESIZE);
-    uint8_t *arena = mmap(NULL, ARENA_BYTES + page, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    uint8_t *arena =
+        mmap(NULL, ARENA_BYTES + page, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (arena == MAP_FAILED || mprotect(arena + ARENA_BYTES, page, PROT_NONE) != 0) {
         perror("mmap");
         abort();
@@ -34,9 +35,11 @@ struct row {
     size_t behind;    // bytes behind the message's end
 };
 
+// clang-format off
 #define DONE(rule, text, data, behind) {rule, text, sizeof(text) - 1, SL_CHUNK_DONE, data, behind}
 #define PART(rule, text, data) {rule, text, sizeof(text) - 1, SL_CHUNK_PARTIAL, data, 0}
 #define BAD(rule, text, data) {rule, text, sizeof(text) - 1, SL_E_BAD_CHUNK, data, 0}
+// clang-format on
 
 static const struct row rows[] = {
     DONE(30, "0\r\n\r\n", "", 0),
@@ -44,6 +47,12 @@ static const struct row rows[] = {
     DONE(30, "1\r\na\r\n2\r\nbc\r\n0\r\n\r\n", "abc", 0),
     DONE(30, "A\r\n0123456789\r\n00\r\n\r\n", "0123456789", 0),
     DONE(30, "a\r\n0123456789\r\n0\r\n\r\n", "0123456789", 0),
+    DONE(30, "9\r\n012345678\r\n0\r\n\r\n", "012345678", 0),
+    BAD(30, ":\r\n", ""),
+    BAD(30, "/\r\n", ""),
+    BAD(30, "@\r\n", ""),
+    BAD(30, "`\r\n", ""),
+    BAD(30, "G\r\n", ""),
     DONE(30, "0000000000000001\r\na\r\n0000000000000000\r\n\r\n", "a", 0),
     DONE(30, "6\r\n0\r\n\r\n\n\r\n0\r\n\r\n", "0\r\n\r\n\n", 0),
     DONE(30, "0\r\n\r\nGET /", "", 5),
@@ -64,7 +73,10 @@ static const struct row rows[] = {
     BAD(30, "5_0\r\nhello\r\n", ""),
     BAD(30, "5g\r\nhello\r\n", ""),
     BAD(30, "5,\r\nhello\r\n", ""),
-    BAD(30, "\0" "5\r\nhello\r\n", ""),
+    BAD(30,
+        "\0"
+        "5\r\nhello\r\n",
+        ""),
     BAD(30, "10000000000000000\r\n", ""),
     BAD(30, "fffffffffffffffff\r\n", ""),
     BAD(30, "00000000000000005\r\nhello\r\n", ""),
@@ -127,7 +139,8 @@ struct result {
 };
 
 // Takes all that one piece of input gives.
-static int drain(struct sl_chunk_decoder *decoder, const uint8_t *data, size_t len, struct result *result) {
+static int drain(struct sl_chunk_decoder *decoder, const uint8_t *data, size_t len,
+                 struct result *result) {
     size_t at = 0;
     for (;;) {
         size_t consumed = 0;
@@ -135,7 +148,8 @@ static int drain(struct sl_chunk_decoder *decoder, const uint8_t *data, size_t l
         int verdict = sl_chunk_decode(decoder, data + at, len - at, &consumed, &piece);
         CHECK(consumed <= len - at);
         if (verdict == SL_CHUNK_DATA) {
-            CHECK(piece.len > 0 && piece.data >= data + at && piece.data + piece.len <= data + at + consumed);
+            CHECK(piece.len > 0 && piece.data >= data + at &&
+                  piece.data + piece.len <= data + at + consumed);
             memcpy(result->data + result->data_len, piece.data, piece.len);
             result->data_len += piece.len;
         } else {
@@ -150,7 +164,8 @@ static int drain(struct sl_chunk_decoder *decoder, const uint8_t *data, size_t l
     }
 }
 
-static void feed(const uint8_t *bytes, size_t len, size_t first, size_t step, struct result *result) {
+static void feed(const uint8_t *bytes, size_t len, size_t first, size_t step,
+                 struct result *result) {
     struct sl_chunk_decoder decoder;
     sl_chunk_init(&decoder);
     result->data_len = result->consumed = 0;
@@ -186,8 +201,10 @@ TEST(rows) {
     for (size_t i = 0; i < SL_COUNT_OF(rows); i++) {
         const struct row *row = &rows[i];
         const struct result *result = decode((const uint8_t *)row->bytes, row->len);
-        CHECK_MSG(result->verdict == row->verdict, "rule %d: %d, expected %d: %s", row->rule, result->verdict, row->verdict, row->bytes);
-        bool same = result->data_len == strlen(row->data) && memcmp(result->data, row->data, result->data_len) == 0;
+        CHECK_MSG(result->verdict == row->verdict, "rule %d: %d, expected %d: %s", row->rule,
+                  result->verdict, row->verdict, row->bytes);
+        bool same = result->data_len == strlen(row->data) &&
+                    memcmp(result->data, row->data, result->data_len) == 0;
         CHECK_MSG(same, "rule %d: data of %s", row->rule, row->bytes);
         if (row->verdict == SL_CHUNK_DONE) {
             CHECK_INT(row->len - result->consumed, row->behind);
@@ -214,9 +231,11 @@ TEST(data_is_a_piece_of_the_input) {
     struct sl_span piece;
     size_t consumed;
     sl_chunk_init(&decoder);
-    CHECK_INT(sl_chunk_decode(&decoder, bytes, sizeof(bytes) - 1, &consumed, &piece), SL_CHUNK_DATA);
+    CHECK_INT(sl_chunk_decode(&decoder, bytes, sizeof(bytes) - 1, &consumed, &piece),
+              SL_CHUNK_DATA);
     CHECK(piece.data == bytes + 3 && piece.len == 5 && consumed == 8);
-    CHECK_INT(sl_chunk_decode(&decoder, bytes + 8, sizeof(bytes) - 9, &consumed, &piece), SL_CHUNK_DONE);
+    CHECK_INT(sl_chunk_decode(&decoder, bytes + 8, sizeof(bytes) - 9, &consumed, &piece),
+              SL_CHUNK_DONE);
     CHECK_INT(consumed, 7);
 }
 
@@ -225,12 +244,16 @@ TEST(an_end_stays_an_end) {
     struct sl_span piece;
     size_t consumed;
     sl_chunk_init(&decoder);
-    CHECK_INT(sl_chunk_decode(&decoder, (const uint8_t *)"0\r\n\r\n", 5, &consumed, &piece), SL_CHUNK_DONE);
-    CHECK_INT(sl_chunk_decode(&decoder, (const uint8_t *)"5\r\n", 3, &consumed, &piece), SL_CHUNK_DONE);
+    CHECK_INT(sl_chunk_decode(&decoder, (const uint8_t *)"0\r\n\r\n", 5, &consumed, &piece),
+              SL_CHUNK_DONE);
+    CHECK_INT(sl_chunk_decode(&decoder, (const uint8_t *)"5\r\n", 3, &consumed, &piece),
+              SL_CHUNK_DONE);
     CHECK_INT(consumed, 0);
     sl_chunk_init(&decoder);
-    CHECK_INT(sl_chunk_decode(&decoder, (const uint8_t *)"x", 1, &consumed, &piece), SL_E_BAD_CHUNK);
-    CHECK_INT(sl_chunk_decode(&decoder, (const uint8_t *)"5\r\n", 3, &consumed, &piece), SL_E_BAD_CHUNK);
+    CHECK_INT(sl_chunk_decode(&decoder, (const uint8_t *)"x", 1, &consumed, &piece),
+              SL_E_BAD_CHUNK);
+    CHECK_INT(sl_chunk_decode(&decoder, (const uint8_t *)"5\r\n", 3, &consumed, &piece),
+              SL_E_BAD_CHUNK);
 }
 
 // ---- Caps: one byte or line below is fine, one above is not
@@ -248,7 +271,8 @@ TEST(a_size_line_is_capped) {
     }
 }
 
-// Writes 1-byte chunks whose extension counts 100 bytes (name and CR), then a last chunk whose extension fills up to `total`.
+// Writes 1-byte chunks whose extension counts 100 bytes (name and CR), then a last chunk whose
+// extension fills up to `total`.
 static size_t make_extensions(size_t total) {
     size_t len = 0;
     for (; total >= 100; total -= 100) {
@@ -268,18 +292,21 @@ TEST(trailers_are_capped) {
         size_t len = (size_t)sprintf((char *)buf, "0\r\na:");
         memset(buf + len, 'v', value_len);
         memcpy(buf + len + value_len, "\r\n\r\n", 4);
-        CHECK_INT(decode(buf, len + value_len + 4)->verdict, extra ? SL_E_BAD_CHUNK : SL_CHUNK_DONE);
+        CHECK_INT(decode(buf, len + value_len + 4)->verdict,
+                  extra ? SL_E_BAD_CHUNK : SL_CHUNK_DONE);
     }
 }
 
 TEST(trailer_fields_are_capped) {
-    for (int count = SL_CHUNK_TRAILER_FIELDS_MAX; count <= SL_CHUNK_TRAILER_FIELDS_MAX + 1; count++) {
+    for (int count = SL_CHUNK_TRAILER_FIELDS_MAX; count <= SL_CHUNK_TRAILER_FIELDS_MAX + 1;
+         count++) {
         size_t len = (size_t)sprintf((char *)buf, "0\r\n");
         for (int i = 0; i < count; i++) {
             len += (size_t)sprintf((char *)buf + len, "a:b\r\n");
         }
         len += (size_t)sprintf((char *)buf + len, "\r\n");
-        CHECK_INT(decode(buf, len)->verdict, count > SL_CHUNK_TRAILER_FIELDS_MAX ? SL_E_BAD_CHUNK : SL_CHUNK_DONE);
+        CHECK_INT(decode(buf, len)->verdict,
+                  count > SL_CHUNK_TRAILER_FIELDS_MAX ? SL_E_BAD_CHUNK : SL_CHUNK_DONE);
     }
 }
 
@@ -301,8 +328,14 @@ TEST(chunk_heads) {
         uint64_t len;
         const char *text;
     } cases[] = {
-        {0, "0\r\n"}, {1, "1\r\n"}, {15, "f\r\n"}, {16, "10\r\n"}, {500, "1f4\r\n"},
-        {0x0fffffffffffffff, "fffffffffffffff\r\n"}, {0x1000000000000000, "1000000000000000\r\n"}, {UINT64_MAX, "ffffffffffffffff\r\n"},
+        {0, "0\r\n"},
+        {1, "1\r\n"},
+        {15, "f\r\n"},
+        {16, "10\r\n"},
+        {500, "1f4\r\n"},
+        {0x0fffffffffffffff, "fffffffffffffff\r\n"},
+        {0x1000000000000000, "1000000000000000\r\n"},
+        {UINT64_MAX, "ffffffffffffffff\r\n"},
     };
     for (size_t i = 0; i < SL_COUNT_OF(cases); i++) {
         uint8_t out[SL_CHUNK_HEAD_MAX + 1] = {0};
@@ -312,7 +345,8 @@ TEST(chunk_heads) {
         struct sl_span piece;
         size_t consumed;
         sl_chunk_init(&decoder);
-        CHECK_INT(sl_chunk_decode(&decoder, out, strlen(cases[i].text), &consumed, &piece), SL_CHUNK_PARTIAL);
+        CHECK_INT(sl_chunk_decode(&decoder, out, strlen(cases[i].text), &consumed, &piece),
+                  SL_CHUNK_PARTIAL);
         CHECK(decoder.left == cases[i].len);
     }
 }

@@ -1,5 +1,5 @@
-// Heads as a table: bytes, verdict, what must be understood. Every row is fed whole, cut in two at every byte, and byte by byte, each
-// time so that the last byte lies before an unmapped page.
+// Heads as a table: bytes, verdict, what must be understood. Every row is fed whole, cut in two at
+// every byte, and byte by byte, each time so that the last byte lies before an unmapped page.
 #include "http1_parse.h"
 
 #include <stdarg.h>
@@ -20,7 +20,8 @@ static uint8_t *arena_end;
 
 __attribute__((constructor)) static void arena_map(void) {
     size_t page = (size_t)sysconf(_SC_PAGESIZE);
-    uint8_t *arena = mmap(NULL, ARENA_BYTES + page, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    uint8_t *arena =
+        mmap(NULL, ARENA_BYTES + page, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (arena == MAP_FAILED || mprotect(arena + ARENA_BYTES, page, PROT_NONE) != 0) {
         perror("mmap");
         abort();
@@ -38,7 +39,8 @@ static uint8_t *place(const void *data, size_t len) {
 
 enum kind { REQUEST, RESPONSE, RESPONSE_TO_HEAD, RESPONSE_TO_CONNECT };
 
-static int parse_with(enum kind kind, struct sl_head *head, uint8_t *data, size_t len, const struct sl_head_limits *with) {
+static int parse_with(enum kind kind, struct sl_head *head, uint8_t *data, size_t len,
+                      const struct sl_head_limits *with) {
     if (kind == REQUEST) {
         return sl_http1_parse_request(head, data, len, with);
     }
@@ -66,7 +68,8 @@ struct text {
 __attribute__((format(printf, 2, 3))) static void add(struct text *text, const char *format, ...) {
     va_list args;
     va_start(args, format);
-    text->len += (size_t)vsnprintf(text->data + text->len, sizeof(text->data) - text->len, format, args);
+    text->len +=
+        (size_t)vsnprintf(text->data + text->len, sizeof(text->data) - text->len, format, args);
     va_end(args);
 }
 
@@ -74,8 +77,9 @@ static const struct {
     uint16_t flag;
     const char *name;
 } flag_names[] = {
-    {SL_HEAD_KEEP_ALIVE, "keep"}, {SL_HEAD_EXPECT_CONTINUE, "expect"}, {SL_HEAD_UPGRADE, "upgrade"},
-    {SL_HEAD_PATH_ESCAPED, "escaped"}, {SL_HEAD_HTTPS, "https"}, {SL_HEAD_DOT_SEGMENT, "dots"},
+    {SL_HEAD_KEEP_ALIVE, "keep"}, {SL_HEAD_EXPECT_CONTINUE, "expect"},
+    {SL_HEAD_UPGRADE, "upgrade"}, {SL_HEAD_PATH_ESCAPED, "escaped"},
+    {SL_HEAD_HTTPS, "https"},     {SL_HEAD_DOT_SEGMENT, "dots"},
 };
 
 static void add_flags(struct text *text, const struct sl_head *head) {
@@ -95,7 +99,8 @@ static void add_body(struct text *text, const struct sl_head *head) {
 static void add_fields(struct text *text, const struct sl_head *head, const uint8_t *base) {
     for (uint32_t i = 0; i < head->field_count; i++) {
         const struct sl_field *field = &head->fields[i];
-        add(text, "|%.*s=%.*s", field->name_len, base + field->name_off, field->value_len, base + field->value_off);
+        add(text, "|%.*s=%.*s", field->name_len, base + field->name_off, field->value_len,
+            base + field->value_off);
         add(text, "%s", field->flags & SL_FIELD_UNDERSCORE ? "(underscore)" : "");
         add(text, "%s", field->flags & SL_FIELD_NOMINATED ? "(nominated)" : "");
     }
@@ -107,7 +112,8 @@ static const char *render(enum kind kind, const struct sl_head *head, const uint
     static struct text text;
     text.len = 0;
     if (kind == REQUEST) {
-        add(&text, "%.*s %s path=%.*s", head->method_len, base, forms[head->form], head->path_len, base + head->path_off);
+        add(&text, "%.*s %s path=%.*s", head->method_len, base, forms[head->form], head->path_len,
+            base + head->path_off);
         if (head->query_off) {
             add(&text, " query=%.*s", head->query_len, base + head->query_off);
         }
@@ -129,16 +135,20 @@ struct row {
     enum kind kind;
     const char *data;
     size_t len;
-    int verdict; // 1, 0 or a status
-    int http;    // what a client sees
+    int verdict;      // 1, 0 or a status
+    int http;         // what a client sees
     const char *want; // a part of the rendered head; NULL: any
 };
 
-#define BAD(rule, text, status, http) {rule, REQUEST, text, sizeof(text) - 1, SL_##status, http, NULL}
+// clang-format off
+#define BAD(rule, text, status, http) \
+    {rule, REQUEST, text, sizeof(text) - 1, SL_##status, http, NULL}
 #define GOOD(rule, text, want) {rule, REQUEST, text, sizeof(text) - 1, 1, 0, want}
 #define UPSTREAM(rule, text, want) {rule, RESPONSE, text, sizeof(text) - 1, 1, 0, want}
-#define UPSTREAM_BAD(rule, text) {rule, RESPONSE, text, sizeof(text) - 1, SL_E_UPSTREAM_BAD, 502, NULL}
+#define UPSTREAM_BAD(rule, text) \
+    {rule, RESPONSE, text, sizeof(text) - 1, SL_E_UPSTREAM_BAD, 502, NULL}
 #define TO(kind, rule, text, want) {rule, RESPONSE_TO_##kind, text, sizeof(text) - 1, 1, 0, want}
+// clang-format on
 #define H "Host: h\r\n"
 #define GET "GET / HTTP/1.1\r\n"
 #define POST "POST / HTTP/1.1\r\n" H
@@ -199,7 +209,8 @@ static const struct row rows[] = {
     UPSTREAM(6, "HTTP/1.1 599 \xe9 \t!\r\n\r\n", "599 \xe9 \t! 1.1"),
     // 7: the request line
     GOOD(7, "G!#$%&'*+-.^_`|~9 / HTTP/1.1\r\n" H "\r\n", "G!#$%&'*+-.^_`|~9 origin"),
-    GOOD(7, "GET /!\"$%&'()*+,-./:;<=>@[\\]^_`{|}~ HTTP/1.1\r\n" H "\r\n", "path=/!\"$%&'()*+,-./:;<=>@[\\]^_`{|}~ "),
+    GOOD(7, "GET /!\"$%&'()*+,-./:;<=>@[\\]^_`{|}~ HTTP/1.1\r\n" H "\r\n",
+         "path=/!\"$%&'()*+,-./:;<=>@[\\]^_`{|}~ "),
     BAD(7, "GET  / HTTP/1.1\r\n" H "\r\n", E_BAD_LINE, 400),
     BAD(7, "GET /  HTTP/1.1\r\n" H "\r\n", E_BAD_LINE, 400),
     BAD(7, "GET / HTTP/1.1 \r\n" H "\r\n", E_BAD_LINE, 400),
@@ -234,7 +245,8 @@ static const struct row rows[] = {
     UPSTREAM_BAD(8, "http/1.1 200 OK\r\n\r\n"),
     UPSTREAM(8, "HTTP/1.0 200 OK\r\n\r\n", "200 OK 1.0 body=until-close:0 flags=|"),
     // 9: over-long pieces (limits_are_exact has the target's)
-    GOOD(9, "ABCDEFGHIJKLMNOPQRSTUVWXYZ012345 / HTTP/1.1\r\n" H "\r\n", "ABCDEFGHIJKLMNOPQRSTUVWXYZ012345 origin"),
+    GOOD(9, "ABCDEFGHIJKLMNOPQRSTUVWXYZ012345 / HTTP/1.1\r\n" H "\r\n",
+         "ABCDEFGHIJKLMNOPQRSTUVWXYZ012345 origin"),
     BAD(9, "ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456 / HTTP/1.1\r\n" H "\r\n", E_METHOD_UNKNOWN, 501),
     // 10: target form
     GOOD(10, "GET /a/b?c=d?e HTTP/1.1\r\n" H "\r\n", "GET origin path=/a/b query=c=d?e host=h"),
@@ -243,7 +255,8 @@ static const struct row rows[] = {
     GOOD(10, "GET http://u/a?b HTTP/1.1\r\n" H "\r\n", "GET absolute path=/a query=b host=u"),
     GOOD(10, "GET http://u HTTP/1.1\r\n" H "\r\n", "GET absolute path= host=u"),
     GOOD(10, "GET http://u?q HTTP/1.1\r\n" H "\r\n", "GET absolute path= query=q host=u"),
-    GOOD(10, "GET HTTPS://u:1/ HTTP/1.1\r\n" H "\r\n", "absolute path=/ host=u:1 1.1 body=none:0 flags=keep,https,|"),
+    GOOD(10, "GET HTTPS://u:1/ HTTP/1.1\r\n" H "\r\n",
+         "absolute path=/ host=u:1 1.1 body=none:0 flags=keep,https,|"),
     GOOD(10, "OPTIONS http://u HTTP/1.1\r\n" H "\r\n", "OPTIONS absolute path= host=u"),
     GOOD(10, "OPTIONS * HTTP/1.1\r\n" H "\r\n", "OPTIONS asterisk path=* host=h"),
     GOOD(10, "CONNECT u:443 HTTP/1.1\r\n" H "\r\n", "CONNECT authority path= host=u:443"),
@@ -299,7 +312,8 @@ static const struct row rows[] = {
     GOOD(12, GET "Host: [::ffff:1.2.3.4]\r\n\r\n", "host=[::ffff:1.2.3.4]"),
     GOOD(12, GET "Host: 1.2.3.4:0\r\n\r\n", "host=1.2.3.4:0 "),
     GOOD(12, GET "Host: a:\r\n\r\n", "host=a: "),
-    GOOD(12, GET "Host: \t A-b_c.Example~!$&'()*+,;= \t\r\n\r\n", "host=A-b_c.Example~!$&'()*+,;= 1.1"),
+    GOOD(12, GET "Host: \t A-b_c.Example~!$&'()*+,;= \t\r\n\r\n",
+         "host=A-b_c.Example~!$&'()*+,;= 1.1"),
     // 13: empty host in a target
     BAD(13, "GET http:// HTTP/1.1\r\n" H "\r\n", E_BAD_HOST, 400),
     BAD(13, "GET http:///a HTTP/1.1\r\n" H "\r\n", E_BAD_HOST, 400),
@@ -343,12 +357,16 @@ static const struct row rows[] = {
     UPSTREAM_BAD(17, OK_11 "X: a\0b\r\n\r\n"),
     // 18: order (fields_of_one_name_are_linked has the links)
     GOOD(18, GET H "X: 1\r\nY: 2\r\nx: 3\r\n\r\n", "|host=h|x=1|y=2|x=3|"),
-    UPSTREAM(18, OK_11 "Set-Cookie: a=1\r\nY: 2\r\nSet-Cookie: b=2\r\n\r\n", "|set-cookie=a=1|y=2|set-cookie=b=2|"),
+    UPSTREAM(18, OK_11 "Set-Cookie: a=1\r\nY: 2\r\nSet-Cookie: b=2\r\n\r\n",
+             "|set-cookie=a=1|y=2|set-cookie=b=2|"),
     // 19: optional whitespace
     GOOD(19, GET H "X:y\r\nZ: \t z z \t \r\nA:\r\nB: \t\r\n\r\n", "|x=y|z=z z|a=|b=|"),
     GOOD(19, GET H "X: \x85\xa0\r\n\r\n", "|x=\x85\xa0|"),
     BAD(19, GET H "X: \x0b\r\n\r\n", E_BAD_FIELD, 400),
-    BAD(19, POST "Content-Length: \xa0" "1\r\n\r\n", E_BAD_FRAMING, 400),
+    BAD(19,
+        POST "Content-Length: \xa0"
+             "1\r\n\r\n",
+        E_BAD_FRAMING, 400),
     // 20: names are lower case; '_' is marked
     GOOD(20, GET "HOST: h\r\nX-ABCXYZ09: V\r\n\r\n", "|host=h|x-abcxyz09=V|"),
     GOOD(20, GET H "X_Y: z\r\n_: 1\r\n\r\n", "|x_y=z(underscore)|_=1(underscore)|"),
@@ -386,14 +404,16 @@ static const struct row rows[] = {
     // 23: both
     BAD(23, POST "Content-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n", E_BAD_FRAMING, 400),
     BAD(23, POST "Transfer-Encoding: chunked\r\nContent-Length: 0\r\n\r\n", E_BAD_FRAMING, 400),
-    BAD(23, POST "Transfer-Encoding: gzip, chunked\r\nContent-Length: 0\r\n\r\n", E_BAD_FRAMING, 400),
+    BAD(23, POST "Transfer-Encoding: gzip, chunked\r\nContent-Length: 0\r\n\r\n", E_BAD_FRAMING,
+        400),
     UPSTREAM_BAD(23, OK_11 "Content-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n"),
     // 24: the last coding
     GOOD(24, POST "Transfer-Encoding: chunked\r\n\r\n", "body=chunked:0"),
     GOOD(24, POST "Transfer-Encoding: \t cHUNKed \t\r\n\r\n", "body=chunked:0"),
     BAD(24, POST "Transfer-Encoding: gzip\r\n\r\n", E_BAD_FRAMING, 400),
     BAD(24, POST "Transfer-Encoding: chunked, gzip\r\n\r\n", E_BAD_FRAMING, 400),
-    BAD(24, POST "Transfer-Encoding: chunked\r\nTransfer-Encoding: gzip\r\n\r\n", E_BAD_FRAMING, 400),
+    BAD(24, POST "Transfer-Encoding: chunked\r\nTransfer-Encoding: gzip\r\n\r\n", E_BAD_FRAMING,
+        400),
     BAD(24, POST "Transfer-Encoding: xchunked\r\n\r\n", E_BAD_FRAMING, 400),
     BAD(24, POST "Transfer-Encoding: chunked-x\r\n\r\n", E_BAD_FRAMING, 400),
     BAD(24, POST "Transfer-Encoding:\r\n\r\n", E_BAD_FRAMING, 400),
@@ -402,7 +422,8 @@ static const struct row rows[] = {
     UPSTREAM_BAD(24, OK_11 "Transfer-Encoding: chunked, gzip\r\n\r\n"),
     // 25: other codings
     BAD(25, POST "Transfer-Encoding: chunked, chunked\r\n\r\n", E_BAD_FRAMING, 400),
-    BAD(25, POST "Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n\r\n", E_BAD_FRAMING, 400),
+    BAD(25, POST "Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n\r\n", E_BAD_FRAMING,
+        400),
     BAD(25, POST "Transfer-Encoding: identity\r\n\r\n", E_BAD_FRAMING, 400),
     BAD(25, POST "Transfer-Encoding: identity, chunked\r\n\r\n", E_BAD_FRAMING, 400),
     BAD(25, POST "Transfer-Encoding: chunked;q=1\r\n\r\n", E_BAD_FRAMING, 400),
@@ -411,7 +432,8 @@ static const struct row rows[] = {
     BAD(25, POST "Transfer-Encoding: , chunked\r\n\r\n", E_BAD_FRAMING, 400),
     BAD(25, POST "Transfer-Encoding: chunked,\r\n\r\n", E_BAD_FRAMING, 400),
     BAD(25, POST "Transfer-Encoding: gzip, chunked\r\n\r\n", E_CODING_UNKNOWN, 501),
-    BAD(25, POST "Transfer-Encoding: foo\r\nTransfer-Encoding: chunked\r\n\r\n", E_CODING_UNKNOWN, 501),
+    BAD(25, POST "Transfer-Encoding: foo\r\nTransfer-Encoding: chunked\r\n\r\n", E_CODING_UNKNOWN,
+        501),
     UPSTREAM_BAD(25, OK_11 "Transfer-Encoding: gzip, chunked\r\n\r\n"),
     UPSTREAM_BAD(25, OK_11 "Transfer-Encoding: chunked, chunked\r\n\r\n"),
     // 26: Transfer-Encoding in 1.0
@@ -424,7 +446,8 @@ static const struct row rows[] = {
     // 28: never a body
     UPSTREAM(28, "HTTP/1.1 204 No Content\r\n\r\n", "204 No Content 1.1 body=none:0 flags=keep,|"),
     UPSTREAM(28, "HTTP/1.1 204 No Content\r\nContent-Length: 5\r\n\r\n", "body=none:5"),
-    UPSTREAM(28, "HTTP/1.1 304 Not Modified\r\nContent-Length: 5\r\n\r\n", "body=none:5 flags=keep,|"),
+    UPSTREAM(28, "HTTP/1.1 304 Not Modified\r\nContent-Length: 5\r\n\r\n",
+             "body=none:5 flags=keep,|"),
     UPSTREAM(28, "HTTP/1.1 304 Not Modified\r\nTransfer-Encoding: chunked\r\n\r\n", "body=none:0"),
     UPSTREAM(28, "HTTP/1.1 100 Continue\r\n\r\n", "100 Continue 1.1 body=none:0 flags=keep,|"),
     UPSTREAM(28, "HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n", "body=none:0"),
@@ -449,15 +472,50 @@ static const struct row rows[] = {
     GOOD(34, "GET / HTTP/1.0\r\nConnection: Keep-Alive, close\r\n\r\n", "flags=|"),
     GOOD(34, GET H "X-a: 1\r\nConnection: x-B, X-A\r\nx-b: 2\r\nX-A: 3\r\nx-c: 4\r\n\r\n",
          "|x-a=1(nominated)|connection=x-B, X-A|x-b=2(nominated)|x-a=3(nominated)|x-c=4|"),
-    GOOD(34, GET H "Connection: Host, Cookie, Authorization, X-Forwarded-Port, Via\r\nCookie: a\r\nVia: b\r\nX-Forwarded-Port: 1\r\n"
-                   "Authorization: c\r\n\r\n",
+    GOOD(34,
+         GET H "Connection: Host, Cookie, Authorization, X-Forwarded-Port, Via\r\nCookie: "
+               "a\r\nVia: b\r\nX-Forwarded-Port: 1\r\n"
+               "Authorization: c\r\n\r\n",
          "|cookie=a|via=b|x-forwarded-port=1|authorization=c|"),
+    GOOD(34,
+         GET "Connection: host, content-length, content-type, content-encoding, expect, via, "
+             "forwarded, x-real-ip\r\n"
+             "Connection: authorization, cache-control, cookie, date, origin, range, set-cookie, "
+             "vary, x-request-id, early-data\r\n"
+             "Connection: max-forwards, X-Forwarded-A\r\n"
+             "Host: h\r\nContent-Length: 0\r\nContent-Type: 2\r\nContent-Encoding: 3\r\nVia: "
+             "5\r\nForwarded: 6\r\nX-Real-IP: 7\r\n\r\n",
+         "|host=h|content-length=0|content-type=2|content-encoding=3|via=5|forwarded=6|x-real-ip="
+         "7|"),
+    GOOD(34,
+         GET H "Connection: cache-control, date, origin, range, set-cookie, vary, x-request-id, "
+               "early-data, max-forwards, expect\r\n"
+               "Cache-Control: 1\r\nDate: 2\r\nOrigin: 3\r\nRange: 4\r\nSet-Cookie: 5\r\nVary: "
+               "6\r\nX-Request-ID: 7\r\nEarly-Data: 8\r\n"
+               "Max-Forwards: 9\r\nExpect: 100-continue\r\n\r\n",
+         "|cache-control=1|date=2|origin=3|range=4|set-cookie=5|vary=6|x-request-id=7|early-data=8|"
+         "max-forwards=9|expect=100-continue|"),
+    GOOD(34,
+         GET H "Connection: user-agent, te, x-forwarded\r\nUser-Agent: 1\r\nTE: 2\r\nX-Forwarded: "
+               "3\r\nX-Forwardee: 4\r\n\r\n",
+         "|user-agent=1(nominated)|te=2(nominated)|x-forwarded=3(nominated)|x-forwardee=4|"),
+    GOOD(34,
+         GET H "Connection: x-a-name-of-exactly-32-bytes-000, x-a-name-of-exactly-33-bytes-0000\r\n"
+               "x-a-name-of-exactly-32-bytes-000: 1\r\nx-a-name-of-exactly-33-bytes-0000: "
+               "2\r\nx-a-name-of-exactly-33-bytes-0001: 3\r\n\r\n",
+         "000=1(nominated)|x-a-name-of-exactly-33-bytes-0000=2(nominated)|x-a-name-of-exactly-33-"
+         "bytes-0001=3|"),
     BAD(34, GET H "Connection: a b\r\n\r\n", E_BAD_FIELD, 400),
     BAD(34, GET H "Connection: close;x\r\n\r\n", E_BAD_FIELD, 400),
     BAD(34, GET H "Connection: \"close\"\r\n\r\n", E_BAD_FIELD, 400),
-    BAD(34, GET H "Connection: a,a,a,a,a,a,a,a,a,a,a,a,a,a,a,a,a,a,a,a,a,a,a,a,a,a,a,a,a,a,a,a,a\r\n\r\n", E_BAD_FIELD, 400),
-    UPSTREAM(34, OK_11 "Content-Length: 1\r\nConnection: close, x\r\nX: 1\r\n\r\n", "flags=|content-length=1|connection=close, x|x=1(nominated)|"),
-    UPSTREAM(34, "HTTP/1.0 200 OK\r\nContent-Length: 1\r\nConnection: keep-alive\r\n\r\n", "flags=keep,|"),
+    BAD(34,
+        GET H
+        "Connection: a,a,a,a,a,a,a,a,a,a,a,a,a,a,a,a,a,a,a,a,a,a,a,a,a,a,a,a,a,a,a,a,a\r\n\r\n",
+        E_BAD_FIELD, 400),
+    UPSTREAM(34, OK_11 "Content-Length: 1\r\nConnection: close, x\r\nX: 1\r\n\r\n",
+             "flags=|content-length=1|connection=close, x|x=1(nominated)|"),
+    UPSTREAM(34, "HTTP/1.0 200 OK\r\nContent-Length: 1\r\nConnection: keep-alive\r\n\r\n",
+             "flags=keep,|"),
     UPSTREAM(34, "HTTP/1.0 200 OK\r\nConnection: keep-alive\r\n\r\n", "body=until-close:0 flags=|"),
     UPSTREAM_BAD(34, OK_11 "Connection: a b\r\n\r\n"),
     // 41: Max-Forwards
@@ -465,10 +523,13 @@ static const struct row rows[] = {
     GOOD(41, GET H "Max-Forwards: x\r\n\r\n", "|max-forwards=x|"),
     BAD(41, "TRACE / HTTP/1.1\r\n" H "Max-Forwards: x\r\n\r\n", E_BAD_FIELD, 400),
     BAD(41, "OPTIONS / HTTP/1.1\r\n" H "Max-Forwards:\r\n\r\n", E_BAD_FIELD, 400),
-    BAD(41, "OPTIONS / HTTP/1.1\r\n" H "Max-Forwards: 1\r\nMax-Forwards: 1\r\n\r\n", E_BAD_FIELD, 400),
+    BAD(41, "OPTIONS / HTTP/1.1\r\n" H "Max-Forwards: 1\r\nMax-Forwards: 1\r\n\r\n", E_BAD_FIELD,
+        400),
     // 42: path bytes (forwarded unchanged), and what policy asks about them
-    GOOD(42, "GET /%41%zz%?%41 HTTP/1.1\r\n" H "\r\n", "path=/%41%zz% query=%41 host=h 1.1 body=none:0 flags=keep,escaped,|"),
-    GOOD(42, "GET /a/../b HTTP/1.1\r\n" H "\r\n", "path=/a/../b host=h 1.1 body=none:0 flags=keep,dots,|"),
+    GOOD(42, "GET /%41%zz%?%41 HTTP/1.1\r\n" H "\r\n",
+         "path=/%41%zz% query=%41 host=h 1.1 body=none:0 flags=keep,escaped,|"),
+    GOOD(42, "GET /a/../b HTTP/1.1\r\n" H "\r\n",
+         "path=/a/../b host=h 1.1 body=none:0 flags=keep,dots,|"),
     GOOD(42, "GET /a/. HTTP/1.1\r\n" H "\r\n", "flags=keep,dots,|"),
     GOOD(42, "GET /.. HTTP/1.1\r\n" H "\r\n", "flags=keep,dots,|"),
     GOOD(42, "GET /./?a HTTP/1.1\r\n" H "\r\n", "flags=keep,dots,|"),
@@ -478,10 +539,12 @@ static const struct row rows[] = {
     GOOD(42, "GET /a%00b HTTP/1.1\r\n" H "\r\n", "flags=keep,escaped,dots,|"),
     GOOD(42, "GET http://u/a/../b HTTP/1.1\r\n" H "\r\n", "flags=keep,dots,|"),
     GOOD(42, "GET /.../.a/a./..a/a..b/%2e%2e%2e HTTP/1.1\r\n" H "\r\n", "flags=keep,escaped,|"),
+    GOOD(42, "GET /%0a%x00%a0%10%01%0 HTTP/1.1\r\n" H "\r\n", "flags=keep,escaped,|"),
     GOOD(42, "GET /a?b/../c%00 HTTP/1.1\r\n" H "\r\n", "flags=keep,|"),
     // 44: Expect
     GOOD(44, POST "Content-Length: 5\r\nExpect: 100-Continue\r\n\r\n", "flags=keep,expect,|"),
-    GOOD(44, POST "Transfer-Encoding: chunked\r\nExpect: 100-continue\r\n\r\n", "flags=keep,expect,|"),
+    GOOD(44, POST "Transfer-Encoding: chunked\r\nExpect: 100-continue\r\n\r\n",
+         "flags=keep,expect,|"),
     GOOD(44, GET H "Expect: 100-continue\r\n\r\n", "flags=keep,|"),
     GOOD(44, POST "Content-Length: 0\r\nExpect: 100-continue\r\n\r\n", "flags=keep,|"),
     GOOD(44, "POST / HTTP/1.0\r\nContent-Length: 5\r\nExpect: 100-continue\r\n\r\n", "flags=|"),
@@ -497,12 +560,15 @@ static const struct row rows[] = {
     GOOD(46, GET H "Connection: Upgrade\r\n\r\n", "flags=keep,|"),
     GOOD(46, GET H "Upgrade: websocket\r\n\r\n", "flags=keep,|"),
     GOOD(46, "GET / HTTP/1.0\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n", "flags=|"),
-    UPSTREAM(46, "HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: a\r\n\r\n", "body=none:0 flags=keep,upgrade,|"),
+    UPSTREAM(46, "HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: a\r\n\r\n",
+             "body=none:0 flags=keep,upgrade,|"),
 };
 
-// The rules that a head alone can break or keep; docs/internals/http.md says where each other one is enforced.
-static const int parse_rules[] = {1,  2,  3,  4,  5,  6,  7,  8,  9,  10, 11, 12, 13, 14, 15, 16, 17,
-                                  18, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 34, 41, 42, 44, 46};
+// The rules that a head alone can break or keep; docs/internals/http.md says where each other one
+// is enforced.
+static const int parse_rules[] = {1,  2,  3,  4,  5,  6,  7,  8,  9,  10, 11,
+                                  12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22,
+                                  23, 24, 25, 26, 27, 28, 34, 41, 42, 44, 46};
 
 // ---- Feeding
 
@@ -526,7 +592,8 @@ static void feed_whole(const struct row *row, struct result *result) {
     memcpy(result->bytes, data, row->len);
 }
 
-// Feeds prefixes that grow by `step`, the first of `first` bytes, moved each time to end before the unmapped page.
+// Feeds prefixes that grow by `step`, the first of `first` bytes, moved each time to end before the
+// unmapped page.
 static void feed_parts(const struct row *row, size_t first, size_t step, struct result *result) {
     memcpy(result->bytes, row->data, row->len);
     result->head.scanned = result->head.skipped = 0;
@@ -542,26 +609,34 @@ static void feed_parts(const struct row *row, size_t first, size_t step, struct 
 
 static bool results_equal(const struct row *row, const struct result *a, const struct result *b) {
     return a->verdict == b->verdict &&
-           (a->verdict != 1 || (heads_equal(&a->head, &b->head) && memcmp(a->bytes, b->bytes, row->len) == 0));
+           (a->verdict != 1 ||
+            (heads_equal(&a->head, &b->head) && memcmp(a->bytes, b->bytes, row->len) == 0));
 }
 
 static void check_row(const struct row *row) {
     static struct result whole, parts;
     feed_whole(row, &whole);
     int http = whole.verdict < 0 ? sl_status_info(whole.verdict)->http : 0;
-    CHECK_MSG(whole.verdict == row->verdict, "rule %d: verdict %d, expected %d: %s", row->rule, whole.verdict, row->verdict, row->data);
-    CHECK_MSG(http == row->http, "rule %d: HTTP %d, expected %d: %s", row->rule, http, row->http, row->data);
+    CHECK_MSG(whole.verdict == row->verdict, "rule %d: verdict %d, expected %d: %s", row->rule,
+              whole.verdict, row->verdict, row->data);
+    CHECK_MSG(http == row->http, "rule %d: HTTP %d, expected %d: %s", row->rule, http, row->http,
+              row->data);
     if (whole.verdict == 1) {
         const char *text = render(row->kind, &whole.head, whole.bytes + whole.head.skipped);
-        CHECK_MSG(!row->want || strstr(text, row->want), "rule %d: \"%s\" is not in \"%s\"", row->rule, row->want, text);
-        CHECK_MSG(whole.head.skipped + whole.head.len == row->len || strstr(row->data, "\r\n\r\nSM"), "rule %d: len %u", row->rule, whole.head.len);
+        CHECK_MSG(!row->want || strstr(text, row->want), "rule %d: \"%s\" is not in \"%s\"",
+                  row->rule, row->want, text);
+        CHECK_MSG(whole.head.skipped + whole.head.len == row->len ||
+                      strstr(row->data, "\r\n\r\nSM"),
+                  "rule %d: len %u", row->rule, whole.head.len);
     }
     for (size_t cut = 0; cut <= row->len; cut++) {
         feed_parts(row, cut, row->len, &parts);
-        CHECK_MSG(results_equal(row, &whole, &parts), "rule %d, cut at %zu: %d: %s", row->rule, cut, parts.verdict, row->data);
+        CHECK_MSG(results_equal(row, &whole, &parts), "rule %d, cut at %zu: %d: %s", row->rule, cut,
+                  parts.verdict, row->data);
     }
     feed_parts(row, 0, 1, &parts);
-    CHECK_MSG(results_equal(row, &whole, &parts), "rule %d, by bytes: %d: %s", row->rule, parts.verdict, row->data);
+    CHECK_MSG(results_equal(row, &whole, &parts), "rule %d, by bytes: %d: %s", row->rule,
+              parts.verdict, row->data);
 }
 
 TEST(rows) {
@@ -652,13 +727,17 @@ TEST(a_bad_byte_is_a_verdict_at_once) {
 // ---- Each byte at each place
 
 static bool is_tchar(int c) {
-    return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c && strchr("!#$%&'*+-.^_`|~", c));
+    return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') ||
+           (c && strchr("!#$%&'*+-.^_`|~", c));
 }
 static bool is_text(int c) { return c == '\t' || (c >= 0x20 && c != 0x7f); }
 static bool is_target(int c) { return c > 0x20 && c < 0x7f && c != '#'; }
-static bool is_method(int c) { return is_tchar(c) || c == ' '; } // a space ends it, and the target is then bad
+static bool is_method(int c) {
+    return is_tchar(c) || c == ' ';
+} // a space ends it, and the target is then bad
 
-static int verdict_with_byte(const char *before, size_t fill_before, int byte, size_t fill_behind, const char *behind) {
+static int verdict_with_byte(const char *before, size_t fill_before, int byte, size_t fill_behind,
+                             const char *behind) {
     static struct sl_head head;
     static uint8_t bytes[512];
     size_t len = strlen(before);
@@ -680,7 +759,8 @@ TEST(every_byte_in_a_value) {
         for (size_t before = 0; before < 18; before++) {
             for (size_t behind = 0; behind < 18; behind++) {
                 int verdict = verdict_with_byte(GET H "X:", before, byte, behind, "\r\n\r\n");
-                CHECK_MSG(verdict == (is_text(byte) ? 1 : SL_E_BAD_FIELD), "byte %d at %zu of %zu: %d", byte, before, before + behind + 1, verdict);
+                CHECK_MSG(verdict == (is_text(byte) ? 1 : SL_E_BAD_FIELD),
+                          "byte %d at %zu of %zu: %d", byte, before, before + behind + 1, verdict);
             }
         }
     }
@@ -690,8 +770,10 @@ TEST(every_byte_in_a_target) {
     for (int byte = 0; byte < 256; byte++) {
         for (size_t before = 0; before < 18; before++) {
             for (size_t behind = 0; behind < 18; behind++) {
-                int verdict = verdict_with_byte("GET /", before, byte, behind, " HTTP/1.1\r\n" H "\r\n");
-                CHECK_MSG(verdict == (is_target(byte) ? 1 : SL_E_BAD_LINE), "byte %d at %zu of %zu: %d", byte, before, before + behind + 1, verdict);
+                int verdict =
+                    verdict_with_byte("GET /", before, byte, behind, " HTTP/1.1\r\n" H "\r\n");
+                CHECK_MSG(verdict == (is_target(byte) ? 1 : SL_E_BAD_LINE),
+                          "byte %d at %zu of %zu: %d", byte, before, before + behind + 1, verdict);
             }
         }
     }
@@ -700,12 +782,15 @@ TEST(every_byte_in_a_target) {
 TEST(every_byte_in_names_methods_and_hosts) {
     for (int byte = 0; byte < 256; byte++) {
         int name = verdict_with_byte(GET H, 1, byte, 1, ": v\r\n\r\n");
-        CHECK_MSG(name == (is_tchar(byte) || byte == ':' ? 1 : SL_E_BAD_FIELD), "name with byte %d: %d", byte, name);
+        CHECK_MSG(name == (is_tchar(byte) || byte == ':' ? 1 : SL_E_BAD_FIELD),
+                  "name with byte %d: %d", byte, name);
         int method = verdict_with_byte("", 1, byte, 1, " / HTTP/1.1\r\n" H "\r\n");
         CHECK_MSG((method == 1) == is_tchar(byte), "method with byte %d: %d", byte, method);
-        CHECK_MSG(is_method(byte) || method == SL_E_BAD_LINE, "method with byte %d: %d", byte, method);
+        CHECK_MSG(is_method(byte) || method == SL_E_BAD_LINE, "method with byte %d: %d", byte,
+                  method);
         int host = verdict_with_byte(GET "Host: ", 1, byte, 1, "\r\n\r\n");
-        bool in_host = is_tchar(byte) ? !strchr("#%^`|", byte) : byte && strchr("(),;=", byte) != NULL;
+        bool in_host =
+            is_tchar(byte) ? !strchr("#%^`|", byte) : byte && strchr("(),;=", byte) != NULL;
         CHECK_MSG((host == 1) == in_host, "host with byte %d: %d", byte, host);
     }
 }
@@ -765,11 +850,24 @@ TEST(a_partial_head_over_a_limit_is_a_verdict) {
     make_request(bytes, 1024, 2048);
     head.scanned = head.skipped = 0;
     CHECK_INT(parse(REQUEST, &head, place(bytes, LIMITS_LINE - 9), LIMITS_LINE - 9), 0);
-    CHECK_INT(parse(REQUEST, &head, place(bytes, LIMITS_LINE - 8), LIMITS_LINE - 8), SL_E_TARGET_TOO_LONG);
+    CHECK_INT(parse(REQUEST, &head, place(bytes, LIMITS_LINE - 8), LIMITS_LINE - 8),
+              SL_E_TARGET_TOO_LONG);
     make_request(bytes, 64, 4096);
     head.scanned = head.skipped = 0;
     CHECK_INT(parse(REQUEST, &head, place(bytes, LIMITS_HEAD - 1), LIMITS_HEAD - 1), 0);
     CHECK_INT(parse(REQUEST, &head, place(bytes, LIMITS_HEAD), LIMITS_HEAD), SL_E_HEAD_TOO_LARGE);
+}
+
+TEST(a_status_line_is_limited) {
+    static struct sl_head head;
+    char text[1024];
+    for (int extra = 0; extra <= 1; extra++) {
+        int n = snprintf(text, sizeof(text), "HTTP/1.1 200 %0*d\r\n\r\n",
+                         (int)LIMITS_LINE - 13 + extra, 0);
+        head.scanned = head.skipped = 0;
+        CHECK_INT(parse(RESPONSE, &head, place(text, (size_t)n), (size_t)n),
+                  extra ? SL_E_UPSTREAM_BAD : 1);
+    }
 }
 
 TEST(a_line_longer_than_a_head_is_a_long_line) {
@@ -793,7 +891,8 @@ TEST(limits_are_bounded_by_the_head_table) {
     memset(large, 'a', sizeof(large));
     memcpy(large, GET "X: ", strlen(GET "X: "));
     head.scanned = head.skipped = 0;
-    CHECK_INT(parse_with(REQUEST, &head, place(large, sizeof(large)), sizeof(large), &wild), SL_E_HEAD_TOO_LARGE);
+    CHECK_INT(parse_with(REQUEST, &head, place(large, sizeof(large)), sizeof(large), &wild),
+              SL_E_HEAD_TOO_LARGE);
 }
 
 TEST(too_many_fields) {
@@ -804,7 +903,8 @@ TEST(too_many_fields) {
             len += (size_t)sprintf((char *)bytes + len, "X: y\r\n");
         }
         len += (size_t)sprintf((char *)bytes + len, "\r\n");
-        CHECK_INT(limit_verdict(bytes, len, &limits), count > LIMITS_FIELDS ? SL_E_TOO_MANY_FIELDS : 1);
+        CHECK_INT(limit_verdict(bytes, len, &limits),
+                  count > LIMITS_FIELDS ? SL_E_TOO_MANY_FIELDS : 1);
     }
 }
 
@@ -815,7 +915,8 @@ TEST(a_host_has_at_most_255_bytes) {
     for (int len = 255; len <= 256; len++) {
         int n = snprintf(text, sizeof(text), "GET / HTTP/1.1\r\nHost: %0*d:80\r\n\r\n", len, 0);
         head.scanned = head.skipped = 0;
-        CHECK_INT(parse_with(REQUEST, &head, place(text, (size_t)n), (size_t)n, &wide), len == 255 ? 1 : SL_E_BAD_HOST);
+        CHECK_INT(parse_with(REQUEST, &head, place(text, (size_t)n), (size_t)n, &wide),
+                  len == 255 ? 1 : SL_E_BAD_HOST);
     }
 }
 
@@ -823,7 +924,10 @@ TEST(a_host_has_at_most_255_bytes) {
 
 TEST(fields_of_one_name_are_linked) {
     static struct sl_head head;
-    CHECK_INT(parse_text(REQUEST, &head, GET H "Cookie: a\r\nAccept: b\r\ncookie: c\r\nX: d\r\nX: e\r\nCOOKIE: f\r\n\r\n"), 1);
+    CHECK_INT(parse_text(
+                  REQUEST, &head,
+                  GET H "Cookie: a\r\nAccept: b\r\ncookie: c\r\nX: d\r\nX: e\r\nCOOKIE: f\r\n\r\n"),
+              1);
     CHECK_INT(head.field_count, 7);
     CHECK_INT(head.first[SL_H_COOKIE], 2);
     CHECK_INT(head.fields[1].next_same, 4);
@@ -840,7 +944,10 @@ TEST(fields_of_one_name_are_linked) {
 TEST(a_used_head_is_as_good_as_a_new_one) {
     static struct sl_head used, fresh;
     memset(&used, 0xaa, sizeof(used));
-    CHECK_INT(parse_text(REQUEST, &used, "POST http://u/%41/../x?y HTTP/1.1\r\n" H "Content-Length: 7\r\nCookie: a\r\nCookie: b\r\n\r\n"), 1);
+    CHECK_INT(parse_text(REQUEST, &used,
+                         "POST http://u/%41/../x?y HTTP/1.1\r\n" H
+                         "Content-Length: 7\r\nCookie: a\r\nCookie: b\r\n\r\n"),
+              1);
     CHECK_INT(parse_text(REQUEST, &used, GET H "\r\n"), 1);
     CHECK_INT(parse_text(REQUEST, &fresh, GET H "\r\n"), 1);
     CHECK(heads_equal(&used, &fresh));
@@ -884,8 +991,9 @@ TEST(known_methods) {
 
 TEST(hop_by_hop_names) {
     for (int id = 0; id < SL_H_COUNT; id++) {
-        bool hop = id == SL_H_CONNECTION || id == SL_H_KEEP_ALIVE || id == SL_H_PROXY_CONNECTION || id == SL_H_TE ||
-                   id == SL_H_TRAILER || id == SL_H_TRANSFER_ENCODING || id == SL_H_UPGRADE;
+        bool hop = id == SL_H_CONNECTION || id == SL_H_KEEP_ALIVE || id == SL_H_PROXY_CONNECTION ||
+                   id == SL_H_TE || id == SL_H_TRAILER || id == SL_H_TRANSFER_ENCODING ||
+                   id == SL_H_UPGRADE;
         CHECK_INT(sl_header_is_hop_by_hop((enum sl_header)id), hop);
     }
 }
@@ -924,11 +1032,15 @@ TEST(check_fields) {
         {"a\r\n", SL_E_BAD_FIELD, false},
         {"a", SL_E_BAD_FIELD, false},
         {"a: \x01\r\n", SL_E_BAD_FIELD, false},
+        {"a: b\x01\n", SL_E_BAD_FIELD, false},
+        {"a: b\rx", SL_E_BAD_FIELD, false},
     };
     for (size_t i = 0; i < SL_COUNT_OF(cases); i++) {
         bool has_date = true;
         size_t len = strlen(cases[i].text);
-        CHECK_MSG(sl_http1_check_fields(place(cases[i].text, len), len, &has_date) == cases[i].verdict, "%s", cases[i].text);
+        CHECK_MSG(sl_http1_check_fields(place(cases[i].text, len), len, &has_date) ==
+                      cases[i].verdict,
+                  "%s", cases[i].text);
         CHECK_MSG(cases[i].verdict != SL_OK || has_date == cases[i].has_date, "%s", cases[i].text);
     }
     bool has_date;

@@ -1,4 +1,5 @@
-// Heads that we send, byte for byte; then that what we send upstream means to a parser what the client said.
+// Heads that we send, byte for byte; then that what we send upstream means to a parser what the
+// client said.
 #include "http1_write.h"
 
 #include <time.h>
@@ -79,23 +80,39 @@ TEST(write_response) {
     } cases[] = {
         {{.status = 200, .framing = SL_FRAMING_LENGTH, .content_length = 5, .date = &date},
          "content-type: text/plain\r\nset-cookie: a\r\nset-cookie: b\r\n",
-         "HTTP/1.1 200 OK\r\ncontent-length: 5\r\n" DATE "content-type: text/plain\r\nset-cookie: a\r\nset-cookie: b\r\n\r\n"},
-        {{.status = 200, .framing = SL_FRAMING_LENGTH}, "", "HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n"},
-        {{.status = 200, .framing = SL_FRAMING_LENGTH, .content_length = UINT64_MAX}, "",
+         "HTTP/1.1 200 OK\r\ncontent-length: 5\r\n" DATE
+         "content-type: text/plain\r\nset-cookie: a\r\nset-cookie: b\r\n\r\n"},
+        {{.status = 200, .framing = SL_FRAMING_LENGTH},
+         "",
+         "HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n"},
+        {{.status = 200, .framing = SL_FRAMING_LENGTH, .content_length = UINT64_MAX},
+         "",
          "HTTP/1.1 200 OK\r\ncontent-length: 18446744073709551615\r\n\r\n"},
-        {{.status = 404, .framing = SL_FRAMING_CHUNKED, .close = true}, "a: b\r\n",
-         "HTTP/1.1 404 Not Found\r\ntransfer-encoding: chunked\r\nconnection: close\r\na: b\r\n\r\n"},
-        {{.status = 200, .framing = SL_FRAMING_CLOSE}, "", "HTTP/1.1 200 OK\r\nconnection: close\r\n\r\n"},
-        {{.status = 200, .framing = SL_FRAMING_LENGTH, .keep_alive_10 = true}, "",
+        {{.status = 404, .framing = SL_FRAMING_CHUNKED, .close = true},
+         "a: b\r\n",
+         "HTTP/1.1 404 Not Found\r\ntransfer-encoding: chunked\r\nconnection: close\r\na: "
+         "b\r\n\r\n"},
+        {{.status = 200, .framing = SL_FRAMING_CLOSE},
+         "",
+         "HTTP/1.1 200 OK\r\nconnection: close\r\n\r\n"},
+        {{.status = 200, .framing = SL_FRAMING_LENGTH, .keep_alive_10 = true},
+         "",
          "HTTP/1.1 200 OK\r\ncontent-length: 0\r\nconnection: keep-alive\r\n\r\n"},
-        {{.status = 200, .framing = SL_FRAMING_LENGTH, .keep_alive_10 = true, .close = true}, "",
+        {{.status = 200, .framing = SL_FRAMING_LENGTH, .keep_alive_10 = true, .close = true},
+         "",
          "HTTP/1.1 200 OK\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"},
-        {{.status = 304, .framing = SL_FRAMING_LENGTH, .content_length = 7}, "", "HTTP/1.1 304 Not Modified\r\ncontent-length: 7\r\n\r\n"},
+        {{.status = 304, .framing = SL_FRAMING_LENGTH, .content_length = 7},
+         "",
+         "HTTP/1.1 304 Not Modified\r\ncontent-length: 7\r\n\r\n"},
         {{.status = 204, .framing = SL_FRAMING_LENGTH}, "", "HTTP/1.1 204 No Content\r\n\r\n"},
         {{.status = 204, .framing = SL_FRAMING_CHUNKED}, "", "HTTP/1.1 204 No Content\r\n\r\n"},
         {{.status = 100}, "", "HTTP/1.1 100 Continue\r\n\r\n"},
-        {{.status = 103, .framing = SL_FRAMING_CHUNKED}, "link: </a>\r\n", "HTTP/1.1 103 Early Hints\r\nlink: </a>\r\n\r\n"},
-        {{.status = 599, .framing = SL_FRAMING_LENGTH}, "", "HTTP/1.1 599 \r\ncontent-length: 0\r\n\r\n"},
+        {{.status = 103, .framing = SL_FRAMING_CHUNKED},
+         "link: </a>\r\n",
+         "HTTP/1.1 103 Early Hints\r\nlink: </a>\r\n\r\n"},
+        {{.status = 599, .framing = SL_FRAMING_LENGTH},
+         "",
+         "HTTP/1.1 599 \r\ncontent-length: 0\r\n\r\n"},
     };
     for (size_t i = 0; i < SL_COUNT_OF(cases); i++) {
         struct sl_response_head response = cases[i].head;
@@ -105,7 +122,8 @@ TEST(write_response) {
 }
 
 TEST(a_head_that_does_not_fit_is_0) {
-    struct sl_response_head response = {.status = 200, .framing = SL_FRAMING_LENGTH, .fields = sl_span_of("a: b\r\n")};
+    struct sl_response_head response = {
+        .status = 200, .framing = SL_FRAMING_LENGTH, .fields = sl_span_of("a: b\r\n")};
     size_t len = sl_http1_write_response(out, SL_HEAD_OUT_MAX, &response);
     CHECK(len > 0);
     memset(out, 0x55, sizeof(out));
@@ -121,14 +139,45 @@ TEST(reason_phrases) {
         uint16_t status;
         const char *phrase;
     } cases[] = {
-        {100, "Continue"}, {103, "Early Hints"}, {200, "OK"}, {206, "Partial Content"}, {208, "Already Reported"}, {301, "Moved Permanently"},
-        {304, "Not Modified"}, {306, ""}, {307, "Temporary Redirect"}, {308, "Permanent Redirect"}, {400, "Bad Request"},
-        {404, "Not Found"}, {408, "Request Timeout"}, {413, "Content Too Large"}, {414, "URI Too Long"}, {417, "Expectation Failed"},
-        {418, ""}, {421, "Misdirected Request"}, {425, "Too Early"}, {426, "Upgrade Required"}, {428, "Precondition Required"},
-        {429, "Too Many Requests"}, {431, "Request Header Fields Too Large"}, {451, "Unavailable For Legal Reasons"}, {452, ""},
-        {500, "Internal Server Error"}, {502, "Bad Gateway"}, {503, "Service Unavailable"}, {504, "Gateway Timeout"},
-        {505, "HTTP Version Not Supported"}, {508, "Loop Detected"}, {511, "Network Authentication Required"}, {512, ""}, {0, ""}, {99, ""},
-        {600, ""}, {199, ""}, {299, ""}, {65535, ""},
+        {100, "Continue"},
+        {103, "Early Hints"},
+        {200, "OK"},
+        {206, "Partial Content"},
+        {208, "Already Reported"},
+        {301, "Moved Permanently"},
+        {304, "Not Modified"},
+        {306, ""},
+        {307, "Temporary Redirect"},
+        {308, "Permanent Redirect"},
+        {400, "Bad Request"},
+        {404, "Not Found"},
+        {408, "Request Timeout"},
+        {413, "Content Too Large"},
+        {414, "URI Too Long"},
+        {417, "Expectation Failed"},
+        {418, ""},
+        {421, "Misdirected Request"},
+        {425, "Too Early"},
+        {426, "Upgrade Required"},
+        {428, "Precondition Required"},
+        {429, "Too Many Requests"},
+        {431, "Request Header Fields Too Large"},
+        {451, "Unavailable For Legal Reasons"},
+        {452, ""},
+        {500, "Internal Server Error"},
+        {502, "Bad Gateway"},
+        {503, "Service Unavailable"},
+        {504, "Gateway Timeout"},
+        {505, "HTTP Version Not Supported"},
+        {508, "Loop Detected"},
+        {511, "Network Authentication Required"},
+        {512, ""},
+        {0, ""},
+        {99, ""},
+        {600, ""},
+        {199, ""},
+        {299, ""},
+        {65535, ""},
     };
     for (size_t i = 0; i < SL_COUNT_OF(cases); i++) {
         CHECK_STR(sl_reason_phrase(cases[i].status), cases[i].phrase);
@@ -154,56 +203,86 @@ static const char *forward_request(const char *request, struct sl_forward_reques
 }
 
 #define VIA "via: 1.1 sluice\r\n"
-#define BY(host) VIA "x-forwarded-for: 192.0.2.7\r\nx-forwarded-host: " host "\r\nx-forwarded-proto: http\r\n"
+#define BY(host)                                                                                   \
+    VIA "x-forwarded-for: 192.0.2.7\r\nx-forwarded-host: " host "\r\nx-forwarded-proto: http\r\n"
 #define TAIL BY("h") "\r\n"
 
 static const struct request_case requests[] = {
-    {"\r\nGET /a?b HTTP/1.1\r\nHost: h\r\nAccept:  x \r\nX-Y:z\r\n\r\n", "GET /a?b HTTP/1.1\r\nhost: h\r\naccept: x\r\nx-y: z\r\n" TAIL, {0}},
+    {"\r\nGET /a?b HTTP/1.1\r\nHost: h\r\nAccept:  x \r\nX-Y:z\r\n\r\n",
+     "GET /a?b HTTP/1.1\r\nhost: h\r\naccept: x\r\nx-y: z\r\n" TAIL,
+     {0}},
     // 8: our own version, always
     {"GET / HTTP/1.0\r\nHost: h\r\nConnection: keep-alive\r\n\r\n",
-     "GET / HTTP/1.1\r\nhost: h\r\nvia: 1.0 sluice\r\nx-forwarded-for: 192.0.2.7\r\nx-forwarded-host: h\r\nx-forwarded-proto: http\r\n\r\n", {0}},
+     "GET / HTTP/1.1\r\nhost: h\r\nvia: 1.0 sluice\r\nx-forwarded-for: "
+     "192.0.2.7\r\nx-forwarded-host: h\r\nx-forwarded-proto: http\r\n\r\n",
+     {0}},
     // 10, 11: origin form, Host from the target
-    {"GET http://target:81/a?b HTTP/1.1\r\nHost: other\r\n\r\n", "GET /a?b HTTP/1.1\r\nhost: target:81\r\n" BY("target:81") "\r\n", {0}},
+    {"GET http://target:81/a?b HTTP/1.1\r\nHost: other\r\n\r\n",
+     "GET /a?b HTTP/1.1\r\nhost: target:81\r\n" BY("target:81") "\r\n",
+     {0}},
     {"GET http://h HTTP/1.1\r\nHost: h\r\n\r\n", "GET / HTTP/1.1\r\nhost: h\r\n" TAIL, {0}},
     {"GET http://h?b HTTP/1.1\r\nHost: h\r\n\r\n", "GET /?b HTTP/1.1\r\nhost: h\r\n" TAIL, {0}},
     {"OPTIONS http://h HTTP/1.1\r\nHost: h\r\n\r\n", "OPTIONS * HTTP/1.1\r\nhost: h\r\n" TAIL, {0}},
     {"OPTIONS * HTTP/1.1\r\nHost: h\r\n\r\n", "OPTIONS * HTTP/1.1\r\nhost: h\r\n" TAIL, {0}},
-    {"CONNECT h:1 HTTP/1.1\r\nHost: h:1\r\n\r\n", "CONNECT h:1 HTTP/1.1\r\nhost: h:1\r\n" BY("h:1") "\r\n", {0}},
+    {"CONNECT h:1 HTTP/1.1\r\nHost: h:1\r\n\r\n",
+     "CONNECT h:1 HTTP/1.1\r\nhost: h:1\r\n" BY("h:1") "\r\n",
+     {0}},
     // 12: a request without Host takes the upstream's
     {"GET / HTTP/1.0\r\n\r\n",
-     "GET / HTTP/1.1\r\nhost: up:80\r\nvia: 1.0 sluice\r\nx-forwarded-for: 192.0.2.7\r\nx-forwarded-proto: http\r\n\r\n",
+     "GET / HTTP/1.1\r\nhost: up:80\r\nvia: 1.0 sluice\r\nx-forwarded-for: "
+     "192.0.2.7\r\nx-forwarded-proto: http\r\n\r\n",
      {.host = {(const uint8_t *)"up:80", 5}}},
     // 18: order kept
-    {"GET / HTTP/1.1\r\nA: 1\r\nB: 2\r\nHost: h\r\na: 3\r\n\r\n", "GET / HTTP/1.1\r\nhost: h\r\na: 1\r\nb: 2\r\na: 3\r\n" TAIL, {0}},
+    {"GET / HTTP/1.1\r\nA: 1\r\nB: 2\r\nHost: h\r\na: 3\r\n\r\n",
+     "GET / HTTP/1.1\r\nhost: h\r\na: 1\r\nb: 2\r\na: 3\r\n" TAIL,
+     {0}},
     // 20: '_'
-    {"GET / HTTP/1.1\r\nHost: h\r\nA_B: 1\r\nContent_Length: 5\r\n_: 2\r\nAB: 3\r\n\r\n", "GET / HTTP/1.1\r\nhost: h\r\nab: 3\r\n" TAIL, {0}},
+    {"GET / HTTP/1.1\r\nHost: h\r\nA_B: 1\r\nContent_Length: 5\r\n_: 2\r\nAB: 3\r\n\r\n",
+     "GET / HTTP/1.1\r\nhost: h\r\nab: 3\r\n" TAIL,
+     {0}},
     // 34: hop by hop, nominated, and what may not be nominated
-    {"GET / HTTP/1.1\r\nHost: h\r\nConnection: X-A, TE, close, Host, Authorization, cookie\r\nX-a: 1\r\nTE: trailers\r\nTrailer: x\r\n"
-     "Keep-Alive: 1\r\nProxy-Connection: a\r\nUpgrade: a\r\nProxy-Authorization: p\r\nAuthorization: b\r\nCookie: c\r\nx-A: 2\r\n\r\n",
-     "GET / HTTP/1.1\r\nhost: h\r\nauthorization: b\r\ncookie: c\r\n" TAIL, {0}},
+    {"GET / HTTP/1.1\r\nHost: h\r\nConnection: X-A, TE, close, Host, Authorization, cookie\r\nX-a: "
+     "1\r\nTE: trailers\r\nTrailer: x\r\n"
+     "Keep-Alive: 1\r\nProxy-Connection: a\r\nUpgrade: a\r\nProxy-Authorization: "
+     "p\r\nAuthorization: b\r\nCookie: c\r\nx-A: 2\r\n\r\n",
+     "GET / HTTP/1.1\r\nhost: h\r\nauthorization: b\r\ncookie: c\r\n" TAIL,
+     {0}},
     // 40: Via lines become one, ours is the last
     {"GET / HTTP/1.1\r\nHost: h\r\nVia: 1.0 a (x, y)\r\nX: 1\r\nVia:\r\nVia: 1.1 b\r\n\r\n",
      "GET / HTTP/1.1\r\nhost: h\r\nx: 1\r\nvia: 1.0 a (x, y), 1.1 b, 1.1 sluice\r\n"
-     "x-forwarded-for: 192.0.2.7\r\nx-forwarded-host: h\r\nx-forwarded-proto: http\r\n\r\n", {0}},
+     "x-forwarded-for: 192.0.2.7\r\nx-forwarded-host: h\r\nx-forwarded-proto: http\r\n\r\n",
+     {0}},
     // 41: Max-Forwards
-    {"OPTIONS / HTTP/1.1\r\nHost: h\r\nMax-Forwards: 010\r\n\r\n", "OPTIONS / HTTP/1.1\r\nhost: h\r\nmax-forwards: 9\r\n" TAIL, {0}},
-    {"TRACE / HTTP/1.1\r\nHost: h\r\nMax-Forwards: 0\r\n\r\n", "TRACE / HTTP/1.1\r\nhost: h\r\nmax-forwards: 0\r\n" TAIL, {0}},
-    {"GET / HTTP/1.1\r\nHost: h\r\nMax-Forwards: 10\r\nA: b\r\n\r\n", "GET / HTTP/1.1\r\nhost: h\r\nmax-forwards: 10\r\na: b\r\n" TAIL, {0}},
+    {"OPTIONS / HTTP/1.1\r\nHost: h\r\nMax-Forwards: 010\r\n\r\n",
+     "OPTIONS / HTTP/1.1\r\nhost: h\r\nmax-forwards: 9\r\n" TAIL,
+     {0}},
+    {"TRACE / HTTP/1.1\r\nHost: h\r\nMax-Forwards: 0\r\n\r\n",
+     "TRACE / HTTP/1.1\r\nhost: h\r\nmax-forwards: 0\r\n" TAIL,
+     {0}},
+    {"GET / HTTP/1.1\r\nHost: h\r\nMax-Forwards: 10\r\nA: b\r\n\r\n",
+     "GET / HTTP/1.1\r\nhost: h\r\nmax-forwards: 10\r\na: b\r\n" TAIL,
+     {0}},
     // 42: path and query bytes
-    {"GET //a/../%41%zz?%2e&\"<>\\^`{|} HTTP/1.1\r\nHost: h\r\n\r\n", "GET //a/../%41%zz?%2e&\"<>\\^`{|} HTTP/1.1\r\nhost: h\r\n" TAIL, {0}},
+    {"GET //a/../%41%zz?%2e&\"<>\\^`{|} HTTP/1.1\r\nHost: h\r\n\r\n",
+     "GET //a/../%41%zz?%2e&\"<>\\^`{|} HTTP/1.1\r\nhost: h\r\n" TAIL,
+     {0}},
     {"GET /? HTTP/1.1\r\nHost: h\r\n\r\n", "GET /? HTTP/1.1\r\nhost: h\r\n" TAIL, {0}},
     // who asks
-    {"GET / HTTP/1.1\r\nHost: h\r\nX-Forwarded-For: 1.1.1.1\r\nX-Forwarded-Host: e\r\nX-Forwarded-Proto: https\r\nX-Forwarded-Port: 1\r\n"
+    {"GET / HTTP/1.1\r\nHost: h\r\nX-Forwarded-For: 1.1.1.1\r\nX-Forwarded-Host: "
+     "e\r\nX-Forwarded-Proto: https\r\nX-Forwarded-Port: 1\r\n"
      "Forwarded: for=1.1.1.1\r\nX-Real-IP: 1.1.1.1\r\nX-Forwarded: a\r\n\r\n",
      "GET / HTTP/1.1\r\nhost: h\r\nx-forwarded: a\r\n" VIA
-     "x-forwarded-for: 192.0.2.7\r\nx-forwarded-host: h\r\nx-forwarded-proto: https\r\n\r\n", {.tls = true}},
+     "x-forwarded-for: 192.0.2.7\r\nx-forwarded-host: h\r\nx-forwarded-proto: https\r\n\r\n",
+     {.tls = true}},
     // framing is ours, not the client's
     {"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 005\r\nExpect: 100-continue\r\n\r\n",
      "POST / HTTP/1.1\r\nhost: h\r\ncontent-length: 5\r\n" BY("h") "expect: 100-continue\r\n\r\n",
      {.framing = SL_FRAMING_LENGTH, .content_length = 5, .expect_continue = true}},
     {"POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: Chunked\r\nExpect: 100-continue\r\n\r\n",
-     "POST / HTTP/1.1\r\nhost: h\r\ntransfer-encoding: chunked\r\n" TAIL, {.framing = SL_FRAMING_CHUNKED}},
-    {"PATCH / HTTP/1.1\r\nHost: h\r\nContent-Length: 0\r\n\r\n", "PATCH / HTTP/1.1\r\nhost: h\r\ncontent-length: 0\r\n" TAIL,
+     "POST / HTTP/1.1\r\nhost: h\r\ntransfer-encoding: chunked\r\n" TAIL,
+     {.framing = SL_FRAMING_CHUNKED}},
+    {"PATCH / HTTP/1.1\r\nHost: h\r\nContent-Length: 0\r\n\r\n",
+     "PATCH / HTTP/1.1\r\nhost: h\r\ncontent-length: 0\r\n" TAIL,
      {.framing = SL_FRAMING_LENGTH}},
 };
 
@@ -233,12 +312,15 @@ static bool is_ours(const struct sl_field *field) {
 }
 
 // The next field that the client wrote and the upstream may see.
-static const struct sl_field *next_field(const struct sl_head *of, const uint8_t *data, uint32_t *at) {
+static const struct sl_field *next_field(const struct sl_head *of, const uint8_t *data,
+                                         uint32_t *at) {
     for (; *at < of->field_count; ++*at) {
         const struct sl_field *field = &of->fields[*at];
-        bool dropped = field->flags & (SL_FIELD_NOMINATED | SL_FIELD_UNDERSCORE) || sl_header_is_hop_by_hop(field->id) ||
-                       field->id == SL_H_FORWARDED || field->id == SL_H_X_REAL_IP || field->id == SL_H_PROXY_AUTHORIZATION ||
-                       (field->name_len >= 12 && memcmp(data + field->name_off, "x-forwarded-", 12) == 0);
+        bool dropped =
+            field->flags & (SL_FIELD_NOMINATED | SL_FIELD_UNDERSCORE) ||
+            sl_header_is_hop_by_hop(field->id) || field->id == SL_H_FORWARDED ||
+            field->id == SL_H_X_REAL_IP || field->id == SL_H_PROXY_AUTHORIZATION ||
+            (field->name_len >= 12 && memcmp(data + field->name_off, "x-forwarded-", 12) == 0);
         if (!dropped && !is_ours(field)) {
             ++*at;
             return field;
@@ -247,20 +329,25 @@ static const struct sl_field *next_field(const struct sl_head *of, const uint8_t
     return NULL;
 }
 
-static bool bytes_equal(const uint8_t *a, uint32_t a_off, uint32_t a_len, const uint8_t *b, uint32_t b_off, uint32_t b_len) {
+static bool bytes_equal(const uint8_t *a, uint32_t a_off, uint32_t a_len, const uint8_t *b,
+                        uint32_t b_off, uint32_t b_len) {
     return a_len == b_len && memcmp(a + a_off, b + b_off, a_len) == 0;
 }
 
 static void check_same_fields(const uint8_t *a_data, const uint8_t *b_data, const char *request) {
     uint32_t a_at = 0, b_at = 0;
     for (;;) {
-        const struct sl_field *a = next_field(&head, a_data, &a_at), *b = next_field(&again, b_data, &b_at);
+        const struct sl_field *a = next_field(&head, a_data, &a_at),
+                              *b = next_field(&again, b_data, &b_at);
         CHECK_MSG(!a == !b, "number of fields: %s", request);
         if (!a || !b) {
             return;
         }
-        CHECK_MSG(bytes_equal(a_data, a->name_off, a->name_len, b_data, b->name_off, b->name_len), "a name: %s", request);
-        CHECK_MSG(bytes_equal(a_data, a->value_off, a->value_len, b_data, b->value_off, b->value_len), "a value: %s", request);
+        CHECK_MSG(bytes_equal(a_data, a->name_off, a->name_len, b_data, b->name_off, b->name_len),
+                  "a name: %s", request);
+        CHECK_MSG(
+            bytes_equal(a_data, a->value_off, a->value_len, b_data, b->value_off, b->value_len),
+            "a value: %s", request);
     }
 }
 
@@ -275,28 +362,35 @@ TEST(what_we_forward_parses_to_the_same) {
         CHECK_INT(again.method, head.method);
         CHECK_INT(again.body == SL_BODY_CHUNKED, requests[i].forward.framing == SL_FRAMING_CHUNKED);
         CHECK_INT(again.content_length, requests[i].forward.content_length);
-        CHECK(bytes_equal(data, head.query_off, head.query_len, bytes, again.query_off, again.query_len));
-        CHECK(head.path_len == 0 || bytes_equal(data, head.path_off, head.path_len, bytes, again.path_off, again.path_len));
-        CHECK(head.host_len == 0 || bytes_equal(data, head.host_off, head.host_len, bytes, again.host_off, again.host_len));
+        CHECK(bytes_equal(data, head.query_off, head.query_len, bytes, again.query_off,
+                          again.query_len));
+        CHECK(head.path_len == 0 || bytes_equal(data, head.path_off, head.path_len, bytes,
+                                                again.path_off, again.path_len));
+        CHECK(head.host_len == 0 || bytes_equal(data, head.host_off, head.host_len, bytes,
+                                                again.host_off, again.host_len));
         CHECK(!again.first[SL_H_CONNECTION]);
         check_same_fields(data, bytes, requests[i].request);
     }
 }
 
-// The largest that the parser takes: lines without spaces grow by one byte each, and Host is written twice.
+// The largest that the parser takes: lines without spaces grow by one byte each, and Host is
+// written twice.
 TEST(the_largest_head_fits) {
     static char text[16385];
     char host[256];
     memset(host, 'h', 255);
     host[255] = '\0';
-    size_t len = (size_t)sprintf(text, "POST / HTTP/1.1\r\nHost:%s:65535\r\nVia:a\r\nContent-Length:9223372036854775807\r\n", host);
+    size_t len = (size_t)sprintf(
+        text, "POST / HTTP/1.1\r\nHost:%s:65535\r\nVia:a\r\nContent-Length:9223372036854775807\r\n",
+        host);
     for (int i = 0; i < 124; i++) {
         len += (size_t)sprintf(text + len, "a:b\r\n");
     }
     len += (size_t)sprintf(text + len, "x:");
     memset(text + len, 'v', 16384 - len - 4);
     memcpy(text + 16380, "\r\n\r\n", 5);
-    struct sl_forward_request forward = {.framing = SL_FRAMING_LENGTH, .content_length = INT64_MAX, .expect_continue = true};
+    struct sl_forward_request forward = {
+        .framing = SL_FRAMING_LENGTH, .content_length = INT64_MAX, .expect_continue = true};
     const char *sent = forward_request(text, forward);
     CHECK_INT(head.len, 16384);
     CHECK_INT(head.field_count, 128);
@@ -306,7 +400,10 @@ TEST(the_largest_head_fits) {
 TEST(a_forward_that_does_not_fit_is_0) {
     const char *sent = forward_request(requests[0].request, requests[0].forward);
     size_t len = strlen(sent);
-    struct sl_forward_request forward = {.head = &head, .data = in + head.skipped, .via = sl_span_of("sluice"), .client_ip = sl_span_of("192.0.2.7")};
+    struct sl_forward_request forward = {.head = &head,
+                                         .data = in + head.skipped,
+                                         .via = sl_span_of("sluice"),
+                                         .client_ip = sl_span_of("192.0.2.7")};
     CHECK_INT(sl_http1_forward_request(out, len, &forward), len);
     for (size_t cap = 0; cap < len; cap++) {
         CHECK_INT(sl_http1_forward_request(out, cap, &forward), 0);
@@ -315,7 +412,8 @@ TEST(a_forward_that_does_not_fit_is_0) {
 
 // ---- Responses of an upstream
 
-static const char *forward_response(const char *response, struct sl_forward_response forward, enum sl_method method) {
+static const char *forward_response(const char *response, struct sl_forward_response forward,
+                                    enum sl_method method) {
     memcpy(in, response, strlen(response));
     head.scanned = head.skipped = 0;
     if (sl_http1_parse_response(&head, in, strlen(response), &limits, method) != 1) {
@@ -332,47 +430,66 @@ TEST(responses_forwarded) {
         const char *response, *want;
         struct sl_forward_response forward;
     } cases[] = {
-        {"HTTP/1.1 200 OK\r\nContent-Length: 05\r\nX-A:b\r\n\r\n", "HTTP/1.1 200 OK\r\nx-a: b\r\ncontent-length: 5\r\n" VIA DATE "\r\n",
+        {"HTTP/1.1 200 OK\r\nContent-Length: 05\r\nX-A:b\r\n\r\n",
+         "HTTP/1.1 200 OK\r\nx-a: b\r\ncontent-length: 5\r\n" VIA DATE "\r\n",
          {.framing = SL_FRAMING_LENGTH, .content_length = 5, .date = &date}},
         // 8, 27: our version, and a body that ends by close is chunked for a 1.1 client
-        {"HTTP/1.0 200 Fine\r\nConnection: x\r\n\r\n", "HTTP/1.1 200 Fine\r\ntransfer-encoding: chunked\r\nvia: 1.0 sluice\r\n\r\n",
+        {"HTTP/1.0 200 Fine\r\nConnection: x\r\n\r\n",
+         "HTTP/1.1 200 Fine\r\ntransfer-encoding: chunked\r\nvia: 1.0 sluice\r\n\r\n",
          {.framing = SL_FRAMING_CHUNKED}},
-        {"HTTP/1.1 404\r\n\r\n", "HTTP/1.1 404 Not Found\r\n" VIA "connection: close\r\n\r\n", {.framing = SL_FRAMING_CLOSE}},
-        {"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n", "HTTP/1.1 200 OK\r\ncontent-length: 0\r\n" VIA "connection: keep-alive\r\n\r\n",
+        {"HTTP/1.1 404\r\n\r\n",
+         "HTTP/1.1 404 Not Found\r\n" VIA "connection: close\r\n\r\n",
+         {.framing = SL_FRAMING_CLOSE}},
+        {"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n",
+         "HTTP/1.1 200 OK\r\ncontent-length: 0\r\n" VIA "connection: keep-alive\r\n\r\n",
          {.framing = SL_FRAMING_LENGTH, .keep_alive_10 = true}},
         // 18: each Set-Cookie a line of its own, in order
         {"HTTP/1.1 200 OK\r\nSet-Cookie: a=1, x\r\nB: 2\r\nSet-Cookie: c=3\r\n\r\n",
-         "HTTP/1.1 200 OK\r\nset-cookie: a=1, x\r\nb: 2\r\nset-cookie: c=3\r\n" VIA "\r\n", {.framing = SL_FRAMING_NONE}},
+         "HTTP/1.1 200 OK\r\nset-cookie: a=1, x\r\nb: 2\r\nset-cookie: c=3\r\n" VIA "\r\n",
+         {.framing = SL_FRAMING_NONE}},
         // 20: an alias of a framing field; another '_' may pass
-        {"HTTP/1.1 200 OK\r\nContent_Length: 5\r\nTransfer_Encoding: chunked\r\nKeep_Alive: 1\r\nA_b: c\r\n\r\n", "HTTP/1.1 200 OK\r\na_b: c\r\n" VIA "\r\n",
+        {"HTTP/1.1 200 OK\r\nContent_Length: 5\r\nTransfer_Encoding: chunked\r\nKeep_Alive: "
+         "1\r\nA_b: c\r\n\r\n",
+         "HTTP/1.1 200 OK\r\na_b: c\r\n" VIA "\r\n",
          {.framing = SL_FRAMING_NONE}},
         // 28: HEAD and 304 keep the length, 1xx and 204 have none
-        {"HTTP/1.1 304 Not Modified\r\nContent-Length: 9\r\nDate: d\r\n\r\n", "HTTP/1.1 304 Not Modified\r\ndate: d\r\ncontent-length: 9\r\n" VIA "\r\n",
+        {"HTTP/1.1 304 Not Modified\r\nContent-Length: 9\r\nDate: d\r\n\r\n",
+         "HTTP/1.1 304 Not Modified\r\ndate: d\r\ncontent-length: 9\r\n" VIA "\r\n",
          {.framing = SL_FRAMING_LENGTH, .content_length = 9, .date = &date}},
-        {"HTTP/1.1 204 No Content\r\nContent-Length: 0\r\n\r\n", "HTTP/1.1 204 No Content\r\n" VIA DATE "\r\n",
+        {"HTTP/1.1 204 No Content\r\nContent-Length: 0\r\n\r\n",
+         "HTTP/1.1 204 No Content\r\n" VIA DATE "\r\n",
          {.framing = SL_FRAMING_LENGTH, .date = &date}},
         // 34
-        {"HTTP/1.1 200 OK\r\nConnection: close, X-A, Cache-Control\r\nX-A: 1\r\nKeep-Alive: 2\r\nProxy-Connection: 3\r\nTE: 4\r\nTrailer: 5\r\n"
-         "Upgrade: 6\r\nProxy-Authenticate: 7\r\nCache-Control: private\r\nTransfer-Encoding: chunked\r\n\r\n",
-         "HTTP/1.1 200 OK\r\ncache-control: private\r\ntransfer-encoding: chunked\r\n" VIA "\r\n", {.framing = SL_FRAMING_CHUNKED}},
+        {"HTTP/1.1 200 OK\r\nConnection: close, X-A, Cache-Control\r\nX-A: 1\r\nKeep-Alive: "
+         "2\r\nProxy-Connection: 3\r\nTE: 4\r\nTrailer: 5\r\n"
+         "Upgrade: 6\r\nProxy-Authenticate: 7\r\nCache-Control: private\r\nTransfer-Encoding: "
+         "chunked\r\n\r\n",
+         "HTTP/1.1 200 OK\r\ncache-control: private\r\ntransfer-encoding: chunked\r\n" VIA "\r\n",
+         {.framing = SL_FRAMING_CHUNKED}},
         // 40
         {"HTTP/1.1 200 OK\r\nVia: 1.1 a\r\nContent-Length: 0\r\nVia: 1.0 b\r\n\r\n",
-         "HTTP/1.1 200 OK\r\ncontent-length: 0\r\nvia: 1.1 a, 1.0 b, 1.1 sluice\r\n\r\n", {.framing = SL_FRAMING_LENGTH}},
+         "HTTP/1.1 200 OK\r\ncontent-length: 0\r\nvia: 1.1 a, 1.0 b, 1.1 sluice\r\n\r\n",
+         {.framing = SL_FRAMING_LENGTH}},
         // 45: interim
-        {"HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n", "HTTP/1.1 103 Early Hints\r\nlink: </a>\r\n" VIA "\r\n",
+        {"HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n",
+         "HTTP/1.1 103 Early Hints\r\nlink: </a>\r\n" VIA "\r\n",
          {.framing = SL_FRAMING_LENGTH, .close = true, .date = &date}},
         // 48: Date only where there is none
-        {"HTTP/1.1 200 OK\r\nDate: d\r\n\r\n", "HTTP/1.1 200 OK\r\ndate: d\r\n" VIA "connection: close\r\n\r\n",
+        {"HTTP/1.1 200 OK\r\nDate: d\r\n\r\n",
+         "HTTP/1.1 200 OK\r\ndate: d\r\n" VIA "connection: close\r\n\r\n",
          {.framing = SL_FRAMING_NONE, .close = true, .date = &date}},
     };
     for (size_t i = 0; i < SL_COUNT_OF(cases); i++) {
-        CHECK_STR(forward_response(cases[i].response, cases[i].forward, SL_METHOD_GET), cases[i].want);
+        CHECK_STR(forward_response(cases[i].response, cases[i].forward, SL_METHOD_GET),
+                  cases[i].want);
     }
 }
 
 TEST(the_length_of_an_answer_to_head_is_kept) {
     struct sl_forward_response forward = {.framing = SL_FRAMING_LENGTH, .content_length = 123};
-    CHECK_STR(forward_response("HTTP/1.1 200 OK\r\nContent-Length: 123\r\n\r\n", forward, SL_METHOD_HEAD), "HTTP/1.1 200 OK\r\ncontent-length: 123\r\n" VIA "\r\n");
+    CHECK_STR(
+        forward_response("HTTP/1.1 200 OK\r\nContent-Length: 123\r\n\r\n", forward, SL_METHOD_HEAD),
+        "HTTP/1.1 200 OK\r\ncontent-length: 123\r\n" VIA "\r\n");
     CHECK_INT(head.body, SL_BODY_NONE);
     CHECK_INT(head.content_length, 123);
 }
@@ -392,6 +509,8 @@ TEST(via_has) {
         {"Via: 1.0 a\r\nX: y\r\nVia: 1.1 sluice\r\n", true},
         {"Via: 1.0 a(b, \\) c, (d), 1.1 sluice), 1.1 sluice\r\n", true},
         {"Via: 1.0 a (b, 1.1 sluice)\r\n", false},
+        {"Via: 1.0 a (b, 1.1 sluice , c)\r\n", false},
+        {"Via: 1.0 a (b) (c \\) d, 1.1 sluice , e)\r\n", false},
         {"Via: 1.0 a ((b) , 1.1 sluice\r\n", true}, // a comment that does not end hides nothing
         {"Via: 1.0 a (b \\) (((, 1.1 sluice, \r\n", true},
         {"Via: 1.1 sluice2\r\n", false},
@@ -407,6 +526,7 @@ TEST(via_has) {
         char text[256];
         snprintf(text, sizeof(text), "GET / HTTP/1.1\r\nHost: h\r\n%s\r\n", cases[i].lines);
         CHECK_INT(parse_request(text, &head, in), 1);
-        CHECK_MSG(sl_http1_via_has(&head, in, sl_span_of("sluice")) == cases[i].has, "%s", cases[i].lines);
+        CHECK_MSG(sl_http1_via_has(&head, in, sl_span_of("sluice")) == cases[i].has, "%s",
+                  cases[i].lines);
     }
 }
