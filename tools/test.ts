@@ -1,0 +1,342 @@
+// `deno task test`: builds, then runs everything that can fail and says so in one last line, "N passed, N failed, N skipped".
+//
+//   deno task test                     all
+//   deno task test static              layers, generated files
+//   deno task test native [PATTERN]    C tests plain, under ASan with UBSan, under TSan; a fuzz smoke
+//   deno task test deno [PATTERN]      Deno tests beside their sources
+//   deno task test e2e [PATTERN]       end to end over real sockets, once per I/O backend
+//
+// PATTERN picks files by name; if no file has it in its name, tests by theirs.
+
+import { build, failureText, type Profile } from "./build.ts";
+import { findViolations, readSources } from "./check_layers.ts";
+import { abi, bindings, isCurrent } from "./gen.ts";
+import { type StdChoice, testFlags } from "./std.ts";
+import {
+  capture,
+  exists,
+  filesUnder,
+  findProgram,
+  LIBRARY,
+  readOr,
+  ROOT,
+} from "./support.ts";
+import {
+  type Counts,
+  none,
+  parseJunit,
+  parseNative,
+  sum,
+} from "./test_output.ts";
+
+const NATIVE_TIMEOUT_S = 120;
+const DENO_TIMEOUT_S = 300;
+const FUZZ_RUNS = 20000;
+const FUZZ_SECONDS = 10;
+const UNIT_FOLDERS = ["ffi", "gateway", "tls", "tools", "examples", "bench"];
+
+interface Context {
+  pattern: string;
+  total: Counts;
+}
+
+/** Adds a step's counts and shows what failed of it. */
+function report(
+  context: Context,
+  name: string,
+  counts: Counts,
+  started: number,
+  output = "",
+) {
+  context.total = sum(context.total, counts);
+  const seconds = ((performance.now() - started) / 1000).toFixed(1);
+  const words = [`${counts.passed} passed`];
+  if (counts.failed) words.push(`${counts.failed} FAILED`);
+  if (counts.skipped) words.push(`${counts.skipped} skipped`);
+  if (counts.failed && output) console.log(output.trimEnd());
+  for (const line of counts.failures) console.log(`  failed: ${line}`);
+  for (const line of counts.skips) console.log(`  skipped: ${line}`);
+  console.log(`${name}: ${words.join(", ")} (${seconds} s)`);
+}
+
+function outcome(name: string, failure?: string): Counts {
+  return failure === undefined
+    ? { ...none(), passed: 1 }
+    : { ...none(), failed: 1, failures: [`${name}: ${failure}`] };
+}
+
+function skip(name: string, why: string): Counts {
+  return { ...none(), skipped: 1, skips: [`${name}: ${why}`] };
+}
+
+async function buildFor(
+  context: Context,
+  profile: Profile,
+  library: boolean,
+): Promise<boolean> {
+  const started = performance.now();
+  try {
+    const log = (line: string) => console.log(`build: ${line}`);
+    await build({ profile, tests: true, library, generate: false, log });
+    return true;
+  } catch (error) {
+    const failed = outcome(`build ${profile}`, "does not build");
+    report(context, `build ${profile}`, failed, started, failureText(error));
+    return false;
+  }
+}
+
+async function testStatic(context: Context) {
+  const started = performance.now();
+  const violations = findViolations(await readSources());
+  let counts = outcome(
+    "layers",
+    violations.length
+      ? violations.map(({ file, line, text }) => `${file}:${line}: ${text}`)
+        .join("\n    ")
+      : undefined,
+  );
+  for (const make of [abi, bindings]) {
+    const file = await make();
+    const stale = await isCurrent(file)
+      ? undefined
+      : "is not current: run `deno task gen` and commit it";
+    counts = sum(counts, outcome(file.path, stale));
+  }
+  report(context, "static (layers, generated files)", counts, started);
+}
+
+// Sanitizers of today's compilers do not know the address layouts of today's kernels: run them without randomisation where that is allowed.
+async function plainAddresses(): Promise<string[]> {
+  const setarch = ["setarch", "-R"];
+  const works = await capture([...setarch, "true"]).then(
+    () => true,
+    () => false,
+  );
+  return works ? setarch : [];
+}
+
+const SANITIZER_ENV = {
+  ASAN_OPTIONS: "detect_stack_use_after_return=1:strict_string_checks=1",
+  UBSAN_OPTIONS: "print_stacktrace=1",
+  TSAN_OPTIONS: "second_deadlock_stack=1",
+};
+
+async function testNative(context: Context, profile: Profile) {
+  if (!await buildFor(context, profile, profile === "release")) return;
+  const all =
+    (await filesUnder("native/tests", (path) => path.endsWith("_test.c")))
+      .map((path) => path.replace(/^.*\/|\.c$/g, ""));
+  const named = all.filter((name) => name.includes(context.pattern));
+  const byName = named.length > 0;
+  const prefix = profile === "release" ? [] : await plainAddresses();
+  let counts = none(), output = "";
+  const started = performance.now();
+  for (const name of byName ? named : all) {
+    const binary = `${ROOT}/native/build/${profile}/${name}`;
+    const args = byName || !context.pattern ? [] : [context.pattern];
+    const result = await run(
+      [...prefix, binary, ...args],
+      NATIVE_TIMEOUT_S,
+      SANITIZER_ENV,
+    );
+    const part = parseNative(name, result);
+    if (part.failed) output += result.output;
+    counts = sum(counts, part);
+  }
+  report(context, `native (${profile})`, counts, started, output);
+}
+
+async function testFuzz(context: Context) {
+  const started = performance.now();
+  const why = await noFuzzer();
+  if (why) {
+    return report(context, "native (fuzz)", skip("fuzz smoke", why), started);
+  }
+  if (!await buildFor(context, "fuzz", false)) return;
+  const prefix = await plainAddresses();
+  let counts = none(), output = "";
+  for (
+    const path of await filesUnder(
+      "native/fuzz",
+      (path) => path.endsWith("_fuzz.c"),
+    )
+  ) {
+    const name = path.replace(/^.*\/|\.c$/g, "");
+    if (!name.includes(context.pattern)) continue;
+    const corpus = `${ROOT}/native/fuzz/corpus/${name.replace(/_fuzz$/, "")}`;
+    const found = await Deno.makeTempDir({ prefix: `sluice-${name}-` });
+    const command = [
+      `${ROOT}/native/build/fuzz/${name}`,
+      `-runs=${FUZZ_RUNS}`,
+      `-max_total_time=${FUZZ_SECONDS}`,
+      "-seed=1",
+      `-artifact_prefix=${found}/`,
+      found,
+      ...await exists(corpus) ? [corpus] : [],
+    ];
+    const result = await run(
+      [...prefix, ...command],
+      NATIVE_TIMEOUT_S,
+      SANITIZER_ENV,
+    );
+    counts = sum(
+      counts,
+      outcome(
+        name,
+        result.code === 0 ? undefined : `found something, kept in ${found}`,
+      ),
+    );
+    if (result.code === 0) await Deno.remove(found, { recursive: true });
+    else output += result.output;
+  }
+  report(context, "native (fuzz)", counts, started, output);
+}
+
+async function noFuzzer(): Promise<string | undefined> {
+  const clang = await findProgram("clang-14") ?? await findProgram("clang");
+  if (!clang) return "no clang (apt-get install clang-14 libclang-rt-14-dev)";
+  const program =
+    "int LLVMFuzzerTestOneInput(const char *d, unsigned long n) { return !d && n; }";
+  const command = [
+    clang,
+    "-fsanitize=fuzzer,address",
+    "-xc",
+    "-",
+    "-o",
+    "/dev/null",
+  ];
+  return await capture(command, { input: program }).then(
+    () => undefined,
+    () => `${clang} has no libFuzzer (apt-get install libclang-rt-14-dev)`,
+  );
+}
+
+async function testDeno(
+  context: Context,
+  std: StdChoice,
+  name: string,
+  folders: string[],
+  env: Record<string, string>,
+) {
+  const started = performance.now();
+  const files: string[] = [];
+  for (const folder of folders) {
+    if (await exists(`${ROOT}/${folder}`)) {
+      files.push(
+        ...await filesUnder(folder, (path) => /_test\.tsx?$/.test(path)),
+      );
+    }
+  }
+  const named = files.filter((path) => path.includes(context.pattern));
+  const picked = named.length > 0 ? named : files;
+  if (picked.length === 0) return;
+  const junit = await Deno.makeTempFile({ prefix: "sluice-junit-" });
+  const filter = named.length === 0 && context.pattern
+    ? [`--filter=${context.pattern}`]
+    : [];
+  const command = [
+    Deno.execPath(),
+    "test",
+    ...std.flags,
+    "--allow-all",
+    `--junit-path=${junit}`,
+    ...filter,
+    ...picked,
+  ];
+  const result = await run(command, DENO_TIMEOUT_S, { ...env, NO_COLOR: "1" });
+  const counts = parseJunit(name, await readOr(junit, ""), result);
+  await Deno.remove(junit);
+  report(context, name, counts, started, result.output);
+}
+
+async function testE2e(context: Context, std: StdChoice) {
+  for (const io of ["uring", "epoll"]) {
+    const why = await backendMissing(io);
+    if (why) {
+      report(
+        context,
+        `e2e (${io})`,
+        skip(`e2e (${io})`, why),
+        performance.now(),
+      );
+    } else {await testDeno(context, std, `e2e (${io})`, ["tests"], {
+        SLUICE_IO: io,
+      });}
+  }
+}
+
+// Asks the library itself: probing is its business.
+async function backendMissing(io: string): Promise<string | undefined> {
+  const script = `
+    import { gatewayFree, gatewayNew } from "${ROOT}/ffi/mod.ts";
+    import { SL_CONFIG_IO_OFF, SL_CONFIG_BYTES, SL_IO_${io.toUpperCase()} } from "${ROOT}/ffi/abi.ts";
+    const config = new Uint32Array(SL_CONFIG_BYTES / 4);
+    config[SL_CONFIG_IO_OFF / 4] = SL_IO_${io.toUpperCase()};
+    try { gatewayFree(gatewayNew(config)); } catch (error) {
+      if (error.label !== "io_unavailable") throw error;
+      console.log(error.text);
+    }`;
+  const command = [
+    Deno.execPath(),
+    "run",
+    "--no-config",
+    "--no-lock",
+    `--allow-ffi=${LIBRARY}`,
+    "--allow-env",
+    "-",
+  ];
+  return (await capture(command, { input: script })).trim() || undefined;
+}
+
+export interface RunResult {
+  code: number;
+  output: string;
+}
+
+// timeout(1) ends the whole process group, so that no gateway of a hanging test stays behind.
+async function run(
+  command: string[],
+  seconds: number,
+  env: Record<string, string>,
+): Promise<RunResult> {
+  const { code, stdout, stderr } = await new Deno.Command("timeout", {
+    args: ["--kill-after=5", String(seconds), ...command],
+    cwd: ROOT,
+    env,
+    stdout: "piped",
+    stderr: "piped",
+  }).output();
+  const decoder = new TextDecoder();
+  return { code, output: decoder.decode(stdout) + decoder.decode(stderr) };
+}
+
+const GROUPS = ["static", "native", "deno", "e2e"];
+
+async function main([group, pattern = ""]: string[]): Promise<number> {
+  if (group && !GROUPS.includes(group)) {
+    console.error(`test: "${group}" is not one of ${GROUPS.join(", ")}`);
+    return 2;
+  }
+  const wants = (name: string) => !group || group === name;
+  const context: Context = { pattern, total: none() };
+  const built = await buildFor(context, "release", true);
+  if (wants("static") && built) await testStatic(context);
+  if (wants("native")) {
+    for (const profile of ["release", "asan", "tsan"] as const) {
+      await testNative(context, profile);
+    }
+    await testFuzz(context);
+  }
+  if (built && (wants("deno") || wants("e2e"))) {
+    const std = await testFlags();
+    console.log(`deno: @std from ${std.std} (${std.why})`);
+    if (wants("deno")) await testDeno(context, std, "deno", UNIT_FOLDERS, {});
+    if (wants("e2e")) await testE2e(context, std);
+  }
+  const { passed, failed, skipped } = context.total;
+  console.log(`${passed} passed, ${failed} failed, ${skipped} skipped`);
+  return failed || passed + skipped === 0 ? 1 : 0;
+}
+
+if (import.meta.main) Deno.exit(await main(Deno.args));

@@ -1,0 +1,114 @@
+// What test programs say, as counts. Whatever cannot be understood counts as a failure: silence must never look like success.
+
+export interface Counts {
+  passed: number;
+  failed: number;
+  skipped: number;
+  /** One line per failed test, as far as they are known by name. */
+  failures: string[];
+  /** One line per skipped test, with the reason where one was given. */
+  skips: string[];
+}
+
+export interface Ended {
+  code: number;
+  output: string;
+}
+
+export function none(): Counts {
+  return { passed: 0, failed: 0, skipped: 0, failures: [], skips: [] };
+}
+
+export function sum(a: Counts, b: Counts): Counts {
+  return {
+    passed: a.passed + b.passed,
+    failed: a.failed + b.failed,
+    skipped: a.skipped + b.skipped,
+    failures: [...a.failures, ...b.failures],
+    skips: [...a.skips, ...b.skips],
+  };
+}
+
+/** Reads a C test binary's output (native/tests/test.h). */
+export function parseNative(name: string, { code, output }: Ended): Counts {
+  const named = (pattern: RegExp) =>
+    [...output.matchAll(pattern)].map((match) => `${name}: ${match[1]}`);
+  const failures = named(/^not ok - (.*)$/gm);
+  const skips = named(/^skip - (.*)$/gm);
+  const last = output.match(/^# (\d+) passed, (\d+) failed, (\d+) skipped$/m);
+  const counts = last
+    ? {
+      passed: Number(last[1]),
+      failed: Number(last[2]),
+      skipped: Number(last[3]),
+      failures,
+      skips,
+    }
+    : {
+      passed: named(/^ok - (.*)$/gm).length,
+      failed: failures.length,
+      skipped: skips.length,
+      failures,
+      skips,
+    };
+  // A crash, a timeout, or a sanitizer that spoke after the last test.
+  if (!last || code !== 0 && counts.failed === 0) {
+    return sum(counts, endedBadly(name, code));
+  }
+  return counts;
+}
+
+/** Reads the JUnit file of `deno test`; a test with steps counts by its steps. */
+export function parseJunit(name: string, xml: string, { code }: Ended): Counts {
+  const cases = [
+    ...xml.matchAll(
+      /<testcase name="([^"]*)" classname="([^"]*)"[^>]*?(?:\/>|>([^]*?)<\/testcase>)/g,
+    ),
+  ]
+    .map(([, test, file, body = ""]) => ({
+      name: unescape(test),
+      file: unescape(file),
+      failed: /<(failure|error)\b/.test(body),
+      skipped: /<skipped\b/.test(body),
+    }));
+  const counts = none();
+  for (const test of cases) {
+    const steps = cases.filter((other) =>
+      other.name.startsWith(`${test.name} > `)
+    );
+    // A parent whose step failed is failed by that step alone.
+    if (
+      steps.length > 0 && (!test.failed || steps.some(({ failed }) => failed))
+    ) continue;
+    const line = `${test.file}: ${test.name}`;
+    if (test.failed) counts.failed++, counts.failures.push(line);
+    else if (test.skipped) counts.skipped++, counts.skips.push(line);
+    else counts.passed++;
+  }
+  // A file that does not compile or throws at its top has no test case.
+  return code !== 0 && counts.failed === 0
+    ? sum(counts, endedBadly(name, code))
+    : counts;
+}
+
+const TIMEOUT_CODE = 124;
+
+function endedBadly(name: string, code: number): Counts {
+  const why = code === TIMEOUT_CODE || code === 137
+    ? "did not end in time"
+    : code > 128
+    ? `was ended by signal ${code - 128}`
+    : `ended with code ${code} although no test failed`;
+  return { ...none(), failed: 1, failures: [`${name}: ${why}`] };
+}
+
+function unescape(text: string): string {
+  const names: Record<string, string> = {
+    lt: "<",
+    gt: ">",
+    quot: '"',
+    apos: "'",
+    amp: "&",
+  };
+  return text.replace(/&(lt|gt|quot|apos|amp);/g, (_, name) => names[name]);
+}
