@@ -65,8 +65,11 @@ static void recv_sync(struct sl_io *io, struct sl_io_conn *io_conn) {
     if (wanted != !!(io_conn->armed & SL__BIT(SL__OP_RECV))) {
         (wanted ? sl__io_arm : sl__io_disarm)(io, io_conn, SL__OP_RECV);
     }
-    if (!wanted || io_conn->inbox_first || !(io_conn->flags & SL__F_READABLE) ||
-        (io_conn->flags & SL__F_STARVED)) {
+    if (!wanted || !(io_conn->flags & SL__F_READABLE) || (io_conn->flags & SL__F_STARVED)) {
+        return;
+    }
+    if (io_conn->inbox_first) {
+        sl__io_dirty(io, io_conn); // one buffer per turn; there will be no second edge for these bytes
         return;
     }
     enum sl_buf_group group = io_conn->want == SL_RECV_STREAM ? SL_BUF_HEAD : SL_BUF_BODY;
