@@ -241,7 +241,7 @@ export function certificateMake(): {
 } {
   openLibrary();
   const out = new Uint8Array(CERTIFICATE_BYTES_MAX);
-  const end = 4 + checked(binding.sluice_certificate_make(out));
+  const end = checked(binding.sluice_certificate_make(out));
   const keyAt = 4 + new DataView(out.buffer).getUint32(0, true);
   return { cert: out.slice(4, keyAt), key: out.slice(keyAt, end) };
 }

@@ -1,0 +1,153 @@
+import {
+  assert,
+  assertEquals,
+  assertStringIncludes,
+  assertThrows,
+} from "@std/assert";
+import { ABI, COUNTERS, SL_CONFIG_BYTES, STATUS } from "./abi.ts";
+import * as ffi from "./mod.ts";
+
+Deno.test("abi.ts has the sizes and offsets of the running library", () => {
+  const words = ffi.abiWords();
+  assertEquals(words.length, ABI.length);
+  for (const [index, [name, value]] of ABI.entries()) {
+    assertEquals(words[index], value, name);
+  }
+});
+
+Deno.test("STATUS has one row per status, each negative and named once", () => {
+  for (const part of ["status", "name", "label"] as const) {
+    assertEquals(new Set(STATUS.map((row) => row[part])).size, STATUS.length);
+  }
+  assert(STATUS.every(({ status }) => status < 0));
+});
+
+Deno.test("a negative status is thrown with its label and the native text", () => {
+  const error = assertThrows(
+    () => ffi.gatewayListen(9999, "127.0.0.1:0"),
+    ffi.NativeError,
+  );
+  const row = STATUS.find(({ status }) => status === error.status);
+  assertEquals(error.label, row?.label);
+  assertStringIncludes(error.text, "9999");
+  assertEquals(error.message, error.text);
+});
+
+Deno.test("gatewayNew() refuses a config of another size before C sees it", () => {
+  assertThrows(() => ffi.gatewayNew(new Uint32Array(3)), RangeError, "12");
+});
+
+Deno.test("an empty buffer reaches C as NULL and is refused, not read", () => {
+  const gateway = ffi.gatewayNew(new Uint32Array(SL_CONFIG_BYTES / 4));
+  try {
+    const error = assertThrows(
+      () => ffi.planLoad(gateway, new Uint8Array()),
+      ffi.NativeError,
+    );
+    assertEquals(error.label, "plan_invalid");
+  } finally {
+    ffi.gatewayFree(gateway);
+  }
+});
+
+Deno.test("a gateway is described, counted and freed", () => {
+  const config = new Uint32Array(SL_CONFIG_BYTES / 4);
+  const gateway = ffi.gatewayNew(config);
+  try {
+    const described = ffi.gatewayDescribe(gateway);
+    assertEquals(described.workers, "1");
+    assert(Number(described.memory_bytes) > 0);
+    const { byStatus, ...stats } = ffi.gatewayStats(gateway);
+    assertEquals(Object.keys(stats), COUNTERS.map(([name]) => name));
+    assertEquals(Object.keys(byStatus), STATUS.map(({ label }) => label));
+    assert(ffi.gatewayListen(gateway, "127.0.0.1:0") > 0);
+  } finally {
+    ffi.gatewayFree(gateway);
+  }
+  assertThrows(() => ffi.gatewayState(gateway), ffi.NativeError);
+});
+
+Deno.test("certificateMake() answers a certificate and its key, which fit", () => {
+  const { cert, key } = ffi.certificateMake();
+  const text = (bytes: Uint8Array) => new TextDecoder().decode(bytes);
+  assert(
+    /^-----BEGIN CERTIFICATE-----\n[^]*\n-----END CERTIFICATE-----\n$/.test(
+      text(cert),
+    ),
+  );
+  assert(
+    /^-----BEGIN PRIVATE KEY-----\n[^]*\n-----END PRIVATE KEY-----\n$/.test(
+      text(key),
+    ),
+  );
+  const gateway = ffi.gatewayNew(new Uint32Array(SL_CONFIG_BYTES / 4));
+  try {
+    assertEquals(ffi.gatewayCertificate(gateway, cert, key), 0);
+  } finally {
+    ffi.gatewayFree(gateway);
+  }
+});
+
+Deno.test("openLibrary() names the flag that is missing, and the command that builds", async () => {
+  const open = (flags: string[], env: Record<string, string>) =>
+    run(
+      ["run", "--no-config", "--no-lock", "--no-prompt", ...flags, "-"],
+      env,
+      openScript,
+    );
+  const refused = await open(["--allow-env"], {});
+  assertStringIncludes(refused, `--allow-ffi=${ffi.libraryPath()}`);
+  const absent = await open(["--allow-env", "--allow-ffi"], {
+    SLUICE_LIBRARY: "/nowhere/library.so",
+  });
+  assertStringIncludes(absent, "/nowhere/library.so");
+  assertStringIncludes(absent, "deno task build");
+});
+
+Deno.test("the library opens with --allow-ffi for its own file alone", async () => {
+  const flags = [
+    "--no-config",
+    "--no-lock",
+    "--no-prompt",
+    `--allow-ffi=${ffi.libraryPath()}`,
+  ];
+  assertEquals(await run(["run", ...flags, "-"], {}, openScript), "opened\n");
+});
+
+Deno.test("the library shows its own functions only, nothing of BoringSSL", async () => {
+  const { code, stdout } = await new Deno.Command("nm", {
+    args: ["-D", "--defined-only", "--format=posix", ffi.libraryPath()],
+  }).output();
+  assertEquals(code, 0);
+  const names = new TextDecoder().decode(stdout).trim().split("\n").map((
+    line,
+  ) => line.split(" ")[0]);
+  const foreign = names.filter((name) =>
+    !/^sluice_\w+$|^__(start|stop)_linkm[e2]_INVENTORY$/.test(name)
+  );
+  assertEquals(foreign, []);
+  assert(names.includes("sluice_gateway_wake"));
+});
+
+const openScript = `
+  import { openLibrary } from "${new URL("./mod.ts", import.meta.url)}";
+  try { openLibrary(); console.log("opened"); } catch (error) { console.log(error.message); }`;
+
+async function run(
+  args: string[],
+  env: Record<string, string>,
+  input: string,
+): Promise<string> {
+  const child = new Deno.Command(Deno.execPath(), {
+    args,
+    env: { ...env, NO_COLOR: "1" },
+    stdin: "piped",
+    stdout: "piped",
+    stderr: "piped",
+  }).spawn();
+  const writer = child.stdin.getWriter();
+  await writer.write(new TextEncoder().encode(input));
+  await writer.close();
+  const { stdout, stderr } = await child.output();
+  return new TextDecoder().decode(stdout) + new TextDecoder().decode(stderr);
+}
