@@ -1,0 +1,1607 @@
+// One table of scenarios, run on every backend through the public interface alone, with the same expected trace. Each ends with closed books:
+// no operation armed, no buffer lent, no slot taken, no descriptor left.
+#include "io.h"
+
+#include <arpa/inet.h>
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/filter.h>
+#include <linux/seccomp.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <poll.h>
+#include <pthread.h>
+#include <stdarg.h>
+#include <stdatomic.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "sluice/sluice.h"
+#include "test.h"
+
+#define MS SL_NS_PER_MS
+#define SEC SL_NS_PER_S
+
+// World: a loop, its connections, and what was seen.
+
+struct world {
+    int kind;
+    struct sl_io *io;
+    struct sl_buf_pool pool;
+    struct sl_counters counters;
+    uint32_t conns_max;
+    int live;     // connections whose on_closed has not come
+    int depth;    // of callbacks
+    int fds;      // open descriptors before
+    bool stuck;   // a wait took too long
+    char trace[4096];
+    size_t trace_len;
+    char trace_data; // the connection whose data the trace's last line shows
+};
+
+// A connection under test; static in the scenarios, because on_closed may come after them. Data is traced ("a<hello"), or compared with the pattern if quiet.
+struct end {
+    struct world *w;
+    struct sl_io_conn *io;
+    char name;
+    bool quiet, keep; // keep: loans are held in `kept`
+    bool connected, ended, closed;
+    uint8_t want; // as told last; ONCE falls to OFF
+    int parts;    // on_data calls
+    int sends;    // on_sent calls
+    int64_t sent; // the last result
+    int end_error, connect_error;
+    uint64_t got; // bytes
+    struct sl_buf *kept[64];
+    int kept_count;
+    struct msghdr msg;
+    struct iovec iov[4];
+    void (*then)(struct end *end, char event); // after an event: d data, e end, s sent, c connected
+};
+
+static uint8_t pattern(uint64_t i) { return (uint8_t)(i * 31 + (i >> 8) * 7 + (i >> 16)); }
+
+static void trace(struct world *w, const char *format, ...) {
+    va_list args;
+    va_start(args, format);
+    size_t room = sizeof(w->trace) - w->trace_len;
+    int n = vsnprintf(w->trace + w->trace_len, room, format, args);
+    va_end(args);
+    w->trace_len += sl_min_size((size_t)n, room - 1);
+}
+
+static void trace_event(struct end *end, const char *event, int64_t value) {
+    if (!end->quiet) {
+        trace(end->w, end->w->trace_data ? "\n%c %s %lld\n" : "%c %s %lld\n", end->name, event,
+              (long long)value);
+        end->w->trace_data = 0;
+    }
+}
+
+// How data is cut into parts is the network's affair, so consecutive parts are one line.
+static void trace_bytes(struct end *end, const uint8_t *data, uint32_t len) {
+    struct world *w = end->w;
+    if (w->trace_data != end->name) {
+        trace(w, w->trace_data ? "\n%c<" : "%c<", end->name);
+        w->trace_data = end->name;
+    }
+    trace(w, "%.*s", (int)len, (const char *)data);
+}
+
+static const char *traced(struct world *w) {
+    if (w->trace_data) {
+        trace(w, "\n");
+        w->trace_data = 0;
+    }
+    return w->trace;
+}
+
+static void enter(struct end *end) {
+    CHECK_INT(end->w->depth++, 0); // callbacks never nest
+    CHECK(!end->closed);
+}
+
+static void leave(struct end *end, char event) {
+    if (end->then) {
+        end->then(end, event);
+    }
+    end->w->depth--;
+}
+
+static void on_data(struct sl_io_conn *io_conn, void *owner, struct sl_buf *buf, uint32_t len) {
+    struct end *end = owner;
+    enter(end);
+    CHECK(io_conn == end->io);
+    CHECK(!end->ended);
+    CHECK(end->want != SL_RECV_OFF);
+    CHECK(len > 0 && len <= buf->cap);
+    CHECK_INT(buf->refs, 1);
+    end->want = end->want == SL_RECV_ONCE ? SL_RECV_OFF : end->want;
+    end->parts++;
+    if (end->quiet) {
+        uint32_t bad = 0;
+        for (uint32_t i = 0; i < len; i++) {
+            bad += buf->data[i] != pattern(end->got + i);
+        }
+        CHECK_INT(bad, 0);
+    } else {
+        trace_bytes(end, buf->data, len);
+    }
+    end->got += len;
+    if (end->keep) {
+        end->kept[end->kept_count++] = buf;
+    } else {
+        sl_buf_unref(&end->w->pool, buf);
+    }
+    leave(end, 'd');
+}
+
+static void on_end(struct sl_io_conn *io_conn, void *owner, int error) {
+    struct end *end = owner;
+    (void)io_conn;
+    enter(end);
+    CHECK(!end->ended);
+    end->ended = true;
+    end->end_error = error;
+    trace_event(end, "end", error);
+    leave(end, 'e');
+}
+
+static void on_sent(struct sl_io_conn *io_conn, void *owner, int64_t result) {
+    struct end *end = owner;
+    enter(end);
+    CHECK(!sl_io_sending(io_conn));
+    end->sends++;
+    end->sent = result;
+    trace_event(end, "sent", result);
+    leave(end, 's');
+}
+
+static void on_connect(struct sl_io_conn *io_conn, void *owner, int error) {
+    struct end *end = owner;
+    (void)io_conn;
+    enter(end);
+    CHECK(!end->connected);
+    end->connected = true;
+    end->connect_error = error;
+    trace_event(end, "connect", error);
+    leave(end, 'c');
+}
+
+static void on_closed(void *owner) {
+    struct end *end = owner;
+    enter(end);
+    trace_event(end, "closed", 0);
+    end->closed = true;
+    end->io = NULL;
+    end->w->live--;
+    end->w->depth--;
+}
+
+static const struct sl_io_handler handler = {on_data, on_end, on_sent, on_connect, on_closed};
+
+static void end_init(struct world *w, struct end *end, char name) {
+    *end = (struct end){.w = w, .name = name};
+}
+
+static bool end_open(struct world *w, struct end *end, char name, int fd) {
+    end_init(w, end, name);
+    end->io = sl_io_conn_open(w->io, fd, &handler, end);
+    w->live += end->io != NULL;
+    return end->io != NULL;
+}
+
+static void want(struct end *end, enum sl_recv_want wish) {
+    end->want = (uint8_t)wish;
+    sl_io_recv(end->w->io, end->io, wish);
+}
+
+static void send_bytes(struct end *end, const void *data, size_t len) {
+    end->iov[0] = (struct iovec){(void *)(uintptr_t)data, len};
+    end->msg = (struct msghdr){.msg_iov = end->iov, .msg_iovlen = 1};
+    sl_io_send(end->w->io, end->io, &end->msg);
+    CHECK(sl_io_sending(end->io));
+}
+
+static void send_text(struct end *end, const char *text) { send_bytes(end, text, strlen(text)); }
+
+static void close_end(struct end *end) { sl_io_close(end->w->io, end->io); }
+
+static void release_kept(struct end *end) {
+    while (end->kept_count > 0) {
+        sl_buf_unref(&end->w->pool, end->kept[--end->kept_count]);
+    }
+}
+
+// Time.
+
+static uint64_t clock_now(void) {
+    struct timespec ts;
+    clock_gettime(CLOCK_MONOTONIC, &ts);
+    return (uint64_t)ts.tv_sec * SEC + (uint64_t)ts.tv_nsec;
+}
+
+static void step(struct world *w, uint64_t until_ns, const char *what, int line) {
+    int n = sl_io_poll(w->io, 1 * MS);
+    CHECK_MSG(n >= 0, "poll: %d %s", n, sl_fail_text());
+    CHECK_INT(w->depth, 0);
+    if (n < 0 || sl_io_now_ns(w->io) > until_ns) {
+        CHECK_MSG(false, "line %d: still waiting for %s", line, what);
+        w->stuck = true;
+    }
+}
+
+// Turns the loop until it is true; ten seconds mean never.
+#define UNTIL(w, expr)                                                                             \
+    for (uint64_t until_ns = clock_now() + 10 * SEC; !(w)->stuck && !(expr);                       \
+         step(w, until_ns, #expr, __LINE__))
+
+// Turns the loop while there is anything to do: for what must not happen.
+static void settle(struct world *w) {
+    for (int quiet = 0, turns = 0; quiet < 3 && turns < 1000; turns++) {
+        int n = sl_io_poll(w->io, 0);
+        CHECK(n >= 0);
+        quiet = n == 0 ? quiet + 1 : 0;
+    }
+}
+
+// Peers: plain descriptors.
+
+static int open_fds(void) {
+    int count = 0;
+    DIR *dir = opendir("/proc/self/fd");
+    while (dir && readdir(dir)) {
+        count++;
+    }
+    closedir(dir);
+    return count;
+}
+
+static int listen_on_loopback(struct sockaddr_in *out_addr, int backlog) {
+    int fd = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    struct sockaddr_in addr = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    socklen_t len = sizeof(addr);
+    if (bind(fd, (struct sockaddr *)&addr, len) != 0 || listen(fd, backlog) != 0 ||
+        getsockname(fd, (struct sockaddr *)out_addr, &len) != 0) {
+        abort();
+    }
+    return fd;
+}
+
+static int connect_to(const struct sockaddr_in *addr) {
+    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    int on = 1;
+    setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
+    if (connect(fd, (const struct sockaddr *)addr, sizeof(*addr)) != 0) {
+        abort();
+    }
+    return fd;
+}
+
+enum link { UNIX, TCP };
+
+static void pair(enum link link, int out_fds[2]) {
+    if (link == UNIX) {
+        if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, out_fds) != 0) {
+            abort();
+        }
+    } else {
+        struct sockaddr_in addr;
+        int listener = listen_on_loopback(&addr, 8);
+        out_fds[1] = connect_to(&addr);
+        out_fds[0] = accept4(listener, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
+        close(listener);
+    }
+    fcntl(out_fds[0], F_SETFL, fcntl(out_fds[0], F_GETFL) | O_NONBLOCK);
+}
+
+// Opens one end on the loop; returns the other.
+static int open_pair(struct world *w, struct end *end, char name, enum link link) {
+    int fds[2];
+    pair(link, fds);
+    CHECK(end_open(w, end, name, fds[0]));
+    return fds[1];
+}
+
+static void peer_write(int fd, const char *text) {
+    CHECK_INT(send(fd, text, strlen(text), MSG_NOSIGNAL), strlen(text));
+}
+
+static void peer_reset(int fd) {
+    struct linger linger = {1, 0};
+    setsockopt(fd, SOL_SOCKET, SO_LINGER, &linger, sizeof(linger));
+    close(fd);
+}
+
+// What recv on the peer says, without waiting: bytes, 0, or negative errno.
+static ssize_t peer_try(int fd, void *out, size_t len) {
+    ssize_t n = recv(fd, out, len, MSG_DONTWAIT);
+    return n < 0 ? -errno : n;
+}
+
+// The same, but waits up to five seconds.
+static ssize_t peer_recv(int fd, void *out, size_t len) {
+    struct pollfd pollfd = {.fd = fd, .events = POLLIN};
+    return poll(&pollfd, 1, 5000) == 1 ? peer_try(fd, out, len) : -ETIME;
+}
+
+static const char *peer_text(int fd) {
+    static char text[256];
+    ssize_t n = peer_recv(fd, text, sizeof(text) - 1);
+    text[n > 0 ? n : 0] = 0;
+    return text;
+}
+
+// Reads to the end; returns how it ended: 0 or negative errno.
+static ssize_t peer_end(int fd) {
+    static uint8_t bytes[65536];
+    for (;;) {
+        ssize_t n = peer_recv(fd, bytes, sizeof(bytes));
+        if (n <= 0) {
+            return n;
+        }
+    }
+}
+
+// Runs.
+
+struct sizes {
+    uint32_t heads, bodies, conns;
+};
+
+static bool world_open(struct world *w, int kind, struct sizes sizes) {
+    memset(w, 0, sizeof(*w));
+    w->kind = kind;
+    w->fds = open_fds();
+    w->conns_max = sizes.conns;
+    uint32_t counts[SL_BUF_GROUPS] = {sizes.heads, sizes.bodies, 1, 1};
+    if (sl_buf_pool_init(&w->pool, counts) != SL_OK) {
+        return false;
+    }
+    struct sl_io_config config = {kind, sizes.conns, &w->pool, &w->counters};
+    int status = sl_io_open(&w->io, &config);
+    CHECK_MSG(status == SL_OK, "%d: %s", status, sl_fail_text());
+    if (status != SL_OK) {
+        sl_buf_pool_deinit(&w->pool);
+    }
+    return status == SL_OK;
+}
+
+static void world_close(struct world *w) {
+    UNTIL(w, w->live == 0);
+    if (w->stuck) {
+        return; // freeing would only assert
+    }
+    settle(w);
+    CHECK_INT(w->counters.io_ops_armed, 0);
+    CHECK_INT(w->counters.io_bufs_lent, 0);
+    CHECK_INT(w->counters.io_starved, 0);
+    CHECK_INT(w->counters.io_stale_cqes, 0);
+    CHECK_INT(sl_buf_lent(&w->pool), 0);
+    sl_io_free(w->io); // asserts that every slot is free
+    sl_buf_pool_deinit(&w->pool);
+    CHECK_INT(open_fds(), w->fds);
+}
+
+static void run(int kind, struct sizes sizes, void (*scenario)(struct world *w)) {
+    static char reason[256];
+    static struct world w;
+    if (kind == SL_IO_URING && sl_io_probe(SL_IO_AUTO, reason, sizeof(reason)) != SL_IO_URING) {
+        SKIP(reason);
+    }
+    REQUIRE(world_open(&w, kind, sizes));
+    scenario(&w);
+    world_close(&w);
+}
+
+#define SCENARIO_WITH(name, ...)                                                                   \
+    static void name(struct world *w);                                                             \
+    TEST(uring_##name) { run(SL_IO_URING, (struct sizes){__VA_ARGS__}, name); }                    \
+    TEST(epoll_##name) { run(SL_IO_EPOLL, (struct sizes){__VA_ARGS__}, name); }                    \
+    static void name(struct world *w)
+#define SCENARIO(name) SCENARIO_WITH(name, 64, 8, 64)
+
+// Receiving and sending.
+
+static void echo_then(struct end *end, char event) {
+    if (event == 'd' && !sl_io_sending(end->io)) {
+        struct sl_buf *buf = end->kept[end->kept_count - 1];
+        send_bytes(end, buf->data, buf->end);
+    } else if (event == 's') {
+        release_kept(end);
+    } else if (event == 'e') {
+        close_end(end);
+    }
+}
+
+static void echo_over(struct world *w, enum link link) {
+    static struct end a;
+    int peer = open_pair(w, &a, 'a', link);
+    a.keep = true;
+    a.then = echo_then;
+    want(&a, SL_RECV_STREAM);
+    for (int i = 0; i < 3; i++) {
+        peer_write(peer, "hello");
+        UNTIL(w, a.sends == i + 1);
+        CHECK_STR(peer_text(peer), "hello");
+    }
+    close(peer);
+    UNTIL(w, a.closed);
+    CHECK_STR(traced(w), "a<hello\na sent 5\na<hello\na sent 5\na<hello\na sent 5\n"
+                         "a end 0\na closed 0\n");
+}
+SCENARIO(echo_over_a_socket_pair) { echo_over(w, UNIX); }
+SCENARIO(echo_over_tcp) { echo_over(w, TCP); }
+
+SCENARIO(a_message_split_at_every_byte_arrives_in_order) {
+    static const char text[] = "GET /hello HTTP/1.1\r\nHost: x\r\n\r\n";
+    for (size_t cut = 1; cut < sizeof(text) - 1; cut++) {
+        static struct end a;
+        int peer = open_pair(w, &a, 'a', cut % 2 ? TCP : UNIX);
+        w->trace_len = 0;
+        want(&a, SL_RECV_STREAM);
+        CHECK_INT(send(peer, text, cut, 0), cut);
+        UNTIL(w, a.got == cut);
+        peer_write(peer, text + cut);
+        UNTIL(w, a.got == sizeof(text) - 1);
+        CHECK_INT(a.parts, 2);
+        close(peer);
+        UNTIL(w, a.ended);
+        close_end(&a);
+        UNTIL(w, a.closed);
+        CHECK_STR(traced(w), "a<GET /hello HTTP/1.1\r\nHost: x\r\n\r\n\na end 0\na closed 0\n");
+    }
+}
+
+SCENARIO(pipelined_messages_arrive_in_order) {
+    static struct end a;
+    int peer = open_pair(w, &a, 'a', TCP);
+    want(&a, SL_RECV_STREAM);
+    settle(w);
+    for (int i = 0; i < 100; i++) {
+        char text[16];
+        snprintf(text, sizeof(text), "%02d,", i);
+        peer_write(peer, text);
+    }
+    UNTIL(w, a.got == 300);
+    for (int i = 0; i < 100; i++) {
+        CHECK_INT(atoi(w->trace + 2 + 3 * i), i);
+    }
+    close(peer);
+    close_end(&a);
+}
+
+// Many times the socket's buffer, in uneven pieces, while the reader takes small bites.
+static uint8_t large[6 << 20];
+
+static void large_fill(void) {
+    for (size_t i = 0; i < sizeof(large); i++) {
+        large[i] = pattern(i);
+    }
+}
+
+static void send_large(struct end *end) {
+    size_t cuts[5] = {0, 1, 4096, 3 << 20, sizeof(large)};
+    for (int i = 0; i < 4; i++) {
+        end->iov[i] = (struct iovec){large + cuts[i], cuts[i + 1] - cuts[i]};
+    }
+    end->msg = (struct msghdr){.msg_iov = end->iov, .msg_iovlen = 4};
+    sl_io_send(end->w->io, end->io, &end->msg);
+}
+
+// One bite; returns whether it was as it should be.
+static bool bite(int peer, uint64_t *got) {
+    static uint8_t bytes[65536];
+    ssize_t n = peer_try(peer, bytes, sizeof(bytes));
+    for (ssize_t i = 0; i < n; i++) {
+        if (bytes[i] != pattern(*got + (uint64_t)i)) {
+            return false;
+        }
+    }
+    *got += n > 0 ? (uint64_t)n : 0;
+    return n > 0 || n == -EAGAIN;
+}
+
+static void large_send_over(struct world *w, enum link link) {
+    static struct end a;
+    int peer = open_pair(w, &a, 'a', link);
+    uint64_t got = 0;
+    large_fill();
+    send_large(&a);
+    settle(w);
+    CHECK_INT(a.sends, 0); // it does not fit, and nobody has read
+    CHECK(sl_io_sending(a.io));
+    UNTIL(w, !bite(peer, &got) || got == sizeof(large));
+    CHECK_INT(got, sizeof(large));
+    UNTIL(w, a.sends > 0);
+    CHECK_STR(traced(w), "a sent 6291456\n");
+    close_end(&a);
+    close(peer);
+}
+SCENARIO(a_large_send_to_a_slow_reader_over_tcp) { large_send_over(w, TCP); }
+SCENARIO(a_large_send_to_a_slow_reader_over_a_socket_pair) { large_send_over(w, UNIX); }
+
+// The other way: more than all buffers together.
+SCENARIO(a_large_upload_arrives_whole) {
+    static struct end a;
+    int peer = open_pair(w, &a, 'a', TCP);
+    fcntl(peer, F_SETFL, O_NONBLOCK);
+    a.quiet = true;
+    large_fill();
+    want(&a, SL_RECV_STREAM);
+    size_t put = 0;
+    UNTIL(w, a.got == sizeof(large)) {
+        ssize_t n = send(peer, large + put, sizeof(large) - put, MSG_NOSIGNAL);
+        put += n > 0 ? (size_t)n : 0;
+    }
+    close(peer);
+    UNTIL(w, a.ended);
+    CHECK_INT(a.end_error, 0);
+    close_end(&a);
+}
+
+static void once_more(struct end *end, char event) {
+    if (event == 'd') {
+        want(end, SL_RECV_ONCE);
+    }
+}
+
+SCENARIO(a_large_upload_part_by_part) {
+    static struct end a;
+    int peer = open_pair(w, &a, 'a', TCP);
+    fcntl(peer, F_SETFL, O_NONBLOCK);
+    a.quiet = true;
+    a.then = once_more;
+    large_fill();
+    want(&a, SL_RECV_ONCE);
+    size_t put = 0;
+    UNTIL(w, a.got == sizeof(large)) {
+        ssize_t n = send(peer, large + put, sizeof(large) - put, MSG_NOSIGNAL);
+        put += n > 0 ? (size_t)n : 0;
+    }
+    close(peer);
+    UNTIL(w, a.ended);
+    close_end(&a);
+}
+
+SCENARIO(an_empty_message_is_sent_at_once) {
+    static struct end a;
+    int peer = open_pair(w, &a, 'a', TCP);
+    send_bytes(&a, "", 0);
+    UNTIL(w, a.sends == 1);
+    send_text(&a, "x");
+    UNTIL(w, a.sends == 2);
+    CHECK_STR(peer_text(peer), "x");
+    CHECK_STR(traced(w), "a sent 0\na sent 1\n");
+    close_end(&a);
+    close(peer);
+}
+
+// Wishes.
+
+SCENARIO(nothing_comes_while_the_wish_is_off) {
+    static struct end a;
+    int peer = open_pair(w, &a, 'a', TCP);
+    peer_write(peer, "one");
+    settle(w);
+    CHECK_INT(a.parts, 0);
+    want(&a, SL_RECV_STREAM);
+    UNTIL(w, a.got == 3);
+    want(&a, SL_RECV_OFF);
+    settle(w);
+    peer_write(peer, "two");
+    settle(w);
+    CHECK_INT(a.parts, 1);
+    want(&a, SL_RECV_STREAM);
+    UNTIL(w, a.got == 6);
+    close(peer);
+    close_end(&a);
+    UNTIL(w, a.closed);
+    CHECK_STR(traced(w), "a<onetwo\na closed 0\n");
+}
+
+// The stream still runs in the kernel when the bytes come: they wait.
+SCENARIO(what_comes_behind_a_change_to_off_is_kept) {
+    static struct end a;
+    int peer = open_pair(w, &a, 'a', TCP);
+    want(&a, SL_RECV_STREAM);
+    settle(w);
+    peer_write(peer, "tail");
+    want(&a, SL_RECV_OFF); // told to nobody yet
+    settle(w);
+    CHECK_INT(a.parts, 0);
+    close(peer);
+    settle(w);
+    CHECK(!a.ended);
+    want(&a, SL_RECV_ONCE);
+    UNTIL(w, a.parts == 1);
+    settle(w);
+    CHECK(!a.ended); // the wish fell back to off
+    want(&a, SL_RECV_ONCE);
+    UNTIL(w, a.ended);
+    close_end(&a);
+    UNTIL(w, a.closed);
+    CHECK_STR(traced(w), "a<tail\na end 0\na closed 0\n");
+}
+
+SCENARIO(once_brings_one_part_even_while_the_stream_is_being_cancelled) {
+    static struct end a;
+    int peer = open_pair(w, &a, 'a', UNIX);
+    want(&a, SL_RECV_STREAM);
+    settle(w);
+    want(&a, SL_RECV_OFF);
+    CHECK(sl_io_poll(w->io, 0) >= 0); // the cancel is under way
+    want(&a, SL_RECV_ONCE);
+    peer_write(peer, "one");
+    UNTIL(w, a.parts == 1);
+    peer_write(peer, "two");
+    settle(w);
+    CHECK_INT(a.parts, 1);
+    want(&a, SL_RECV_ONCE);
+    UNTIL(w, a.parts == 2);
+    want(&a, SL_RECV_STREAM);
+    peer_write(peer, "three");
+    UNTIL(w, a.got == 11);
+    close_end(&a);
+    close(peer);
+    UNTIL(w, a.closed);
+    CHECK_STR(traced(w), "a<onetwothree\na closed 0\n");
+}
+
+SCENARIO(quick_changes_of_the_wish_lose_nothing) {
+    static struct end a;
+    int peer = open_pair(w, &a, 'a', TCP);
+    static const uint8_t wishes[] = {SL_RECV_STREAM, SL_RECV_OFF, SL_RECV_STREAM, SL_RECV_ONCE,
+                                     SL_RECV_OFF,    SL_RECV_ONCE, SL_RECV_STREAM};
+    a.quiet = true;
+    uint64_t put = 0;
+    for (int round = 0; round < 200; round++) {
+        for (size_t i = 0; i < SL_COUNT_OF(wishes); i++) {
+            want(&a, (enum sl_recv_want)wishes[i]);
+            uint8_t byte = pattern(put);
+            if ((round + (int)i) % 3 == 0) {
+                put += (uint64_t)send(peer, &byte, 1, 0);
+            }
+            if ((round + (int)i) % 4 == 0) {
+                CHECK(sl_io_poll(w->io, 0) >= 0);
+            }
+        }
+    }
+    UNTIL(w, a.got == put);
+    close(peer);
+    UNTIL(w, a.ended);
+    close_end(&a);
+}
+
+static void stop_then(struct end *end, char event) {
+    if (event == 'd') {
+        want(end, SL_RECV_OFF);
+    }
+}
+
+// One buffer is given, then off is wished from inside the callback: the others that this turn brought must wait.
+SCENARIO(off_wished_inside_a_callback_holds_the_rest_of_the_turn) {
+    static struct end a;
+    int peer = open_pair(w, &a, 'a', TCP);
+    a.quiet = true;
+    a.then = stop_then;
+    large_fill();
+    want(&a, SL_RECV_STREAM);
+    settle(w);
+    CHECK_INT(send(peer, large, 20000, 0), 20000);
+    for (int parts = 1; a.got < 20000 && !w->stuck; parts++) {
+        UNTIL(w, a.parts == parts);
+        settle(w);
+        CHECK_INT(a.parts, parts);
+        want(&a, SL_RECV_STREAM);
+    }
+    close(peer);
+    UNTIL(w, a.ended);
+    close_end(&a);
+}
+
+// Ends.
+
+SCENARIO(the_end_comes_after_all_data_and_once) {
+    static struct end a;
+    int peer = open_pair(w, &a, 'a', TCP);
+    peer_write(peer, "last words");
+    close(peer);
+    want(&a, SL_RECV_STREAM);
+    UNTIL(w, a.ended);
+    want(&a, SL_RECV_OFF);
+    want(&a, SL_RECV_STREAM);
+    settle(w);
+    want(&a, SL_RECV_ONCE);
+    settle(w);
+    close_end(&a);
+    UNTIL(w, a.closed);
+    CHECK_STR(traced(w), "a<last words\na end 0\na closed 0\n");
+}
+
+SCENARIO(after_the_peers_half_close_we_still_send) {
+    static struct end a;
+    int peer = open_pair(w, &a, 'a', TCP);
+    want(&a, SL_RECV_STREAM);
+    peer_write(peer, "request");
+    shutdown(peer, SHUT_WR);
+    UNTIL(w, a.ended);
+    send_text(&a, "answer");
+    UNTIL(w, a.sends == 1);
+    CHECK_STR(peer_text(peer), "answer");
+    close_end(&a);
+    UNTIL(w, a.closed);
+    CHECK_INT(peer_end(peer), 0);
+    close(peer);
+    CHECK_STR(traced(w), "a<request\na end 0\na sent 6\na closed 0\n");
+}
+
+SCENARIO(our_half_close_waits_for_the_send_and_leaves_receiving_alone) {
+    static struct end a;
+    int peer = open_pair(w, &a, 'a', TCP);
+    uint64_t got = 0;
+    want(&a, SL_RECV_STREAM);
+    large_fill();
+    send_large(&a);
+    sl_io_shutdown(w->io, a.io, SHUT_WR);
+    UNTIL(w, !bite(peer, &got));
+    CHECK_INT(got, sizeof(large));
+    CHECK_INT(peer_end(peer), 0); // not a reset
+    peer_write(peer, "late");
+    UNTIL(w, a.got == 4);
+    close(peer);
+    UNTIL(w, a.ended);
+    close_end(&a);
+    UNTIL(w, a.closed);
+    CHECK_STR(traced(w), "a sent 6291456\na<late\na end 0\na closed 0\n");
+}
+
+SCENARIO(a_reset_ends_receiving_with_its_errno) {
+    static struct end a;
+    int peer = open_pair(w, &a, 'a', TCP);
+    want(&a, SL_RECV_STREAM);
+    settle(w);
+    peer_reset(peer);
+    UNTIL(w, a.ended);
+    close_end(&a);
+    UNTIL(w, a.closed);
+    CHECK_STR(traced(w), "a end -104\na closed 0\n"); // ECONNRESET
+}
+
+SCENARIO(a_reset_fails_the_send) {
+    static struct end a;
+    int peer = open_pair(w, &a, 'a', TCP);
+    peer_reset(peer);
+    send_text(&a, "x");
+    UNTIL(w, a.sends == 1);
+    want(&a, SL_RECV_STREAM); // and receiving must not call that a proper end
+    UNTIL(w, a.ended);
+    close_end(&a);
+    UNTIL(w, a.closed);
+    CHECK_STR(traced(w), "a sent -104\na end -104\na closed 0\n");
+}
+
+SCENARIO(a_reset_in_the_middle_of_a_send_fails_it) {
+    static struct end a;
+    int peer = open_pair(w, &a, 'a', TCP);
+    uint64_t got = 0;
+    large_fill();
+    send_large(&a);
+    settle(w);
+    CHECK(bite(peer, &got));
+    settle(w);
+    peer_reset(peer);
+    UNTIL(w, a.sends == 1);
+    CHECK(a.sent == -ECONNRESET || a.sent == -EPIPE);
+    close_end(&a);
+}
+
+// Closing, in every state.
+
+SCENARIO(closing_a_fresh_connection) {
+    static struct end a;
+    int peer = open_pair(w, &a, 'a', TCP);
+    close_end(&a);
+    UNTIL(w, a.closed);
+    CHECK_INT(peer_end(peer), 0);
+    close(peer);
+    CHECK_STR(traced(w), "a closed 0\n");
+}
+
+static void close_while_receiving(struct world *w, enum sl_recv_want wish, bool started) {
+    static struct end a;
+    int peer = open_pair(w, &a, 'a', TCP);
+    want(&a, wish);
+    if (started) {
+        settle(w);
+    }
+    close_end(&a);
+    UNTIL(w, a.closed);
+    CHECK_INT(peer_end(peer), 0);
+    close(peer);
+}
+
+SCENARIO(closing_while_receiving) {
+    close_while_receiving(w, SL_RECV_STREAM, false);
+    close_while_receiving(w, SL_RECV_STREAM, true);
+    close_while_receiving(w, SL_RECV_ONCE, false);
+    close_while_receiving(w, SL_RECV_ONCE, true);
+    CHECK_STR(traced(w), "a closed 0\na closed 0\na closed 0\na closed 0\n");
+}
+
+SCENARIO(closing_while_the_stream_is_being_cancelled) {
+    static struct end a;
+    int peer = open_pair(w, &a, 'a', TCP);
+    want(&a, SL_RECV_STREAM);
+    settle(w);
+    want(&a, SL_RECV_OFF);
+    peer_write(peer, "x");
+    CHECK(sl_io_poll(w->io, 0) >= 0);
+    close_end(&a);
+    UNTIL(w, a.closed);
+    close(peer);
+    CHECK_STR(traced(w), "a closed 0\n");
+}
+
+SCENARIO(closing_with_unread_data_returns_its_buffers) {
+    static struct end a;
+    int peer = open_pair(w, &a, 'a', TCP);
+    large_fill();
+    a.quiet = true;
+    a.then = stop_then;
+    want(&a, SL_RECV_STREAM);
+    settle(w);
+    CHECK_INT(send(peer, large, 50000, 0), 50000);
+    UNTIL(w, a.parts == 1);
+    close_end(&a);
+    UNTIL(w, a.closed);
+    close(peer);
+}
+
+static void close_while_sending(struct world *w, bool started, bool receiving) {
+    static struct end a;
+    int peer = open_pair(w, &a, 'a', TCP);
+    if (receiving) {
+        want(&a, SL_RECV_STREAM);
+    }
+    large_fill();
+    send_large(&a);
+    if (started) {
+        settle(w);
+    }
+    close_end(&a);
+    UNTIL(w, a.closed);
+    memset(large, 0, sizeof(large)); // ours again: what was sent must be the old bytes
+    uint64_t got = 0;
+    while (bite(peer, &got) && got > 0) {
+    }
+    CHECK(got < sizeof(large));
+    CHECK(started || got == 0);
+    close(peer);
+}
+
+SCENARIO(closing_while_sending) {
+    close_while_sending(w, false, false);
+    close_while_sending(w, true, false);
+    close_while_sending(w, true, true);
+    CHECK_STR(traced(w), "a closed 0\na closed 0\na closed 0\n");
+}
+
+static char close_on;
+static void close_then(struct end *end, char event) {
+    if (event == close_on && end->io) {
+        close_end(end);
+    }
+}
+
+// Data, end and a finished send come together; whoever closes first hears nothing more.
+SCENARIO(after_close_only_on_closed_comes) {
+    static const char events[] = "sde";
+    static const char *const traces[] = {"a sent 1\na closed 0\n",
+                                         "a sent 1\na<data\na closed 0\n",
+                                         "a sent 1\na<data\na end 0\na closed 0\n"};
+    for (int i = 0; events[i]; i++) {
+        static struct end a;
+        int peer = open_pair(w, &a, 'a', TCP);
+        w->trace_len = 0;
+        close_on = events[i];
+        a.then = close_then;
+        peer_write(peer, "data");
+        shutdown(peer, SHUT_WR);
+        want(&a, SL_RECV_STREAM);
+        send_text(&a, "x");
+        UNTIL(w, a.closed);
+        close(peer);
+        CHECK_STR(traced(w), traces[i]);
+    }
+}
+
+// Whatever was going on: the peer must not see a proper end.
+SCENARIO(abort_gives_the_peer_a_reset) {
+    for (int state = 0; state < 8; state++) {
+        static struct end a;
+        int peer = open_pair(w, &a, 'a', TCP);
+        a.quiet = true;
+        large_fill();
+        if (state & 1) {
+            want(&a, SL_RECV_STREAM);
+        }
+        if (state & 2) {
+            send_large(&a);
+        }
+        if (state & 4) {
+            settle(w);
+        }
+        sl_io_abort(w->io, a.io);
+        UNTIL(w, a.closed);
+        CHECK_INT(a.sends, 0);
+        CHECK(!a.ended);
+        CHECK_INT(peer_end(peer), -ECONNRESET);
+        close(peer);
+    }
+}
+
+// Connecting.
+
+SCENARIO(connect_then_talk) {
+    struct sockaddr_in addr;
+    int listener = listen_on_loopback(&addr, 8);
+    static struct end a;
+    end_init(w, &a, 'a');
+    a.io = sl_io_connect(w->io, (struct sockaddr *)&addr, sizeof(addr), &handler, &a);
+    REQUIRE(a.io);
+    w->live++;
+    want(&a, SL_RECV_STREAM); // may be wished before
+    UNTIL(w, a.connected);
+    int peer = accept4(listener, NULL, NULL, SOCK_CLOEXEC);
+    close(listener);
+    int on = 0;
+    socklen_t len = sizeof(on);
+    CHECK_INT(getsockopt(sl_io_fd(a.io), IPPROTO_TCP, TCP_NODELAY, &on, &len), 0);
+    CHECK_INT(on, 1);
+    send_text(&a, "ping");
+    UNTIL(w, a.sends == 1);
+    CHECK_STR(peer_text(peer), "ping");
+    CHECK_INT(sl_io_bytes_acked(a.io) >= 4, 1);
+    peer_write(peer, "pong");
+    close(peer);
+    UNTIL(w, a.ended);
+    close_end(&a);
+    UNTIL(w, a.closed);
+    CHECK_STR(traced(w), "a connect 0\na sent 4\na<pong\na end 0\na closed 0\n");
+}
+
+SCENARIO(connect_refused) {
+    struct sockaddr_in addr;
+    close(listen_on_loopback(&addr, 8));
+    static struct end a;
+    end_init(w, &a, 'a');
+    a.io = sl_io_connect(w->io, (struct sockaddr *)&addr, sizeof(addr), &handler, &a);
+    REQUIRE(a.io);
+    w->live++;
+    want(&a, SL_RECV_STREAM);
+    UNTIL(w, a.connected);
+    settle(w);
+    CHECK(!a.ended); // on_connect has said it
+    close_end(&a);
+    UNTIL(w, a.closed);
+    CHECK_STR(traced(w), "a connect -111\na closed 0\n"); // ECONNREFUSED
+}
+
+// A full backlog drops the SYN: the connect stays under way until we give it up.
+SCENARIO(closing_while_connecting) {
+    struct sockaddr_in addr;
+    int listener = listen_on_loopback(&addr, 0);
+    int first = connect_to(&addr);
+    static struct end a, b;
+    end_init(w, &a, 'a');
+    end_init(w, &b, 'b');
+    a.io = sl_io_connect(w->io, (struct sockaddr *)&addr, sizeof(addr), &handler, &a);
+    b.io = sl_io_connect(w->io, (struct sockaddr *)&addr, sizeof(addr), &handler, &b);
+    REQUIRE(a.io && b.io);
+    w->live += 2;
+    close_end(&a); // before the kernel heard of it
+    settle(w);
+    CHECK(a.closed);
+    CHECK(!b.connected);
+    close_end(&b);
+    UNTIL(w, b.closed);
+    CHECK_STR(traced(w), "a closed 0\nb closed 0\n");
+    close(first);
+    close(listener);
+}
+
+// Accepting.
+
+struct door {
+    struct world *w;
+    int fds[512];
+    int count, errors, last_error;
+    bool stopped;
+};
+
+static void on_accept(void *owner, int fd) {
+    struct door *door = owner;
+    CHECK_INT(door->w->depth, 0);
+    CHECK(!door->stopped);
+    if (fd < 0) {
+        door->errors++;
+        door->last_error = fd;
+        return;
+    }
+    CHECK(fcntl(fd, F_GETFL) & O_NONBLOCK);
+    CHECK(fcntl(fd, F_GETFD) & FD_CLOEXEC);
+    door->fds[door->count++] = fd;
+}
+
+static void on_stopped(void *owner) {
+    struct door *door = owner;
+    CHECK(!door->stopped);
+    door->stopped = true;
+}
+
+static void door_close(struct door *door, int listener) {
+    while (door->count > 0) {
+        close(door->fds[--door->count]);
+    }
+    close(listener);
+}
+
+SCENARIO(many_connections_are_accepted) {
+    enum { MANY = 300 };
+    struct sockaddr_in addr;
+    struct door door = {.w = w};
+    int listener = listen_on_loopback(&addr, MANY), clients[MANY];
+    for (int i = 0; i < MANY / 2; i++) { // in the backlog before
+        clients[i] = connect_to(&addr);
+    }
+    int number = sl_io_accept_start(w->io, listener, on_accept, &door);
+    REQUIRE(number >= 0);
+    UNTIL(w, door.count == MANY / 2);
+    for (int i = MANY / 2; i < MANY; i++) {
+        clients[i] = connect_to(&addr);
+    }
+    UNTIL(w, door.count == MANY);
+    for (int i = 0; i < MANY; i++) { // each is a connection of its own
+        char byte = (char)i, got = 0;
+        CHECK_INT(send(door.fds[i], &byte, 1, 0), 1);
+        CHECK_INT(peer_recv(clients[i], &got, 1), 1);
+        CHECK_INT(got, byte);
+        close(clients[i]);
+    }
+    sl_io_accept_stop(w->io, number, on_stopped);
+    UNTIL(w, door.stopped);
+    CHECK_INT(door.errors, 0);
+    door_close(&door, listener);
+}
+
+// What was accepted is delivered, what was not is still in the backlog: none is lost, and the listener may then be closed.
+SCENARIO(stopping_to_accept_loses_no_connection) {
+    for (int turns = 0; turns < 3; turns++) {
+        enum { MANY = 100 };
+        struct sockaddr_in addr;
+        struct door door = {.w = w};
+        int listener = listen_on_loopback(&addr, MANY), clients[MANY];
+        int number = sl_io_accept_start(w->io, listener, on_accept, &door);
+        for (int i = 0; i < turns; i++) {
+            CHECK(sl_io_poll(w->io, 0) >= 0);
+        }
+        for (int i = 0; i < MANY; i++) {
+            clients[i] = connect_to(&addr);
+        }
+        sl_io_accept_stop(w->io, number, on_stopped);
+        UNTIL(w, door.stopped);
+        int fd;
+        while ((fd = accept4(listener, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC)) >= 0) {
+            door.fds[door.count++] = fd;
+        }
+        CHECK_INT(door.count, MANY);
+        door_close(&door, listener);
+        for (int i = 0; i < MANY; i++) {
+            close(clients[i]);
+        }
+    }
+}
+
+SCENARIO(accepting_goes_on_after_emfile) {
+    struct sockaddr_in addr;
+    struct door door = {.w = w};
+    int listener = listen_on_loopback(&addr, 8);
+    int client = connect_to(&addr);
+    int number = sl_io_accept_start(w->io, listener, on_accept, &door);
+    struct rlimit before, none;
+    getrlimit(RLIMIT_NOFILE, &before);
+    none = (struct rlimit){.rlim_cur = (rlim_t)client + 1, .rlim_max = before.rlim_max};
+    setrlimit(RLIMIT_NOFILE, &none);
+    uint64_t start = clock_now();
+    UNTIL(w, door.errors == 1);
+    CHECK_INT(door.last_error, -EMFILE);
+    UNTIL(w, door.errors == 2); // it tries again by itself, after a pause
+    CHECK(clock_now() - start >= 90 * MS);
+    setrlimit(RLIMIT_NOFILE, &before);
+    UNTIL(w, door.count == 1);
+    sl_io_accept_stop(w->io, number, on_stopped);
+    UNTIL(w, door.stopped);
+    door_close(&door, listener);
+    close(client);
+}
+
+SCENARIO(a_listener_may_still_accept_when_the_loop_is_freed) {
+    struct sockaddr_in addr;
+    struct door door = {.w = w};
+    int listener = listen_on_loopback(&addr, 8);
+    REQUIRE(sl_io_accept_start(w->io, listener, on_accept, &door) >= 0);
+    settle(w);
+    int client = connect_to(&addr); // not yet accepted
+    sl_io_free(w->io);
+    sl_buf_pool_deinit(&w->pool);
+    close(client);
+    door_close(&door, listener);
+    CHECK_INT(w->counters.io_ops_armed, 0);
+    CHECK_INT(open_fds(), w->fds);
+    REQUIRE(world_open(w, w->kind, (struct sizes){4, 4, 4}));
+}
+
+// Waking.
+
+struct waker {
+    struct world *w;
+    _Atomic uint32_t posted;
+    uint32_t posts;
+};
+
+static void *wake_often(void *arg) {
+    struct waker *waker = arg;
+    for (uint32_t i = 0; i < waker->posts; i++) {
+        atomic_fetch_add(&waker->posted, 1);
+        sl_io_wake(waker->w->io);
+    }
+    return NULL;
+}
+
+SCENARIO(another_thread_wakes_the_loop) {
+    struct waker waker = {.w = w, .posts = 1};
+    pthread_t thread;
+    CHECK(sl_io_poll(w->io, 0) >= 0);
+    REQUIRE(pthread_create(&thread, NULL, wake_often, &waker) == 0);
+    uint64_t start = clock_now();
+    while (atomic_load(&waker.posted) == 0 || w->counters.io_wakes == 0) {
+        CHECK(sl_io_poll(w->io, 10 * SEC) >= 0);
+        REQUIRE(clock_now() - start < 9 * SEC);
+    }
+    pthread_join(thread, NULL);
+    CHECK_INT(w->counters.io_wakes, 1);
+}
+
+// The sleeper never checks again by time: a lost wake would hang it.
+SCENARIO(no_wake_is_lost_and_many_are_merged) {
+    struct waker waker = {.w = w, .posts = 20000};
+    pthread_t threads[2];
+    for (int i = 0; i < 2; i++) {
+        REQUIRE(pthread_create(&threads[i], NULL, wake_often, &waker) == 0);
+    }
+    uint64_t start = clock_now();
+    while (atomic_load(&waker.posted) < 2 * waker.posts) {
+        CHECK(sl_io_poll(w->io, UINT64_MAX) >= 0);
+        REQUIRE(clock_now() - start < 60 * SEC);
+    }
+    pthread_join(threads[0], NULL);
+    pthread_join(threads[1], NULL);
+    CHECK(w->counters.io_wakes <= 2 * waker.posts);
+}
+
+SCENARIO(a_wake_before_the_sleep_is_not_forgotten) {
+    sl_io_wake(w->io);
+    sl_io_wake(w->io);
+    uint64_t start = clock_now();
+    CHECK(sl_io_poll(w->io, 5 * SEC) >= 0);
+    CHECK(clock_now() - start < 4 * SEC);
+    CHECK_INT(w->counters.io_wakes, 1);
+}
+
+SCENARIO(poll_sleeps_as_long_as_it_may) {
+    uint64_t start = clock_now(), end = start + 30 * MS;
+    int turns = 0;
+    for (uint64_t now = start; now < end; now = clock_now(), turns++) { // a signal may cut it short
+        CHECK_INT(sl_io_poll(w->io, end - now), 0);
+    }
+    CHECK_MSG(turns < 10, "it spins: %d turns", turns);
+    CHECK(sl_io_now_ns(w->io) >= end);
+    CHECK(sl_io_now_ns(w->io) <= clock_now());
+    start = clock_now();
+    CHECK_INT(sl_io_poll(w->io, 0), 0);
+    CHECK(clock_now() - start < SEC);
+}
+
+// Buffers.
+
+// Eight connections, four buffers, and owners that do not give them back.
+static void exhaust(struct world *w, enum sl_recv_want wish) {
+    enum { MANY = 8 };
+    struct end ends[MANY];
+    int peers[MANY], got = 0;
+    for (int i = 0; i < MANY; i++) {
+        peers[i] = open_pair(w, &ends[i], (char)('a' + i), TCP);
+        ends[i].quiet = ends[i].keep = true;
+        want(&ends[i], wish);
+        uint8_t byte = pattern(0);
+        CHECK_INT(send(peers[i], &byte, 1, 0), 1);
+    }
+    settle(w);
+    for (int i = 0; i < MANY; i++) {
+        got += ends[i].parts;
+    }
+    CHECK_INT(got, 4);
+    CHECK_INT(w->counters.io_bufs_lent, 4);
+    CHECK_INT(w->counters.io_starved, 4);
+    CHECK(w->counters.io_enobufs >= 4);
+    uint64_t tries = w->counters.io_enobufs;
+    settle(w);
+    CHECK_INT(w->counters.io_enobufs, tries); // they wait, they do not spin
+    for (int i = 0; i < MANY; i++) {
+        release_kept(&ends[i]);
+    }
+    for (int i = 0; i < MANY; i++) {
+        UNTIL(w, ends[i].got == 1);
+    }
+    CHECK_INT(w->counters.io_starved, 0);
+    for (int i = 0; i < MANY; i++) {
+        release_kept(&ends[i]);
+        close_end(&ends[i]);
+        close(peers[i]);
+    }
+    UNTIL(w, w->live == 0);
+}
+SCENARIO_WITH(head_buffers_run_out_and_come_back, 4, 4, 8) { exhaust(w, SL_RECV_STREAM); }
+SCENARIO_WITH(body_buffers_run_out_and_come_back, 4, 4, 8) { exhaust(w, SL_RECV_ONCE); }
+
+SCENARIO_WITH(a_starving_connection_may_change_its_wish_and_close, 4, 4, 8) {
+    static struct end a, b, c;
+    int peers[3] = {open_pair(w, &a, 'a', TCP), open_pair(w, &b, 'b', TCP),
+                    open_pair(w, &c, 'c', TCP)};
+    large_fill();
+    a.quiet = a.keep = b.quiet = c.quiet = true;
+    want(&a, SL_RECV_STREAM);
+    CHECK_INT(send(peers[0], large, 16000, 0), 16000);
+    UNTIL(w, a.got == 16000);
+    want(&b, SL_RECV_STREAM);
+    want(&c, SL_RECV_STREAM);
+    CHECK_INT(send(peers[1], large, 100, 0), 100);
+    CHECK_INT(send(peers[2], large, 100, 0), 100);
+    UNTIL(w, w->counters.io_starved == 2);
+    want(&b, SL_RECV_ONCE); // another group has buffers
+    UNTIL(w, b.got == 100);
+    close_end(&c);
+    UNTIL(w, c.closed);
+    CHECK_INT(w->counters.io_starved, 0);
+    release_kept(&a);
+    close_end(&a);
+    close_end(&b);
+    for (int i = 0; i < 3; i++) {
+        close(peers[i]);
+    }
+}
+
+SCENARIO_WITH(one_buffer_is_enough, 1, 1, 8) {
+    static struct end a, b;
+    int peer_a = open_pair(w, &a, 'a', TCP), peer_b = open_pair(w, &b, 'b', TCP);
+    a.quiet = b.quiet = true;
+    large_fill();
+    want(&a, SL_RECV_STREAM);
+    want(&b, SL_RECV_STREAM);
+    CHECK_INT(send(peer_a, large, 50000, 0), 50000);
+    CHECK_INT(send(peer_b, large, 50000, 0), 50000);
+    close(peer_a);
+    close(peer_b);
+    UNTIL(w, a.ended && b.ended);
+    CHECK_INT(a.got, 50000);
+    CHECK_INT(b.got, 50000);
+    close_end(&a);
+    close_end(&b);
+}
+
+// Slots.
+
+SCENARIO_WITH(slots_run_out_and_are_used_again, 8, 8, 2) {
+    static struct end a, b, c;
+    int peer_a = open_pair(w, &a, 'a', UNIX), peer_b = open_pair(w, &b, 'b', UNIX), fds[2];
+    struct sockaddr_in addr;
+    int listener = listen_on_loopback(&addr, 1);
+    pair(UNIX, fds);
+    CHECK(!end_open(w, &c, 'c', fds[0])); // the fd stays ours
+    CHECK(sl_io_connect(w->io, (struct sockaddr *)&addr, sizeof(addr), &handler, &c) == NULL);
+    for (int round = 0; round < 50; round++) {
+        want(&a, SL_RECV_STREAM);
+        settle(w);
+        peer_write(peer_a, "old"); // its completion belongs to the old life
+        close_end(&a);
+        UNTIL(w, a.closed);
+        close(peer_a);
+        peer_a = open_pair(w, &a, 'a', UNIX);
+        want(&a, SL_RECV_STREAM);
+        settle(w);
+        CHECK_INT(a.parts, 0);
+    }
+    close_end(&a);
+    close_end(&b);
+    UNTIL(w, w->live == 0);
+    CHECK(end_open(w, &c, 'c', fds[0]));
+    close_end(&c);
+    close(peer_a);
+    close(peer_b);
+    close(fds[1]);
+    close(listener);
+}
+
+static int reopen_fds[2];
+static struct end reopened;
+static void on_closed_reopen(void *owner) {
+    struct end *end = owner;
+    struct world *w = end->w;
+    on_closed(owner);
+    CHECK(end_open(w, &reopened, 'b', reopen_fds[0]));
+    want(&reopened, SL_RECV_STREAM);
+}
+
+SCENARIO_WITH(the_slot_is_free_inside_on_closed, 8, 8, 1) {
+    static const struct sl_io_handler reopening = {on_data, on_end, on_sent, on_connect,
+                                                   on_closed_reopen};
+    static struct end a;
+    int peer = open_pair(w, &a, 'a', UNIX);
+    pair(UNIX, reopen_fds);
+    want(&a, SL_RECV_STREAM);
+    settle(w);
+    sl_io_set_handler(a.io, &reopening, &a);
+    close_end(&a);
+    peer_write(reopen_fds[1], "new");
+    UNTIL(w, a.closed && reopened.got == 3);
+    close_end(&reopened);
+    UNTIL(w, w->live == 0);
+    close(peer);
+    close(reopen_fds[1]);
+    CHECK_STR(traced(w), "a closed 0\nb<new\nb closed 0\n");
+}
+
+// Overflow: a datagram each makes more completions in one turn than the queue holds.
+SCENARIO_WITH(a_full_completion_queue_loses_nothing, 16384, 4, 400) {
+    enum { PAIRS = 400, EACH = 30 };
+    static struct end ends[PAIRS];
+    static int peers[PAIRS];
+    for (int i = 0; i < PAIRS; i++) {
+        int fds[2];
+        REQUIRE(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, fds) == 0);
+        peers[i] = fds[1];
+        CHECK(end_open(w, &ends[i], 'x', fds[0]));
+        ends[i].quiet = true;
+        want(&ends[i], SL_RECV_STREAM);
+    }
+    settle(w);
+    for (int i = 0; i < PAIRS; i++) {
+        for (uint64_t m = 0; m < EACH; m++) {
+            uint8_t byte = pattern(m);
+            if (send(peers[i], &byte, 1, 0) != 1) {
+                break; // the socket's own limit
+            }
+        }
+    }
+    for (int i = 0; i < PAIRS; i++) {
+        close(peers[i]);
+    }
+    for (int i = 0; i < PAIRS; i++) {
+        UNTIL(w, ends[i].ended);
+        close_end(&ends[i]);
+    }
+    UNTIL(w, w->live == 0);
+}
+
+// A storm: everything at once, by a seed. Bytes must keep their order, and the books must close.
+
+static uint64_t seed;
+static uint32_t dice(uint32_t n) {
+    seed ^= seed << 13;
+    seed ^= seed >> 7;
+    seed ^= seed << 17;
+    return (uint32_t)(seed >> 16) % n;
+}
+
+struct storm {
+    struct end end;
+    int peer;
+    uint64_t put;      // pattern bytes the peer has sent
+    uint64_t sent;     // pattern bytes of ours that are done
+    uint64_t peer_got; // of ours, seen by the peer
+    bool peer_done, closing;
+};
+
+static void storm_then(struct end *end, char event) {
+    struct storm *storm = (struct storm *)end;
+    if (event == 's' && end->sent > 0) {
+        storm->sent += (uint64_t)end->sent;
+    }
+    if (!storm->closing && dice(4) == 0) {
+        want(end, (enum sl_recv_want)dice(3));
+    }
+    if (end->keep && dice(2)) {
+        release_kept(end);
+    }
+    if (!storm->closing && event != 'd' && dice(20) == 0) {
+        storm->closing = true;
+        close_end(end);
+    }
+}
+
+static void storm_open(struct world *w, struct storm *storm) {
+    memset(storm, 0, sizeof(*storm));
+    storm->peer = open_pair(w, &storm->end, 'x', dice(2) ? TCP : UNIX);
+    fcntl(storm->peer, F_SETFL, O_NONBLOCK);
+    storm->end.quiet = true;
+    storm->end.then = storm_then;
+}
+
+static void storm_peer(struct storm *storm) {
+    if (storm->peer_done) {
+        return;
+    }
+    ssize_t n = 0;
+    switch (dice(6)) {
+    case 0:
+    case 1:
+        n = send(storm->peer, large + storm->put, 1 + dice(20000), MSG_NOSIGNAL);
+        storm->put += n > 0 ? (uint64_t)n : 0;
+        break;
+    case 2:
+    case 3:
+    case 4: {
+        uint64_t before = storm->peer_got;
+        if (!bite(storm->peer, &storm->peer_got)) {
+            CHECK(storm->closing || before == storm->peer_got);
+        }
+        break;
+    }
+    default:
+        if (dice(30) == 0) {
+            storm->peer_done = true;
+            if (dice(2)) {
+                peer_reset(storm->peer);
+            } else {
+                close(storm->peer);
+            }
+        }
+    }
+}
+
+static void storm_ours(struct world *w, struct storm *storm) {
+    struct end *end = &storm->end;
+    if (storm->closing) {
+        return;
+    }
+    switch (dice(6)) {
+    case 0:
+    case 1: want(end, (enum sl_recv_want)dice(3)); break;
+    case 2:
+    case 3:
+        if (!sl_io_sending(end->io) && end->sent >= 0) {
+            send_bytes(end, large + storm->sent, 1 + dice(dice(4) ? 30000 : 400000));
+        }
+        break;
+    default:
+        if (dice(60) == 0) {
+            storm->closing = true;
+            (dice(2) ? sl_io_close : sl_io_abort)(w->io, end->io);
+        }
+    }
+}
+
+SCENARIO_WITH(a_storm_of_random_wishes_keeps_order_and_books, 32, 4, 16) {
+    enum { MANY = 16 };
+    static struct storm storms[MANY];
+    const char *given = getenv("SLUICE_TEST_SEED");
+    uint64_t fresh = given ? strtoull(given, NULL, 10) : clock_now() | 1;
+    const uint64_t seeds[] = {1, 2, 3, fresh};
+    large_fill();
+    for (size_t round = 0; round < SL_COUNT_OF(seeds) && !test_failures; round++) {
+        seed = seeds[round] * 0x9e3779b97f4a7c15ull | 1;
+        for (int i = 0; i < MANY; i++) {
+            storm_open(w, &storms[i]);
+        }
+        for (int turn = 0; turn < 3000 && !w->stuck && !test_failures; turn++) {
+            for (int k = 0; k < 4; k++) {
+                struct storm *storm = &storms[dice(MANY)];
+                if (storm->end.closed || storm->put > 4 << 20 || storm->sent > 4 << 20) {
+                    continue;
+                }
+                storm_peer(storm);
+                storm_ours(w, storm);
+            }
+            CHECK(sl_io_poll(w->io, 0) >= 0);
+            struct storm *old = &storms[dice(MANY)];
+            if (old->end.closed && dice(3) == 0) {
+                if (!old->peer_done) {
+                    close(old->peer);
+                }
+                storm_open(w, old);
+            }
+        }
+        for (int i = 0; i < MANY; i++) {
+            if (!storms[i].closing) {
+                storms[i].closing = true;
+                close_end(&storms[i].end);
+            }
+        }
+        UNTIL(w, w->live == 0);
+        for (int i = 0; i < MANY; i++) {
+            if (!storms[i].peer_done) {
+                close(storms[i].peer);
+            }
+        }
+        CHECK_MSG(!test_failures, "seed %llu (SLUICE_TEST_SEED repeats it)",
+                  (unsigned long long)seeds[round]);
+    }
+}
+
+// Probe.
+
+// Makes io_uring_setup fail, as container runtimes do.
+static void deny_uring(int error) {
+    struct sock_filter code[] = {
+        BPF_STMT(BPF_LD | BPF_W | BPF_ABS, 0), // the call's number
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, 425, 0, 1),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | (uint32_t)error),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+    };
+    struct sock_fprog program = {SL_COUNT_OF(code), code};
+    if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0 ||
+        prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program) != 0) {
+        _exit(100);
+    }
+}
+
+// In a child, because a filter stays. Returns the number of failures.
+static int probe_denied(int error, const char *expected) {
+    pid_t pid = fork();
+    if (pid == 0) {
+        char reason[256] = "";
+        test_failures = 0;
+        deny_uring(error);
+        CHECK_INT(sl_io_probe(SL_IO_AUTO, reason, sizeof(reason)), SL_IO_EPOLL);
+        CHECK_STR(reason, expected);
+        CHECK_INT(sl_io_probe(SL_IO_URING, reason, sizeof(reason)), SL_E_IO_UNAVAILABLE);
+        CHECK_STR(reason, expected);
+        CHECK(strstr(sl_fail_text(), expected) != NULL);
+        _exit(test_failures);
+    }
+    int status = 0;
+    waitpid(pid, &status, 0);
+    return WIFEXITED(status) ? WEXITSTATUS(status) : 101;
+}
+
+TEST(probe_names_stage_errno_and_remedy) {
+    int first = probe_denied(EPERM, "io_uring_setup: EPERM; seccomp or kernel.io_uring_disabled=2");
+    if (first == 100) {
+        SKIP("seccomp filters are not allowed here");
+    }
+    CHECK_INT(first, 0);
+    CHECK_INT(probe_denied(ENOSYS, "io_uring_setup: ENOSYS; no io_uring in this kernel or sandbox; "
+                                   "Linux 6.1 or later is needed"),
+              0);
+    CHECK_INT(probe_denied(EOPNOTSUPP, "io_uring_setup: EOPNOTSUPP; this kernel or sandbox does "
+                                       "not support it"),
+              0);
+}
+
+TEST(probe_leaves_nothing_open) {
+    char reason[256];
+    int before = open_fds();
+    CHECK(sl_io_probe(SL_IO_AUTO, reason, sizeof(reason)) > 0);
+    CHECK(reason[0] != 0);
+    CHECK_INT(sl_io_probe(SL_IO_EPOLL, reason, sizeof(reason)), SL_IO_EPOLL);
+    CHECK_INT(sl_io_probe(77, reason, sizeof(reason)), SL_E_INVALID);
+    CHECK_INT(open_fds(), before);
+    CHECK_STR(sl_io_kind_name(SL_IO_URING), "uring");
+    CHECK_STR(sl_io_kind_name(SL_IO_EPOLL), "epoll");
+}
