@@ -209,8 +209,11 @@ function byNumber(name: string, rows: string[][]): string {
   );
 }
 
-// [constant, value] in the order of sl_abi. Fields must tile their struct: a gap is a field that abi.h forgot.
-function structs(sizes: string[][], fields: string[][]): [string, number][] {
+/** [constant, value] in the order of sl_abi. Fields must tile their struct: a gap is a field that abi.h forgot. */
+export function structs(
+  sizes: string[][],
+  fields: string[][],
+): [string, number][] {
   return sizes.flatMap(([name, bytes]) => {
     const rows: [string, number][] = [[
       `SL_${name.toUpperCase()}_BYTES`,

@@ -1,0 +1,78 @@
+import { assertEquals, assertStringIncludes } from "@std/assert";
+import { parseJunit, parseNative } from "./test_output.ts";
+
+const PLAIN =
+  "ok - a\nskip - b: no kernel\nnot ok - c\n# 1 passed, 1 failed, 1 skipped\n";
+
+Deno.test("parseNative() takes the last line's counts and the names", () => {
+  assertEquals(parseNative("x_test", { code: 1, output: PLAIN }), {
+    passed: 1,
+    failed: 1,
+    skipped: 1,
+    failures: ["x_test: c"],
+    skips: ["x_test: b: no kernel"],
+  });
+});
+
+Deno.test("parseNative() counts a crash after some tests as one failure", () => {
+  const counts = parseNative("x_test", {
+    code: 139,
+    output: "ok - a\nok - b\n",
+  });
+  assertEquals([counts.passed, counts.failed], [2, 1]);
+  assertStringIncludes(counts.failures[0], "signal 11");
+});
+
+Deno.test("parseNative() counts a sanitizer's exit code although all tests passed", () => {
+  const counts = parseNative("x_test", {
+    code: 66,
+    output: "# 5 passed, 0 failed, 0 skipped\n",
+  });
+  assertEquals([counts.passed, counts.failed], [5, 1]);
+});
+
+Deno.test("parseNative() counts silence as a failure", () => {
+  assertEquals(parseNative("x_test", { code: 0, output: "" }).failed, 1);
+});
+
+Deno.test("parseNative() says that a test did not end in time", () => {
+  const counts = parseNative("x_test", { code: 124, output: "ok - a\n" });
+  assertStringIncludes(counts.failures[0], "did not end in time");
+});
+
+const JUNIT = `<?xml version="1.0" encoding="UTF-8"?>
+<testsuites name="deno test" tests="6" failures="2">
+  <testsuite name="./a_test.ts">
+    <testcase name="plain &lt;one&gt;" classname="./a_test.ts" time="0.001" line="1" col="1">
+    </testcase>
+    <testcase name="left" classname="./a_test.ts" time="0.001" line="1" col="1">
+      <skipped/>
+    </testcase>
+    <testcase name="step" classname="./a_test.ts" time="0.001" line="1" col="1">
+      <failure message="1 test step failed">1 test step failed.</failure>
+    </testcase>
+    <testcase name="step &gt; x" classname="./a_test.ts" time="0.000" line="1" col="1">
+    </testcase>
+    <testcase name="step &gt; y" classname="./a_test.ts" time="0.000" line="1" col="1">
+      <failure message="no">no</failure>
+    </testcase>
+    <testcase name="leaks" classname="./a_test.ts" time="0.000" line="1" col="1">
+      <failure message="no">no</failure>
+    </testcase>
+    <testcase name="leaks &gt; x" classname="./a_test.ts" time="0.000" line="1" col="1"/>
+  </testsuite>
+</testsuites>`;
+
+Deno.test("parseJunit() counts steps instead of their parent, and a parent that failed by itself", () => {
+  assertEquals(parseJunit("deno", JUNIT, { code: 1, output: "" }), {
+    passed: 3,
+    failed: 2,
+    skipped: 1,
+    failures: ["./a_test.ts: step > y", "./a_test.ts: leaks"],
+    skips: ["./a_test.ts: left"],
+  });
+});
+
+Deno.test("parseJunit() counts a file that does not compile as a failure", () => {
+  assertEquals(parseJunit("deno", "", { code: 1, output: "" }).failed, 1);
+});
