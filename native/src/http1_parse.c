@@ -330,13 +330,14 @@ static bool parse_port(const uint8_t *data, size_t len, uint32_t *out_port) {
     return len <= 5 && port <= 65535;
 }
 
-// Bytes of an IPv6 address in brackets at the start of data; 0: not one.
+// Bytes of an IPv6 address in brackets at the start of data; 0: not one. No NUL is in data: it is
+// neither TARGET nor TEXT.
 static size_t bracketed_len(const uint8_t *data, size_t len) {
     char text[INET6_ADDRSTRLEN];
     struct in6_addr address;
     const uint8_t *close = memchr(data, ']', len);
     size_t text_len = close ? (size_t)(close - data) - 1 : 0;
-    if (text_len == 0 || text_len >= sizeof(text) || memchr(data, '\0', text_len)) {
+    if (text_len == 0 || text_len >= sizeof(text)) {
         return 0;
     }
     memcpy(text, data + 1, text_len);

@@ -7,6 +7,8 @@
 #include "http1_parse.h"
 
 #define SL_HEAD_OUT_MAX 20480
+// A re-emitted head has at most the received one's bytes, 2 * host_len and this much more, with names of Via up to 64 bytes.
+#define SL_HEAD_GROWTH_MAX 512
 #define SL_DATE_LEN 29
 
 struct sl_date {

@@ -271,6 +271,14 @@ TEST(a_size_line_is_capped) {
     }
 }
 
+TEST(spaces_in_a_size_line_are_capped) {
+    for (int extra = 0; extra <= 1; extra++) {
+        int spaces = SL_CHUNK_LINE_MAX - 8 + extra; // "1;a=b", ";c" and the line's CR count
+        size_t len = (size_t)sprintf((char *)buf, "1;a=b%*s;c\r\nx\r\n0\r\n\r\n", spaces, "");
+        CHECK_INT(decode(buf, len)->verdict, extra ? SL_E_BAD_CHUNK : SL_CHUNK_DONE);
+    }
+}
+
 // Writes 1-byte chunks whose extension counts 100 bytes (name and CR), then a last chunk whose
 // extension fills up to `total`.
 static size_t make_extensions(size_t total) {

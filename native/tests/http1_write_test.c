@@ -397,6 +397,52 @@ TEST(the_largest_head_fits) {
     CHECK(strlen(sent) > 16384 && strlen(sent) < SL_HEAD_OUT_MAX - 2048);
 }
 
+// What grows most: lines without spaces, 128 of them, and all that we add at its longest.
+TEST(growth_is_bounded) {
+    static const char via[] = "a-name-of-sixty-four-bytes-0123456789-0123456789-0123456789-0123";
+    _Static_assert(sizeof(via) - 1 == 64, "the longest that a plan may have");
+    static char text[2048];
+    size_t len = (size_t)sprintf(text, "OPTIONS http://h HTTP/1.1\r\nHost:h\r\nMax-Forwards:1\r\n");
+    for (int i = 0; i < 126; i++) {
+        len += (size_t)sprintf(text + len, "a:\r\n");
+    }
+    memcpy(text + len, "\r\n", 3);
+    CHECK_INT(parse_request(text, &head, in), 1);
+    struct sl_forward_request request = {
+        .head = &head,
+        .data = in,
+        .framing = SL_FRAMING_LENGTH,
+        .content_length = UINT64_MAX,
+        .via = sl_span_of(via),
+        .client_ip = sl_span_of("ffff:ffff:ffff:ffff:ffff:ffff:255.255.255.255"),
+        .tls = true,
+        .expect_continue = true,
+    };
+    size_t sent = sl_http1_forward_request(out, SL_HEAD_OUT_MAX, &request);
+    CHECK_MSG(sent > 0 && sent <= head.len + 2u * head.host_len + SL_HEAD_GROWTH_MAX, "%zu from %u",
+              sent, head.len);
+
+    len = (size_t)sprintf(text, "HTTP/1.1 431\r\n");
+    for (int i = 0; i < 128; i++) {
+        len += (size_t)sprintf(text + len, "a:\r\n");
+    }
+    memcpy(text + len, "\r\n", 3);
+    memcpy(in, text, len + 2);
+    head.scanned = head.skipped = 0;
+    CHECK_INT(sl_http1_parse_response(&head, in, len + 2, &limits, SL_METHOD_GET), 1);
+    struct sl_forward_response response = {
+        .head = &head,
+        .data = in,
+        .framing = SL_FRAMING_LENGTH,
+        .content_length = UINT64_MAX,
+        .keep_alive_10 = true,
+        .date = &date,
+        .via = sl_span_of(via),
+    };
+    sent = sl_http1_forward_response(out, SL_HEAD_OUT_MAX, &response);
+    CHECK_MSG(sent > 0 && sent <= head.len + SL_HEAD_GROWTH_MAX, "%zu from %u", sent, head.len);
+}
+
 TEST(a_forward_that_does_not_fit_is_0) {
     const char *sent = forward_request(requests[0].request, requests[0].forward);
     size_t len = strlen(sent);
