@@ -14,7 +14,7 @@ enum sl_body_kind { SL_BODY_NONE, SL_BODY_LENGTH, SL_BODY_CHUNKED, SL_BODY_UNTIL
 
 enum sl_head_flags {
     SL_HEAD_KEEP_ALIVE = 1,      // the connection may persist after this message (version and Connection together)
-    SL_HEAD_EXPECT_CONTINUE = 2, // HTTP/1.1 request with Expect: 100-continue
+    SL_HEAD_EXPECT_CONTINUE = 2, // HTTP/1.1 request with a body and Expect: 100-continue
     SL_HEAD_UPGRADE = 4,         // HTTP/1.1 with Connection: upgrade and an Upgrade field
     SL_HEAD_PATH_ESCAPED = 8,    // the path has a '%'
     SL_HEAD_HTTPS = 16,          // absolute form with https
@@ -44,7 +44,7 @@ struct sl_head {
     uint16_t method_len;
     uint16_t field_count;
     uint16_t target_off, target_len;
-    uint16_t path_off, path_len;
+    uint16_t path_off, path_len;   // len 0 where the target has none: it means "/" (CONNECT: nothing)
     uint16_t query_off, query_len; // query_off 0: no '?'
     uint16_t host_off, host_len;   // Host, or the authority of an absolute or authority target
     uint16_t reason_off, reason_len;
