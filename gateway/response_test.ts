@@ -221,4 +221,16 @@ describe("LightResponse", () => {
     expect(await answer.text()).toBe("zipped");
     await server.shutdown();
   });
+
+  it("can be given to Deno.serve", async () => {
+    const make = () => new Response("light", { headers: { "x-a": "b" } });
+    const server = Deno.serve({ port: 0, onListen() {} }, make);
+    const url = `http://127.0.0.1:${server.addr.port}/`;
+    for (let i = 0; i < 100; i++) {
+      const answer = await fetch(url);
+      const { headers } = answer;
+      expect([await answer.text(), headers.get("x-a")]).toEqual(["light", "b"]);
+    }
+    await server.shutdown();
+  });
 });
