@@ -5,7 +5,15 @@
  */
 import type { PoolOptions } from "./define_middleware.ts";
 import { nearest, type OptionProblem, OptionsError } from "./errors.ts";
+import {
+  type CertificateOptions,
+  checkListenerTls,
+  type ListenerTlsOptions,
+  PolicyError,
+} from "../tls/mod.ts";
 import { parseOrigin, type UpstreamOptions } from "./upstream.ts";
+
+export type { CertificateOptions, ListenerTlsOptions };
 
 /** What a gateway is made of. Everything has a default. */
 export interface GatewayOptions {
@@ -35,20 +43,6 @@ export interface ListenerOptions {
   address: string;
   /** Speak TLS here. @default plain HTTP */
   tls?: ListenerTlsOptions;
-}
-
-/** TLS of one listener. */
-export interface ListenerTlsOptions {
-  /** Its certificates; exactly one for now. */
-  certificates: CertificateOptions[];
-}
-
-/** A certificate chain and its key: PEM text, or paths of PEM files (relative to the current folder). */
-export interface CertificateOptions {
-  /** The chain, leaf first. */
-  cert: string;
-  /** The leaf's private key. */
-  key: string;
 }
 
 /** Limits. Times are in milliseconds, sizes in bytes; counts are per worker where it says so. */
@@ -309,33 +303,14 @@ function checkTls(
   path: string,
   check: Check,
 ): ListenerTlsOptions {
-  if (!check.record(tls, path)) return { certificates: [] };
-  check.keys(tls, path, ["certificates"]);
-  if (!Array.isArray(tls.certificates) || tls.certificates.length !== 1) {
-    check.fail(
-      `${path}.certificates`,
-      tls.certificates,
-      "must be a list of exactly one certificate for now",
-    );
+  try {
+    return checkListenerTls(tls);
+  } catch (error) {
+    if (!(error instanceof PolicyError)) throw error;
+    const at = error.path ? `${path}.${error.path}` : path;
+    check.fail(at, error.value, error.reason);
     return { certificates: [] };
   }
-  const certificates = tls.certificates.map((certificate, i) => {
-    const at = `${path}.certificates[${i}]`;
-    if (!check.record(certificate, at)) return { cert: "", key: "" };
-    check.keys(certificate, at, ["cert", "key"]);
-    check.text(
-      certificate.cert,
-      `${at}.cert`,
-      "must be PEM text or the path of a PEM file",
-    );
-    check.text(
-      certificate.key,
-      `${at}.key`,
-      "must be PEM text or the path of a PEM file",
-    );
-    return { cert: certificate.cert, key: certificate.key };
-  });
-  return { certificates };
 }
 
 function checkUpstreams(

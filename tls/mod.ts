@@ -1,0 +1,11 @@
+/**
+ * TLS policy as plain values; imports nothing of the gateway.
+ *
+ * @module
+ */
+export {
+  type CertificateOptions,
+  checkListenerTls,
+  type ListenerTlsOptions,
+  PolicyError,
+} from "./policy.ts";
