@@ -24,6 +24,9 @@ import { resolveHost } from "./resolve.ts";
 import { installResponse } from "./response.ts";
 import { setNamedUpstreams } from "./upstream.ts";
 
+/** The version of the data plane and of everything around it. */
+export const VERSION: string = abi.SL_VERSION;
+
 // ---- The data plane
 
 const IO = {

@@ -1,0 +1,110 @@
+/**
+ * The Worker that runs a user's module: it imports the module, compiles app and options to a plan for main, and answers
+ * TypeScript routes from its rings. Main watches it: whatever a handler does here, signals, drain and native routes go on.
+ *
+ * @module
+ */
+/// <reference lib="deno.worker" />
+import { createDefaultApp, createUpstreamApp } from "./default_app.ts";
+import { show } from "./errors.ts";
+import { isGateway, IsolateRunner } from "./gateway.ts";
+import type {
+  AppSource,
+  FromIsolate,
+  LoadedApp,
+  ToIsolate,
+} from "./isolate_messages.ts";
+import { checkOptions, type GatewayOptions } from "./options.ts";
+import { type App, compilePlan, resolveUpstreams } from "./plan.ts";
+import { resolveHost } from "./resolve.ts";
+import { installResponse } from "./response.ts";
+import { setNamedUpstreams } from "./upstream.ts";
+
+const scope = globalThis as unknown as DedicatedWorkerGlobalScope;
+let app: App;
+let runner: IsolateRunner | undefined;
+
+function tell(message: FromIsolate): void {
+  scope.postMessage(message);
+}
+
+// Main notices by this connection that the isolate has ended, however it did.
+async function connectLifeline(port: number, token: Uint8Array): Promise<void> {
+  const conn = await Deno.connect({ hostname: "127.0.0.1", port });
+  await conn.write(token);
+  await conn.read(new Uint8Array(1)).catch(() => {}); // keeps it open
+}
+
+async function load(
+  source: AppSource,
+  overrides: Partial<GatewayOptions>,
+): Promise<LoadedApp> {
+  const exported = await exportOf(source);
+  const given = isGateway(exported) ? exported.options : {};
+  app = isGateway(exported) ? exported.app : exported;
+  const options = checkOptions({ ...given, ...overrides });
+  setNamedUpstreams(options.upstreams);
+  const plan = compilePlan(app, options);
+  await resolveUpstreams(plan, resolveHost);
+  return { options, plan, given };
+}
+
+async function exportOf(source: AppSource): Promise<App> {
+  if (source.kind === "default") return createDefaultApp();
+  if (source.kind === "upstream") return createUpstreamApp(source.url);
+  const module = await import(source.url);
+  const exported = module.default;
+  if (typeof exported?.fetch === "function") return exported;
+  throw new TypeError(
+    exported === undefined
+      ? "it has no default export; add `export default app;`"
+      : `its default export is neither a Gateway nor an object with fetch (got ${
+        show(exported)
+      })`,
+  );
+}
+
+async function handle(message: ToIsolate): Promise<void> {
+  if (message.type === "lifeline") {
+    await connectLifeline(message.port, message.token);
+  } else if (message.type === "load") {
+    tell({
+      type: "loaded",
+      app: await load(message.source, message.overrides),
+    });
+  } else if (message.type === "run") {
+    runner = await IsolateRunner.start(message.seat, app);
+    tell({ type: "running" });
+  } else {
+    await runner?.stop(message.waitMs);
+    tell({ type: "closed" });
+  }
+}
+
+function failure(error: unknown): string {
+  if (!(error instanceof Error)) return show(error);
+  // An OptionsError says all that there is to say; for others the place in the module helps.
+  return error.name === "OptionsError"
+    ? error.message
+    : error.stack ?? error.message;
+}
+
+installResponse();
+
+scope.onmessage = (event: MessageEvent<ToIsolate>) => {
+  handle(event.data).catch((error) =>
+    tell({ type: "failed", message: failure(error) })
+  );
+};
+
+// A stray error of one handler must not end the isolate, and with it all other requests.
+scope.addEventListener("unhandledrejection", (event) => {
+  if (!runner) return;
+  event.preventDefault();
+  console.error("Unhandled rejection:", event.reason);
+});
+scope.addEventListener("error", (event) => {
+  if (!runner) return;
+  event.preventDefault();
+  console.error("Uncaught error:", event.error);
+});

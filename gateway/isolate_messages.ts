@@ -1,0 +1,36 @@
+/**
+ * What main and an isolate say to each other.
+ *
+ * @module
+ */
+import type { IsolateSeat } from "./gateway.ts";
+import type { CheckedOptions, GatewayOptions } from "./options.ts";
+import type { Plan } from "./plan.ts";
+
+/** What an isolate runs. */
+export type AppSource =
+  | { kind: "module"; url: string }
+  | { kind: "default" }
+  | { kind: "upstream"; url: string };
+
+/** From main to an isolate, in this order. */
+export type ToIsolate =
+  | { type: "lifeline"; port: number; token: Uint8Array }
+  | { type: "load"; source: AppSource; overrides: Partial<GatewayOptions> }
+  | { type: "run"; seat: IsolateSeat }
+  | { type: "close"; waitMs: number };
+
+/** What an isolate found in its module. */
+export interface LoadedApp {
+  options: CheckedOptions;
+  plan: Plan;
+  /** Options that the module itself gives. */
+  given: Partial<GatewayOptions>;
+}
+
+/** From an isolate to main. */
+export type FromIsolate =
+  | { type: "loaded"; app: LoadedApp }
+  | { type: "failed"; message: string }
+  | { type: "running" }
+  | { type: "closed" };

@@ -1,0 +1,103 @@
+/**
+ * What the start tells: what was decided, and why.
+ *
+ * @module
+ */
+import type { CheckedOptions, GatewayOptions } from "./options.ts";
+import type { Plan } from "./plan.ts";
+
+const ROUTES_SHOWN = 20;
+
+/** Lines about routes: which are native, which TypeScript. */
+export function routeLines(plan: Plan): string[] {
+  if (plan.allTypeScript !== undefined) {
+    return [`routes: all in TypeScript, because ${plan.allTypeScript}`];
+  }
+  const routes = [
+    ...new Map(plan.entries.map((entry) => [entry.route, entry])).values(),
+  ];
+  const native = routes.filter((entry) => entry.op !== "typescript").length;
+  const lines = routes.slice(0, ROUTES_SHOWN).map((entry) => {
+    const name = entry.name && entry.op !== "typescript"
+      ? ` ${entry.name}`
+      : "";
+    return `  ${entry.method.padEnd(6)} ${entry.path}  ${
+      entry.op === "typescript" ? "TypeScript" : "native"
+    }${name}`;
+  });
+  if (routes.length > ROUTES_SHOWN) {
+    lines.push(`  and ${routes.length - ROUTES_SHOWN} more`);
+  }
+  return [
+    `routes: ${routes.length}, of which ${native} native and ${
+      routes.length - native
+    } TypeScript`,
+    ...lines,
+  ];
+}
+
+/** Lines about upstreams. */
+export function upstreamLines(plan: Plan): string[] {
+  return plan.upstreams.map(({ name, hostname, port, address }) => {
+    const place = `${
+      hostname.includes(":") ? `[${hostname}]` : hostname
+    }:${port}`;
+    const found = address.length === 4 && hostname !== address.join(".")
+      ? ` (${address.join(".")})`
+      : "";
+    return `upstream: ${
+      name.includes("://") ? place : `${name} at ${place}`
+    }${found}`;
+  });
+}
+
+/** Lines about what C decided. */
+export function dataPlaneLines(
+  decided: Record<string, string>,
+  options: CheckedOptions,
+): string[] {
+  const mebibytes = (bytes: string | undefined) =>
+    `${Math.round(Number(bytes ?? 0) / 1_048_576)} MiB`;
+  return [
+    `io: ${decided.io} (${decided.io_reason})`,
+    `workers: ${decided.workers}, each with at most ${decided.conns_max} connections; isolates: ${options.isolates}`,
+    `memory: at most ${mebibytes(decided.memory_bytes)} of buffers and ${
+      mebibytes(decided.ring_bytes)
+    } of rings, ` +
+    "touched as it is used",
+  ];
+}
+
+/** Which options of the module a flag has overridden. */
+export function overrideLines(
+  given: Partial<GatewayOptions>,
+  overrides: Partial<GatewayOptions>,
+): string[] {
+  return (Object.keys(overrides) as (keyof GatewayOptions)[])
+    .filter((key) =>
+      key in given && short(given[key]) !== short(overrides[key])
+    )
+    .map((key) =>
+      `flag: ${key} is ${short(overrides[key])}; the module says ${
+        short(given[key])
+      }`
+    );
+}
+
+function short(value: unknown): string {
+  if (!Array.isArray(value)) return String(value);
+  return value.map(({ address, tls }) =>
+    `${tls ? "https" : "http"}://${address}`
+  ).join(", ");
+}
+
+/** The addresses as URLs. */
+export function listenerUrls(
+  options: CheckedOptions,
+  addresses: readonly Deno.NetAddr[],
+): string[] {
+  return addresses.map(({ hostname, port }, i) => {
+    const host = hostname.includes(":") ? `[${hostname}]` : hostname;
+    return `${options.listeners[i].tls ? "https" : "http"}://${host}:${port}`;
+  });
+}
