@@ -1,0 +1,38 @@
+/**
+ * What `mod.ts` may export from the control plane.
+ *
+ * @module
+ */
+export {
+  type CloseOptions,
+  defineGateway,
+  Gateway,
+  type GatewayStats,
+} from "./gateway.ts";
+export type {
+  GatewayOptions,
+  LimitOptions,
+  ListenerOptions,
+} from "./options.ts";
+export type { UpstreamOptions } from "./upstream.ts";
+export type { App } from "./plan.ts";
+export type { ExplainedStep, Explanation } from "./explain.ts";
+export {
+  type ErrorSource,
+  GatewayError,
+  type GatewayErrorInit,
+  type OptionProblem,
+  OptionsError,
+} from "./errors.ts";
+export {
+  defineMiddleware,
+  type MiddlewareDefinition,
+  type NativeStep,
+  type PoolOptions,
+  type ProxyStep,
+  type RespondStep,
+  type WhoamiStep,
+} from "./define_middleware.ts";
+export { proxy, type ProxyOptions } from "./middleware/proxy.ts";
+export { respond, type RespondOptions } from "./middleware/respond.ts";
+export { whoami } from "./middleware/whoami.ts";
