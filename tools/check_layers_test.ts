@@ -1,5 +1,5 @@
 import { assertEquals, assertStringIncludes } from "@std/assert";
-import { findViolations, readSources } from "./check_layers.ts";
+import { findViolations } from "./check_layers.ts";
 
 Deno.test("the repository keeps its layers", async () => {
   assertEquals(findViolations(await readSources()), []);

@@ -1,5 +1,6 @@
 // `deno task ok`: everything about the sources that can be judged without running them. Each check is one line; all run, also after a failure.
 
+import { checkDocs } from "./check_docs.ts";
 import { findViolations, readSources } from "./check_layers.ts";
 import { abi, bindings, isCurrent } from "./gen.ts";
 import { testFlags } from "./std.ts";
@@ -27,6 +28,7 @@ const CHECKS: Check[] = [
   { name: "deno lint", run: () => quiet([deno, "lint", config]) },
   { name: "deno check", run: checkTypes },
   { name: "layers", run: checkLayers },
+  { name: "documents", run: checkDocuments },
   { name: "generated files", run: checkGenerated },
   { name: "clang-format", run: checkFormat },
 ];
@@ -62,6 +64,11 @@ async function checkLayers(): Promise<void> {
     `${file}:${line}: ${text}`
   );
   if (lines.length) throw new Error(lines.join("\n"));
+}
+
+async function checkDocuments(): Promise<void> {
+  const broken = await checkDocs();
+  if (broken.length) throw new Error(broken.join("\n"));
 }
 
 async function checkGenerated(): Promise<string | void> {

@@ -1,7 +1,7 @@
 // `deno task test`: builds, then runs everything that can fail and says so in one last line, "N passed, N failed, N skipped".
 //
 //   deno task test                     all
-//   deno task test static              layers, generated files
+//   deno task test static              layers, documents, generated files
 //   deno task test native [PATTERN]    C tests plain, under ASan with UBSan, under TSan; a fuzz smoke
 //   deno task test deno [PATTERN]      Deno tests beside their sources
 //   deno task test e2e [PATTERN]       end to end over real sockets, once per I/O backend
@@ -9,6 +9,7 @@
 // PATTERN picks files by name; if no file has it in its name, tests by theirs.
 
 import { build, failureText, type Profile } from "./build.ts";
+import { checkDocs } from "./check_docs.ts";
 import { findViolations, readSources } from "./check_layers.ts";
 import { abi, bindings, isCurrent } from "./gen.ts";
 import { type StdChoice, testFlags } from "./std.ts";
@@ -96,6 +97,11 @@ async function testStatic(context: Context) {
         .join("\n    ")
       : undefined,
   );
+  const broken = await checkDocs();
+  counts = sum(
+    counts,
+    outcome("documents", broken.length ? broken.join("\n    ") : undefined),
+  );
   for (const make of [abi, bindings]) {
     const file = await make();
     const stale = await isCurrent(file)
@@ -103,7 +109,12 @@ async function testStatic(context: Context) {
       : "is not current: run `deno task gen` and commit it";
     counts = sum(counts, outcome(file.path, stale));
   }
-  report(context, "static (layers, generated files)", counts, started);
+  report(
+    context,
+    "static (layers, documents, generated files)",
+    counts,
+    started,
+  );
 }
 
 // Sanitizers of today's compilers do not know the address layouts of today's kernels: run them without randomisation where that is allowed.
