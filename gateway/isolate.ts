@@ -6,7 +6,7 @@
  */
 /// <reference lib="deno.worker" />
 import { createDefaultApp, createUpstreamApp } from "./default_app.ts";
-import { show } from "./errors.ts";
+import { GatewayError, show } from "./errors.ts";
 import { isGateway, IsolateRunner } from "./gateway.ts";
 import type {
   AppSource,
@@ -55,12 +55,13 @@ async function exportOf(source: AppSource): Promise<App> {
   const module = await import(source.url);
   const exported = module.default;
   if (typeof exported?.fetch === "function") return exported;
-  throw new TypeError(
+  throw new GatewayError(
     exported === undefined
       ? "it has no default export; add `export default app;`"
-      : `its default export is neither a Gateway nor an object with fetch (got ${
+      : `its default export is neither a gateway nor an object with fetch (got ${
         show(exported)
       })`,
+    { kind: "module_invalid" },
   );
 }
 
@@ -81,12 +82,16 @@ async function handle(message: ToIsolate): Promise<void> {
   }
 }
 
+const OURS = new URL(".", import.meta.url).href;
+
+// Our own errors say all that there is to say; for others the place in the module helps.
 function failure(error: unknown): string {
   if (!(error instanceof Error)) return show(error);
-  // An OptionsError says all that there is to say; for others the place in the module helps.
-  return error.name === "OptionsError"
-    ? error.message
-    : error.stack ?? error.message;
+  if (error.name === "OptionsError" || error.name === "GatewayError") {
+    return error.message;
+  }
+  const stack = error.stack ?? error.message;
+  return stack.split("\n").filter((line) => !line.includes(OURS)).join("\n");
 }
 
 installResponse();

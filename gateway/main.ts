@@ -34,6 +34,7 @@ const EXIT_USAGE = 2;
 
 // One Ctrl-C may reach us twice: from the terminal, and from `deno task`.
 const SAME_SIGNAL_MS = 500;
+const SLOW_LOAD_MS = 5000;
 
 /** A failure whose message says all: what was tried, why it failed, and what to type next. */
 class StartError extends Error {}
@@ -227,15 +228,25 @@ class Run {
     overrides: Partial<GatewayOptions>,
   ): Promise<LoadedApp> {
     const isolate = this.#spawn(0);
+    const name = sourceText(source, command);
+    const slow = setTimeout(
+      () =>
+        say(
+          `still loading ${name}: does it await something that does not come?`,
+        ),
+      SLOW_LOAD_MS,
+    );
     try {
       return await isolate.load(source, overrides);
     } catch (error) {
       if (!(error instanceof ModuleError)) throw error;
       throw new StartError(
-        `Cannot load ${sourceText(source, command)}: ${error.message}${
-          moduleAdvice(error.message)
+        `Cannot load ${name}: ${error.message}${
+          moduleAdvice(error.message, name)
         }`,
       );
+    } finally {
+      clearTimeout(slow);
     }
   }
 
@@ -315,10 +326,10 @@ class Run {
 
 // ---- Errors
 
-function moduleAdvice(message: string): string {
+function moduleAdvice(message: string, module: string): string {
   const permission = /run again with the (--allow-[a-z]+)/.exec(message);
   if (permission) {
-    return `\nGive it that permission: deno task start gateway MODULE ${
+    return `\nGive it that permission: deno task start gateway ${module} ${
       permission[1]
     }`;
   }
