@@ -258,20 +258,27 @@ static void feed(struct sl_conn *conn) {
     }
 }
 
+// The connection ends once the engine's alert, if it has one to send, is out.
+static void fail_tls(struct sl_conn *conn, int status) {
+    if (!conn->handshaken) {
+        conn->worker->counters.tls_failures++;
+    }
+    conn->in_ended = true;
+    conn->cut_after = true;
+    sl_worker_count_status(conn->worker, status);
+    if (sl_tls_wants_out(conn->tls)) {
+        give_sealed(conn, SL_BUF_PAGE);
+    }
+}
+
 // The engine's answer to a read that gave no plaintext. True: call it again.
 static bool after_dry_read(struct sl_conn *conn, int rc) {
-    struct sl_worker *w = conn->worker;
     if (rc == SL_E_CLIENT_CLOSED) {
         conn->in_ended = true;
         return false;
     }
     if (rc < 0) {
-        if (!conn->handshaken) {
-            w->counters.tls_failures++;
-        }
-        conn->in_ended = true;
-        conn->cut_after = true; // the alert goes out first
-        sl_worker_count_status(w, rc);
+        fail_tls(conn, rc);
         return false;
     }
     if (sl_tls_wants_out(conn->tls) && !conn->flying) {
@@ -456,6 +463,12 @@ static bool settle_end(struct sl_conn *conn) {
     struct sl_request *req = conn->req;
     if (!conn->in_ended || conn->cipher.bytes > 0) {
         return false;
+    }
+    int eof = conn->tls && !conn->cut_after ? sl_tls_eof(conn->tls) : SL_OK;
+    if (eof < 0 && eof != SL_E_CLIENT_CLOSED) { // truncated: what came may not be all that was meant (RFC 8446 section 6.1)
+        fail_tls(conn, eof);
+        sl_conn_close(conn, SL_OK);
+        return true;
     }
     if (req && req->head_done) {
         if (!req->body_done && !req->discard && conn->in.bytes == 0) {

@@ -93,6 +93,31 @@ static void fit_fds(struct sl_config *config) {
     config->conns_max = (uint32_t)sl_min_u64(config->conns_max, each);
 }
 
+struct probe {
+    struct sl_gateway *gateway;
+    int kind;
+};
+
+static void *probe_main(void *arg) {
+    struct probe *probe = arg;
+    struct sl_gateway *g = probe->gateway;
+    probe->kind = sl_io_probe((int)g->config.io, g->io_reason, sizeof(g->io_reason));
+    return NULL;
+}
+
+// On a thread of its own: the kernel takes a ring down later, by task work that interrupts system calls of the thread that had it (EINTR). The
+// caller's thread is the control plane's.
+static int probe_io(struct sl_gateway *g) {
+    struct probe probe = {g, SL_E_SYSTEM};
+    pthread_t thread;
+    int error = pthread_create(&thread, NULL, probe_main, &probe);
+    if (error) {
+        return sl_fail(SL_E_SYSTEM, "thread of the io probe: %s", strerror(error));
+    }
+    pthread_join(thread, NULL);
+    return probe.kind >= 0 ? probe.kind : sl_fail(probe.kind, "io: %s", g->io_reason);
+}
+
 static void free_gateway(struct sl_gateway *g) {
     free(g->workers);
     free(g->rings);
@@ -111,9 +136,8 @@ int sl__gateway_new(struct sl_gateway **out_gateway, const struct sl_config *con
         return rc;
     }
     fit_fds(&g->config);
-    rc = sl_io_probe((int)g->config.io, g->io_reason, sizeof(g->io_reason));
+    rc = probe_io(g);
     if (rc < 0) {
-        rc = sl_fail(rc, "io: %s", g->io_reason);
         free(g);
         return rc;
     }

@@ -3,6 +3,7 @@
 #include <arpa/inet.h>
 #include <errno.h>
 #include <netinet/in.h>
+#include <stdio.h>
 #include <stdlib.h>
 
 #include "gateway.h"
@@ -131,10 +132,18 @@ static bool up_writable(const struct sl_upstream_conn *up) {
     return up->out.bytes < config_of(up)->high_watermark_bytes && sl_outq_room(&up->out) >= 8;
 }
 
+// For a 1.0 client that sent no Host.
+static const char *authority_of(const struct sl_plan_upstream *row, char *out, size_t len) {
+    char ip[46] = "";
+    inet_ntop(row->family == 4 ? AF_INET : AF_INET6, row->addr, ip, sizeof(ip));
+    snprintf(out, len, row->family == 4 ? "%s:%u" : "[%s]:%u", ip, row->port);
+    return out;
+}
+
 static bool write_head(struct sl_upstream_conn *up) {
     struct sl_request *req = up->req;
     const struct sl_head *h = &req->head;
-    char ip[46];
+    char ip[46], host[64];
     size_t ip_len = sl_conn_client_ip(req->conn, ip);
     struct sl_forward_request forward = {
         .head = h,
@@ -147,6 +156,7 @@ static bool write_head(struct sl_upstream_conn *up) {
         .client_ip = {(const uint8_t *)ip, ip_len},
         .tls = req->conn->tls != NULL,
         .expect_continue = req->continue_due,
+        .host = sl_span_of(authority_of(&up->upstream->row, host, sizeof(host))),
     };
     uint32_t room = h->len + h->host_len * 2 + 512;
     uint8_t *at = sl_outq_reserve(&up->out, &up->worker->bufs, room);

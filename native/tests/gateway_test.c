@@ -1,0 +1,711 @@
+// The whole data plane in one process, through the public API and real sockets: native steps, TypeScript routes (a C thread plays the
+// isolate over the shared ring), proxying to a scripted upstream, TLS, drain. Every test runs on each backend.
+#include <pthread.h>
+#include <stdatomic.h>
+#include <sys/mman.h>
+#include <time.h>
+
+#include <openssl/ssl.h>
+
+#include "peer.h"
+#include "plan_builder.h"
+#include "sluice/counters.h"
+#include "sluice/sluice.h"
+#include "test.h"
+
+static struct plan_builder builder;
+
+// An isolate in C: the contract of ring.h seen from the other side.
+struct isolate {
+    uint8_t *region;
+    uint32_t bytes, slots, gateway;
+    int listen_fd, wake_fd;
+    pthread_t thread;
+    _Atomic bool stop;
+    _Atomic uint32_t seen, aborts;
+    void (*handle)(struct isolate *isolate, const struct sl_event *event);
+    char body[1 << 20]; // of the request being collected
+    uint32_t body_len;
+};
+
+static _Atomic uint32_t *word(struct isolate *s, uint32_t off) { return (_Atomic uint32_t *)(void *)(s->region + off); }
+static uint8_t *slot(struct isolate *s, uint32_t i) {
+    return s->region + SL_RING_EVENTS_OFF + (size_t)s->slots * SL_RING_ENTRIES_PER_SLOT * 2 * 64 + (size_t)i * SL_SLOT_BYTES;
+}
+
+static void verdict(struct isolate *s, struct sl_verdict v) {
+    uint32_t entries = s->slots * SL_RING_ENTRIES_PER_SLOT;
+    uint32_t tail = atomic_load(word(s, SL_RING_VERDICT_TAIL_OFF));
+    struct sl_verdict *at = (struct sl_verdict *)(void *)(s->region + SL_RING_EVENTS_OFF + (size_t)entries * 64);
+    at[tail & (entries - 1)] = v;
+    atomic_store(word(s, SL_RING_VERDICT_TAIL_OFF), tail + 1);
+    if (atomic_exchange(word(s, SL_RING_WORKER_SLEEPING_OFF), 0)) {
+        sl_gateway_wake(s->gateway, 0);
+    }
+}
+
+static void answer(struct isolate *s, const struct sl_event *e, uint16_t status, const char *fields, const void *body, uint32_t len) {
+    uint8_t *tx = slot(s, e->slot) + SL_SLOT_TX_OFF;
+    uint32_t head_len = (uint32_t)strlen(fields);
+    memcpy(tx, fields, head_len);
+    memcpy(tx + head_len, body, len);
+    verdict(s, (struct sl_verdict){.kind = SL_VERDICT_RESPOND, .flags = SL_VERDICT_F_END | SL_VERDICT_F_FINAL, .status = status,
+                                   .slot = e->slot, .gen = e->gen, .head_len = head_len, .body_off = head_len, .body_len = len});
+}
+
+static bool sleep_until_wake(struct isolate *s) {
+    char byte[64];
+    atomic_store(word(s, SL_RING_ISOLATE_SLEEPING_OFF), 1);
+    if (atomic_load(word(s, SL_RING_EVENT_TAIL_OFF)) != atomic_load(word(s, SL_RING_EVENT_HEAD_OFF))) {
+        atomic_store(word(s, SL_RING_ISOLATE_SLEEPING_OFF), 0);
+        return true;
+    }
+    return peer_recv(s->wake_fd, byte, sizeof(byte)) > 0 || errno == EAGAIN;
+}
+
+static void *isolate_main(void *arg) {
+    struct isolate *s = arg;
+    uint32_t entries = s->slots * SL_RING_ENTRIES_PER_SLOT;
+    const struct sl_event *events = (const struct sl_event *)(void *)(s->region + SL_RING_EVENTS_OFF);
+    while (!atomic_load(&s->stop)) {
+        uint32_t head = atomic_load(word(s, SL_RING_EVENT_HEAD_OFF));
+        if (head == atomic_load(word(s, SL_RING_EVENT_TAIL_OFF))) {
+            if (!sleep_until_wake(s)) {
+                break;
+            }
+            continue;
+        }
+        struct sl_event e = events[head & (entries - 1)];
+        atomic_store(word(s, SL_RING_EVENT_HEAD_OFF), head + 1);
+        s->seen++;
+        s->handle(s, &e);
+    }
+    return NULL;
+}
+
+// A running gateway.
+struct rig {
+    int gateway, port, tls_port;
+    bool has_isolate;
+    struct isolate isolate;
+};
+
+static int backends[2], backend_count;
+
+static void find_backends(void) {
+    const int kinds[] = {SL_IO_EPOLL, SL_IO_URING};
+    for (int i = 0; i < 2; i++) {
+        struct sl_config config = {.io = (uint32_t)kinds[i]};
+        int g = sl_gateway_new((uint8_t *)&config, sizeof(config));
+        if (g >= 0) {
+            sl_gateway_free((uint32_t)g);
+            backends[backend_count++] = kinds[i];
+        } else {
+            uint8_t text[256];
+            int n = sl_error_text(text, sizeof(text));
+            printf("# backend %d is not available: %.*s\n", kinds[i], n, (char *)text);
+        }
+    }
+}
+
+static void fail_text(const char *what) {
+    uint8_t text[512];
+    int n = sl_error_text(text, sizeof(text));
+    CHECK_MSG(false, "%s: %.*s", what, n, (char *)text);
+}
+
+static void start_isolate(struct rig *rig, uint32_t slots) {
+    struct isolate *s = &rig->isolate;
+    int port;
+    s->slots = slots;
+    s->gateway = (uint32_t)rig->gateway;
+    s->bytes = sl_ring_bytes(slots);
+    s->region = mmap(NULL, s->bytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    s->listen_fd = peer_listen(&port);
+    uint8_t token[16] = "0123456789abcde";
+    uint8_t got[16];
+    if (sl_gateway_attach((uint32_t)rig->gateway, 0, 0, s->region, s->bytes) ||
+        sl_gateway_isolate_wake((uint32_t)rig->gateway, 0, (uint32_t)port, token, 16)) {
+        fail_text("isolate");
+    }
+    s->wake_fd = accept(s->listen_fd, NULL, NULL);
+    CHECK_INT(recv(s->wake_fd, got, 16, MSG_WAITALL), 16);
+    CHECK(memcmp(got, token, 16) == 0);
+    struct timeval wait = {0, 100000};
+    setsockopt(s->wake_fd, SOL_SOCKET, SO_RCVTIMEO, &wait, sizeof(wait)); // so that stop is seen
+    pthread_create(&s->thread, NULL, isolate_main, s);
+}
+
+// handle: NULL for none. The plan is what `builder` holds.
+static bool rig_start(struct rig *rig, int io, struct sl_config config, void (*handle)(struct isolate *, const struct sl_event *)) {
+    memset(rig, 0, offsetof(struct rig, isolate));
+    memset(&rig->isolate, 0, sizeof(rig->isolate));
+    config.io = (uint32_t)io;
+    config.isolates = handle ? 1 : 0;
+    config.exchanges = 64;
+    rig->gateway = sl_gateway_new((uint8_t *)&config, sizeof(config));
+    if (rig->gateway < 0) {
+        fail_text("new");
+        return false;
+    }
+    uint32_t g = (uint32_t)rig->gateway, len = plan_finish(&builder);
+    rig->port = sl_gateway_listen(g, (const uint8_t *)"127.0.0.1:0", 11, 0xffffffff);
+    uint8_t pem[8192];
+    int pem_len = sl_certificate_make(pem, sizeof(pem));
+    uint32_t cert_len;
+    memcpy(&cert_len, pem, 4);
+    int certificate = sl_gateway_certificate(g, pem + 4, cert_len, pem + 4 + cert_len, (size_t)pem_len - 4 - cert_len);
+    rig->tls_port = certificate < 0 ? certificate : sl_gateway_listen(g, (const uint8_t *)"127.0.0.1:0", 11, (uint32_t)certificate);
+    if (handle) {
+        rig->has_isolate = true;
+        rig->isolate.handle = handle;
+        start_isolate(rig, 64);
+    }
+    if (rig->port < 0 || rig->tls_port < 0 || sl_plan_load(g, builder.blob, len) || sl_gateway_start(g)) {
+        fail_text("start");
+        return false;
+    }
+    return true;
+}
+
+static struct sl_counters stats(const struct rig *rig) {
+    struct sl_counters c;
+    sl_gateway_stats((uint32_t)rig->gateway, (uint8_t *)&c, sizeof(c));
+    return c;
+}
+
+// Bounded: 10 s.
+static void wait_for_exchanges(const struct rig *rig) {
+    for (int i = 0; i < 10000 && stats(rig).exchanges_live > 0; i++) {
+        usleep(1000);
+    }
+}
+
+static void rig_stop(struct rig *rig) {
+    uint32_t g = (uint32_t)rig->gateway;
+    wait_for_exchanges(rig);
+    sl_gateway_drain(g, 5000);
+    CHECK_INT(sl_gateway_join(g, 10000), 0);
+    struct sl_counters c = stats(rig);
+    CHECK_INT(c.conns_live, 0);
+    CHECK_INT(c.requests_live, 0);
+    CHECK_INT(c.conns_accepted, c.conns_closed);
+    CHECK_INT(c.io_ops_armed, 0);
+    CHECK_INT(c.io_stale_cqes, 0);
+    CHECK_INT(c.io_bufs_lent, 0);
+    CHECK_INT(c.bad_verdicts, 0);
+    if (rig->has_isolate) {
+        CHECK_INT(c.exchanges_live, 0);
+        atomic_store(&rig->isolate.stop, true);
+        pthread_join(rig->isolate.thread, NULL);
+        close(rig->isolate.wake_fd);
+        close(rig->isolate.listen_fd);
+    }
+    CHECK_INT(sl_gateway_free(g), 0);
+    if (rig->has_isolate) {
+        munmap(rig->isolate.region, rig->isolate.bytes);
+    }
+}
+
+static char text[1 << 16];
+
+static void plan_basic(void) {
+    plan_init(&builder);
+    plan_respond(&builder, SL_METHOD_GET, "/", 200, "content-type: text/plain\r\n", "hello\n", 6);
+    plan_respond(&builder, SL_METHOD_GET, "/none", 204, "", "", 0);
+    static char big[1 << 20];
+    memset(big, 'b', sizeof(big));
+    plan_respond(&builder, SL_METHOD_GET, "/big", 200, "", big, sizeof(big));
+    plan_entry(&builder, SL_PLAN_METHOD_ALL, "/whoami", SL_PLAN_OP_WHOAMI, 0);
+    plan_respond(&builder, SL_METHOD_POST, "/post", 200, "", "got it", 6);
+    builder.header.flags = SL_PLAN_F_NOT_FOUND_NATIVE;
+}
+
+#define EACH_BACKEND(io)                                                                                                          \
+    if (backend_count == 0) {                                                                                                      \
+        find_backends();                                                                                                           \
+    }                                                                                                                              \
+    for (int backend_i = 0, io = backends[0]; backend_i < backend_count; backend_i++, io = backends[backend_i % 2])
+
+TEST(native_answers_keep_alive_and_pipelined) {
+    EACH_BACKEND(io) {
+        struct rig rig;
+        plan_basic();
+        REQUIRE(rig_start(&rig, io, (struct sl_config){0}, NULL));
+        int fd = peer_connect(rig.port);
+        for (int i = 0; i < 3; i++) {
+            peer_send_text(fd, "GET / HTTP/1.1\r\nHost: a\r\n\r\n");
+            CHECK_INT(peer_read_answer(fd, text, sizeof(text)), 6);
+            CHECK(strncmp(text, "HTTP/1.1 200 OK\r\n", 17) == 0);
+            CHECK(strstr(text, "\r\ndate: ") && strstr(text, "hello\n"));
+            CHECK(!strstr(text, "connection:"));
+        }
+        peer_send_text(fd, "GET / HTTP/1.1\r\nHost: a\r\n\r\nGET /none HTTP/1.1\r\nHost: a\r\n\r\nHEAD / HTTP/1.1\r\nHost: a\r\n\r\n"
+                           "GET /x HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\nGET / HTTP/1.1\r\nHost: a\r\n\r\n");
+        char *all = peer_read_all(fd, NULL, NULL);
+        char *none = strstr(all, "HTTP/1.1 204 No Content\r\n");
+        char *head = none ? strstr(none, "HTTP/1.1 200 OK\r\n") : NULL;
+        char *gone = head ? strstr(head, "HTTP/1.1 404 Not Found\r\n") : NULL;
+        CHECK(none && head && gone);
+        CHECK(gone && strstr(gone, "connection: close\r\n") && strstr(gone, "404 Not Found"));
+        CHECK(gone && !strstr(gone, "HTTP/1.1 200")); // nothing is processed after close
+        CHECK(head && strstr(head, "content-length: 6\r\n"));
+        free(all);
+        close(fd);
+        rig_stop(&rig);
+    }
+}
+
+TEST(every_split_of_a_request_gives_the_same_answer) {
+    EACH_BACKEND(io) {
+        struct rig rig;
+        plan_basic();
+        REQUIRE(rig_start(&rig, io, (struct sl_config){0}, NULL));
+        const char *request = "POST /post HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n";
+        size_t len = strlen(request);
+        int fd = peer_connect(rig.port);
+        for (size_t cut = 1; cut < len; cut++) {
+            CHECK_INT(peer_send(fd, request, cut), 0);
+            CHECK_INT(peer_send(fd, request + cut, len - cut), 0);
+            CHECK_MSG(peer_read_answer(fd, text, sizeof(text)) == 6, "cut at %zu: %s", cut, text);
+        }
+        close(fd);
+        rig_stop(&rig);
+    }
+}
+
+TEST(large_head_over_several_buffers) {
+    EACH_BACKEND(io) {
+        struct rig rig;
+        plan_basic();
+        REQUIRE(rig_start(&rig, io, (struct sl_config){0}, NULL));
+        char *head = malloc(20000);
+        int n = sprintf(head, "GET /whoami HTTP/1.1\r\nHost: a\r\nX-Long: ");
+        memset(head + n, 'v', 12000);
+        strcpy(head + n + 12000, "\r\n\r\n");
+        int fd = peer_connect(rig.port);
+        peer_send_text(fd, head);
+        long body = peer_read_answer(fd, text, sizeof(text));
+        CHECK_MSG(body > 12000, "%ld", body);
+        CHECK(strstr(text, "x-forwarded-for: 127.0.0.1\r\n"));
+        strcpy(head + n + 12000, "vvvv");
+        memset(head + n + 12000, 'v', 5000);
+        head[n + 17000] = 0;
+        peer_send_text(fd, head);
+        char *all = peer_read_all(fd, NULL, NULL);
+        CHECK_MSG(strncmp(all, "HTTP/1.1 431 ", 13) == 0, "%.40s", all);
+        free(all);
+        free(head);
+        close(fd);
+        rig_stop(&rig);
+    }
+}
+
+TEST(bad_requests_get_a_reason_and_a_close) {
+    static const struct {
+        const char *request, *status;
+    } rows[] = {
+        {"GET / HTTP/1.1\r\n\r\n", "400"},
+        {"GET / HTTP/1.1\nHost: a\n\n", "400"},
+        {"GET / HTTP/2.1\r\nHost: a\r\n\r\n", "505"},
+        {"GET /../x HTTP/1.1\r\nHost: a\r\n\r\n", "400"},
+        {"GET /%2e%2e/x HTTP/1.1\r\nHost: a\r\n\r\n", "400"},
+        {"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n", "400"},
+        {"CONNECT a:1 HTTP/1.1\r\nHost: a:1\r\n\r\n", "501"},
+        {"\x16\x03\x01\x02\x00", "400"},
+    };
+    EACH_BACKEND(io) {
+        struct rig rig;
+        plan_basic();
+        REQUIRE(rig_start(&rig, io, (struct sl_config){0}, NULL));
+        for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+            int fd = peer_connect(rig.port), reset;
+            peer_send_text(fd, rows[i].request);
+            char *all = peer_read_all(fd, NULL, &reset);
+            CHECK_MSG(strlen(all) > 12 && memcmp(all + 9, rows[i].status, 3) == 0, "row %zu: %.60s", i, all);
+            CHECK(strstr(all, "connection: close\r\n"));
+            CHECK_MSG(!reset, "row %zu", i);
+            free(all);
+            close(fd);
+        }
+        rig_stop(&rig);
+    }
+}
+
+TEST(large_native_body_and_slow_reader) {
+    EACH_BACKEND(io) {
+        struct rig rig;
+        plan_basic();
+        REQUIRE(rig_start(&rig, io, (struct sl_config){0}, NULL));
+        int fd = peer_connect(rig.port);
+        peer_send_text(fd, "GET /big HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n");
+        size_t len;
+        char *all = peer_read_all(fd, &len, NULL);
+        char *body = strstr(all, "\r\n\r\n");
+        CHECK(body && len - (size_t)(body + 4 - all) == 1 << 20);
+        free(all);
+        close(fd);
+        rig_stop(&rig);
+    }
+}
+
+// TypeScript routes.
+
+static void handle_echo(struct isolate *s, const struct sl_event *e) {
+    char line[256];
+    if (e->kind == SL_EVENT_REQUEST) {
+        s->body_len = 0;
+        if (e->flags & SL_EVENT_F_END) {
+            const char *head = (const char *)slot(s, e->slot) + SL_SLOT_HEAD_OFF;
+            int n = snprintf(line, sizeof(line), "path=%.*s", e->path_len, head + e->path_off);
+            answer(s, e, 200, "content-type: text/plain\r\n", line, (uint32_t)n);
+        } else {
+            verdict(s, (struct sl_verdict){.kind = SL_VERDICT_BODY_WANTED, .slot = e->slot, .gen = e->gen});
+        }
+    } else if (e->kind == SL_EVENT_BODY) {
+        memcpy(s->body + s->body_len, slot(s, e->slot) + SL_SLOT_RX_OFF, e->len);
+        s->body_len += e->len;
+        if (e->flags & SL_EVENT_F_END) {
+            int n = snprintf(line, sizeof(line), "body=%u", s->body_len);
+            answer(s, e, 200, "", line, (uint32_t)n);
+        } else {
+            verdict(s, (struct sl_verdict){.kind = SL_VERDICT_BODY_TAKEN, .slot = e->slot, .gen = e->gen});
+        }
+    } else if (e->kind == SL_EVENT_ABORT) {
+        atomic_fetch_add(&s->aborts, 1);
+        verdict(s, (struct sl_verdict){.kind = SL_VERDICT_RELEASE, .flags = SL_VERDICT_F_FINAL, .slot = e->slot, .gen = e->gen});
+    }
+}
+
+static void plan_typescript(void) {
+    plan_init(&builder);
+    plan_respond(&builder, SL_METHOD_GET, "/", 200, "", "hello\n", 6);
+    plan_entry(&builder, SL_PLAN_METHOD_ALL, "/*", SL_PLAN_OP_TYPESCRIPT, 0);
+}
+
+TEST(typescript_route_answers_small_and_posted_bodies) {
+    EACH_BACKEND(io) {
+        struct rig rig;
+        plan_typescript();
+        REQUIRE(rig_start(&rig, io, (struct sl_config){0}, handle_echo));
+        int fd = peer_connect(rig.port);
+        for (int i = 0; i < 100; i++) {
+            peer_send_text(fd, "GET /hello/Ada HTTP/1.1\r\nHost: a\r\n\r\n");
+            CHECK_INT(peer_read_answer(fd, text, sizeof(text)), 15);
+            CHECK(strstr(text, "path=/hello/Ada"));
+        }
+        char *body = malloc(300000);
+        memset(body, 'x', 300000);
+        peer_send_text(fd, "POST /p HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\nContent-Length: 300000\r\n\r\n");
+        peer_read_until(fd, text, sizeof(text), "\r\n\r\n");
+        CHECK_STR(text, "HTTP/1.1 100 Continue\r\n\r\n");
+        peer_send(fd, body, 300000);
+        peer_read_answer(fd, text, sizeof(text));
+        CHECK_MSG(strstr(text, "body=300000") != NULL, "%s", text);
+        peer_send_text(fd, "POST /p HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n");
+        for (int i = 0; i < 10; i++) {
+            peer_send_text(fd, "3e8\r\n");
+            peer_send(fd, body, 1000);
+            peer_send_text(fd, "\r\n");
+        }
+        peer_send_text(fd, "0\r\n\r\n");
+        peer_read_answer(fd, text, sizeof(text));
+        CHECK_MSG(strstr(text, "body=10000") != NULL, "%s", text);
+        free(body);
+        close(fd);
+        rig_stop(&rig);
+    }
+}
+
+// Streams 100 parts of 1000 bytes, one at a time, each after WRITABLE; then ends.
+static void handle_stream(struct isolate *s, const struct sl_event *e) {
+    static uint32_t parts;
+    if (e->kind == SL_EVENT_ABORT) {
+        atomic_fetch_add(&s->aborts, 1);
+        verdict(s, (struct sl_verdict){.kind = SL_VERDICT_RELEASE, .flags = SL_VERDICT_F_FINAL, .slot = e->slot, .gen = e->gen});
+        return;
+    }
+    uint8_t *tx = slot(s, e->slot) + SL_SLOT_TX_OFF;
+    parts = e->kind == SL_EVENT_REQUEST ? 0 : parts + 1;
+    memset(tx, 'a' + (int)(parts % 26), 20000);
+    bool end = parts == 99;
+    verdict(s, (struct sl_verdict){.kind = e->kind == SL_EVENT_REQUEST ? SL_VERDICT_RESPOND : SL_VERDICT_CHUNK, .status = 200,
+                                   .flags = end ? SL_VERDICT_F_END | SL_VERDICT_F_FINAL : 0, .slot = e->slot, .gen = e->gen,
+                                   .body_len = 20000});
+}
+
+TEST(typescript_stream_is_chunked_and_waits_for_the_reader) {
+    EACH_BACKEND(io) {
+        struct rig rig;
+        plan_typescript();
+        REQUIRE(rig_start(&rig, io, (struct sl_config){0}, handle_stream));
+        int fd = peer_connect(rig.port);
+        peer_send_text(fd, "GET /s HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n");
+        size_t len;
+        char *all = peer_read_all(fd, &len, NULL);
+        CHECK(strstr(all, "transfer-encoding: chunked\r\n"));
+        CHECK_MSG(len > 2000000 && memcmp(all + len - 7, "\r\n0\r\n\r\n", 7) == 0, "%zu", len);
+        free(all);
+        close(fd);
+        rig_stop(&rig);
+    }
+}
+
+TEST(client_that_leaves_aborts_the_exchange) {
+    EACH_BACKEND(io) {
+        struct rig rig;
+        plan_typescript();
+        REQUIRE(rig_start(&rig, io, (struct sl_config){0}, handle_stream));
+        int fd = peer_connect(rig.port);
+        peer_send_text(fd, "GET /s HTTP/1.1\r\nHost: a\r\n\r\n");
+        peer_read_until(fd, text, 4096, "aaaa");
+        struct linger rst = {1, 0};
+        setsockopt(fd, SOL_SOCKET, SO_LINGER, &rst, sizeof(rst));
+        close(fd);
+        rig_stop(&rig); // waits for the exchange: balance is checked there
+        CHECK_INT(atomic_load(&rig.isolate.aborts), 1);
+    }
+}
+
+// Proxy.
+
+struct upstream {
+    int listen_fd, port;
+    pthread_t thread;
+    const char *answer;
+    size_t answer_len;
+    bool close_after, cut;
+    _Atomic uint32_t conns, requests;
+    _Atomic bool stop;
+    char last[65536], head[4096]; // head: of the last request
+};
+
+static void *upstream_main(void *arg) {
+    struct upstream *u = arg;
+    while (!atomic_load(&u->stop)) {
+        int fd = accept(u->listen_fd, NULL, NULL);
+        if (fd < 0) {
+            break;
+        }
+        peer_bound(fd);
+        atomic_fetch_add(&u->conns, 1);
+        while (peer_read_until(fd, u->last, sizeof(u->last), "\r\n\r\n") > 0 && strstr(u->last, "\r\n\r\n")) {
+            const char *field = strstr(u->last, "content-length: ");
+            long left = field ? atol(field + 16) : 0;
+            left -= (long)strlen(strstr(u->last, "\r\n\r\n") + 4);
+            static char sink[65536];
+            while (left > 0) {
+                ssize_t n = recv(fd, sink, sizeof(sink), 0);
+                left -= n > 0 ? n : left;
+            }
+            snprintf(u->head, sizeof(u->head), "%.4000s", u->last);
+            atomic_fetch_add(&u->requests, 1);
+            peer_send(fd, u->answer, u->answer_len);
+            if (u->cut || u->close_after) {
+                break;
+            }
+        }
+        close(fd);
+    }
+    return NULL;
+}
+
+static void upstream_start(struct upstream *u, const char *answer, size_t len) {
+    memset(u, 0, sizeof(*u));
+    u->answer = answer;
+    u->answer_len = len;
+    u->listen_fd = peer_listen(&u->port);
+    pthread_create(&u->thread, NULL, upstream_main, u);
+}
+
+static void upstream_stop(struct upstream *u) {
+    atomic_store(&u->stop, true);
+    shutdown(u->listen_fd, SHUT_RDWR);
+    pthread_join(u->thread, NULL);
+    close(u->listen_fd);
+}
+
+static struct upstream up;
+
+static void plan_upstream(int port) {
+    plan_init(&builder);
+    plan_proxy(&builder, SL_PLAN_METHOD_ALL, "/*", (uint16_t)port);
+}
+
+TEST(proxy_passes_both_ways_and_reuses_its_connection) {
+    EACH_BACKEND(io) {
+        struct rig rig;
+        const char *answer_text = "HTTP/1.1 200 OK\r\nContent-Length: 5\r\nX-A: 1\r\nConnection: keep-alive, x-b\r\nX-B: 2\r\n\r\nworld";
+        upstream_start(&up, answer_text, strlen(answer_text));
+        plan_upstream(up.port);
+        REQUIRE(rig_start(&rig, io, (struct sl_config){0}, NULL));
+        int fd = peer_connect(rig.port);
+        for (int i = 0; i < 20; i++) {
+            peer_send_text(fd, "GET /a?b=c HTTP/1.1\r\nHost: h.example\r\nX_Bad: 1\r\nX-Good: 2\r\n\r\n");
+            CHECK_INT(peer_read_answer(fd, text, sizeof(text)), 5);
+            CHECK(strstr(text, "x-a: 1\r\n") && !strstr(text, "x-b") && strstr(text, "via: 1.1 sluice\r\n"));
+        }
+        CHECK(strncmp(up.head, "GET /a?b=c HTTP/1.1\r\nhost: h.example\r\n", 38) == 0);
+        CHECK(!strstr(up.head, "x_bad") && strstr(up.head, "x-good: 2\r\n") && strstr(up.head, "x-forwarded-for: 127.0.0.1\r\n"));
+        char *body = malloc(1 << 20);
+        memset(body, 'y', 1 << 20);
+        peer_send_text(fd, "PUT /up HTTP/1.1\r\nHost: a\r\nContent-Length: 1048576\r\n\r\n");
+        peer_send(fd, body, 1 << 20);
+        CHECK_INT(peer_read_answer(fd, text, sizeof(text)), 5);
+        free(body);
+        CHECK_INT(up.conns, 1);
+        CHECK_INT(up.requests, 21);
+        CHECK_INT(stats(&rig).upstream_reuses, 20);
+        close(fd);
+        rig_stop(&rig);
+        upstream_stop(&up);
+    }
+}
+
+TEST(proxy_answers_502_or_breaks_the_transfer) {
+    static const struct {
+        const char *answer, *expect; // NULL: a broken transfer
+    } rows[] = {
+        {"", "502"},
+        {"HTTP/1.1 200 OK\r\nContent-Length: 5", "502"},
+        {"HTTP/1.1 200 OK\nContent-Length: 5\n\nhello", "502"},
+        {"HTTP/1.1 200 OK\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n", "502"},
+        {"HTTP/1.1 200 OK\r\nContent-Length: 50\r\n\r\nshort", NULL},
+        {"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n", NULL},
+        {"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\nzz\r\n", NULL},
+    };
+    EACH_BACKEND(io) {
+        for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+            struct rig rig;
+            upstream_start(&up, rows[i].answer, strlen(rows[i].answer));
+            up.cut = true;
+            plan_upstream(up.port);
+            REQUIRE(rig_start(&rig, io, (struct sl_config){0}, NULL));
+            int fd = peer_connect(rig.port), reset;
+            peer_send_text(fd, "GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n");
+            char *all = peer_read_all(fd, NULL, &reset);
+            if (rows[i].expect) {
+                CHECK_MSG(strlen(all) > 12 && memcmp(all + 9, rows[i].expect, 3) == 0, "row %zu: %.60s", i, all);
+            } else {
+                CHECK_MSG(reset && !strstr(all, "0\r\n\r\n"), "row %zu: reset %d: %s", i, reset, all);
+            }
+            free(all);
+            close(fd);
+            rig_stop(&rig);
+            upstream_stop(&up);
+        }
+    }
+}
+
+TEST(dead_upstream_is_502) {
+    EACH_BACKEND(io) {
+        struct rig rig;
+        int port, fd = peer_listen(&port);
+        close(fd);
+        plan_upstream(port);
+        REQUIRE(rig_start(&rig, io, (struct sl_config){0}, NULL));
+        fd = peer_connect(rig.port);
+        for (int i = 0; i < 3; i++) { // the client's connection lives on
+            peer_send_text(fd, "GET / HTTP/1.1\r\nHost: a\r\n\r\n");
+            CHECK(peer_read_answer(fd, text, sizeof(text)) > 0);
+            CHECK_MSG(strstr(text, "502 Bad Gateway\r\n") && strstr(text, "refused"), "%s", text);
+        }
+        close(fd);
+        rig_stop(&rig);
+    }
+}
+
+// Drain.
+
+TEST(drain_answers_what_was_sent_and_refuses_what_comes_later) {
+    EACH_BACKEND(io) {
+        struct rig rig;
+        plan_basic();
+        REQUIRE(rig_start(&rig, io, (struct sl_config){0}, NULL));
+        int idle = peer_connect(rig.port), half = peer_connect(rig.port);
+        peer_send_text(idle, "GET / HTTP/1.1\r\nHost: a\r\n\r\n");
+        CHECK_INT(peer_read_answer(idle, text, sizeof(text)), 6);
+        peer_send_text(half, "GET / HTTP/1.1\r\nHo");
+        sl_gateway_drain((uint32_t)rig.gateway, 5000);
+        peer_send_text(half, "st: a\r\n\r\n");
+        peer_send_text(idle, "GET / HTTP/1.1\r\nHost: a\r\n\r\n");
+        CHECK_INT(peer_read_answer(half, text, sizeof(text)), 6);
+        CHECK_INT(peer_read_answer(idle, text, sizeof(text)), 6);
+        CHECK(strstr(text, "connection: close\r\n"));
+        CHECK_INT(recv(idle, text, 1, 0), 0);
+        close(idle);
+        close(half);
+        CHECK_INT(sl_gateway_join((uint32_t)rig.gateway, 5000), 0);
+        CHECK_INT(peer_connect(rig.port), -1);
+        rig_stop(&rig);
+    }
+}
+
+// TLS.
+
+static SSL *tls_connect(SSL_CTX *ctx, int port, int *out_fd) {
+    *out_fd = peer_connect(port);
+    SSL *ssl = SSL_new(ctx);
+    SSL_set_fd(ssl, *out_fd);
+    CHECK_INT(SSL_connect(ssl), 1);
+    return ssl;
+}
+
+static void tls_close(SSL *ssl, int fd) {
+    SSL_shutdown(ssl);
+    SSL_free(ssl);
+    close(fd);
+}
+
+static long tls_read_until_end(SSL *ssl, char *out, size_t cap) {
+    size_t len = 0;
+    int n;
+    while (len < cap && (n = SSL_read(ssl, out + len, (int)(cap - len > 65536 ? 65536 : cap - len))) > 0) {
+        len += (size_t)n;
+    }
+    return SSL_get_error(ssl, n) == SSL_ERROR_ZERO_RETURN ? (long)len : -1; // a close without close_notify is a truncation
+}
+
+TEST(tls_native_typescript_and_large_bodies) {
+    static char big[(1 << 20) + 4096];
+    EACH_BACKEND(io) {
+        struct rig rig;
+        plan_basic();
+        plan_entry(&builder, SL_PLAN_METHOD_ALL, "/*", SL_PLAN_OP_TYPESCRIPT, 0);
+        REQUIRE(rig_start(&rig, io, (struct sl_config){0}, handle_echo));
+        SSL_CTX *ctx = SSL_CTX_new(TLS_method());
+        int fd;
+        SSL *ssl = tls_connect(ctx, rig.tls_port, &fd);
+        for (int i = 0; i < 5; i++) {
+            const char *request = i % 2 ? "GET / HTTP/1.1\r\nHost: a\r\n\r\n" : "GET /ts HTTP/1.1\r\nHost: a\r\n\r\n";
+            SSL_write(ssl, request, (int)strlen(request));
+            int n = SSL_read(ssl, text, sizeof(text) - 1);
+            text[n > 0 ? n : 0] = 0;
+            CHECK_MSG(strncmp(text, "HTTP/1.1 200 OK\r\n", 17) == 0, "%d: %s", i, text);
+        }
+        char head[] = "POST /p HTTP/1.1\r\nHost: a\r\nContent-Length: 1000000\r\n\r\n";
+        SSL_write(ssl, head, (int)strlen(head));
+        memset(big, 'x', 1000000);
+        CHECK_INT(SSL_write(ssl, big, 1000000), 1000000);
+        int n = SSL_read(ssl, text, sizeof(text) - 1);
+        text[n > 0 ? n : 0] = 0;
+        CHECK_MSG(strstr(text, "body=1000000") != NULL, "%s", text);
+        const char *last = "GET /big HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n";
+        SSL_write(ssl, last, (int)strlen(last));
+        long len = tls_read_until_end(ssl, big, sizeof(big));
+        char *body = strstr(big, "\r\n\r\n");
+        CHECK_MSG(body && len - (body + 4 - big) == 1 << 20, "%ld", len);
+        tls_close(ssl, fd);
+        ssl = tls_connect(ctx, rig.tls_port, &fd);
+        tls_close(ssl, fd);
+        fd = peer_connect(rig.tls_port); // plain HTTP to the TLS port
+        peer_send_text(fd, "GET / HTTP/1.1\r\nHost: a\r\n\r\n");
+        free(peer_read_all(fd, NULL, NULL));
+        close(fd);
+        SSL_CTX_free(ctx);
+        struct sl_counters c = stats(&rig);
+        CHECK_INT(c.tls_handshakes, 2);
+        CHECK_INT(c.tls_failures, 1);
+        rig_stop(&rig);
+    }
+}

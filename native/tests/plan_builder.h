@@ -1,0 +1,116 @@
+// Builds plan blobs for tests, as gateway/plan_blob.ts does.
+#ifndef SL_PLAN_BUILDER_H
+#define SL_PLAN_BUILDER_H
+
+#include <arpa/inet.h>
+#include <stdint.h>
+#include <string.h>
+
+#include "sluice/event.h"
+#include "sluice/plan.h"
+
+struct plan_builder {
+    struct sl_plan_header header;
+    struct sl_plan_entry entries[64];
+    struct sl_plan_seg segs[256];
+    struct sl_plan_respond responds[64];
+    struct sl_plan_upstream upstreams[16];
+    uint8_t bytes[1 << 21]; // strings; offsets are made absolute by plan_finish
+    uint32_t used;
+    uint8_t blob[1 << 22];
+};
+
+static inline uint32_t plan_bytes(struct plan_builder *b, const void *data, size_t len) {
+    uint32_t at = b->used;
+    memcpy(b->bytes + at, data, len);
+    b->used += (uint32_t)len;
+    return at;
+}
+
+static inline void plan_init(struct plan_builder *b) {
+    memset(b, 0, sizeof(*b));
+    b->header.magic = SL_PLAN_MAGIC;
+    b->header.version = SL_PLAN_VERSION;
+    b->header.via_off = plan_bytes(b, "sluice", 6);
+    b->header.via_len = 6;
+}
+
+// pattern: "/a/:id/x", "/api/*".
+static inline struct sl_plan_entry *plan_entry(struct plan_builder *b, uint8_t method, const char *pattern, uint8_t op, uint32_t arg) {
+    struct sl_plan_entry *e = &b->entries[b->header.entry_count++];
+    e->method = method;
+    e->op = op;
+    e->arg = arg;
+    e->seg_first = b->header.seg_count;
+    for (const char *at = pattern; *at == '/';) {
+        const char *end = strchr(++at, '/');
+        size_t len = end ? (size_t)(end - at) : strlen(at);
+        struct sl_plan_seg *seg = &b->segs[b->header.seg_count++];
+        seg->kind = *at == ':' ? SL_PLAN_SEG_PARAM : len == 1 && *at == '*' ? SL_PLAN_SEG_REST : SL_PLAN_SEG_STATIC;
+        seg->len = seg->kind == SL_PLAN_SEG_STATIC ? (uint16_t)len : 0;
+        seg->off = plan_bytes(b, at, seg->len);
+        e->seg_count++;
+        at += len;
+    }
+    return e;
+}
+
+static inline void plan_respond(struct plan_builder *b, uint8_t method, const char *pattern, uint16_t status, const char *fields,
+                                const void *body, size_t body_len) {
+    uint32_t i = b->header.respond_count++;
+    b->responds[i] = (struct sl_plan_respond){.status = status, .fields_off = plan_bytes(b, fields, strlen(fields)),
+                                              .fields_len = (uint32_t)strlen(fields),
+                                              .body_off = plan_bytes(b, body, body_len), .body_len = (uint32_t)body_len};
+    plan_entry(b, method, pattern, SL_PLAN_OP_RESPOND, i);
+}
+
+static inline struct sl_plan_upstream *plan_proxy(struct plan_builder *b, uint8_t method, const char *pattern, uint16_t port) {
+    uint32_t i = b->header.upstream_count++;
+    struct sl_plan_upstream *u = &b->upstreams[i];
+    *u = (struct sl_plan_upstream){.family = 4, .port = port, .addr = {127, 0, 0, 1}, .name_off = plan_bytes(b, "up", 2),
+                                   .name_len = 2, .conns_max = 64, .idle_max = 16, .connect_timeout_ms = 2000,
+                                   .head_timeout_ms = 5000, .idle_timeout_ms = 5000};
+    plan_entry(b, method, pattern, SL_PLAN_OP_PROXY, i);
+    return u;
+}
+
+static inline uint32_t plan_put(struct plan_builder *b, uint32_t at, const void *data, size_t len) {
+    memcpy(b->blob + at, data, len);
+    return (uint32_t)((at + len + 7) & ~7u);
+}
+
+// Returns the blob's length; b->blob holds it.
+static inline uint32_t plan_finish(struct plan_builder *b) {
+    struct sl_plan_header *h = &b->header;
+    uint32_t at = sizeof(*h);
+    h->entries_off = at;
+    at = (at + h->entry_count * (uint32_t)sizeof(b->entries[0]) + 7) & ~7u;
+    h->segs_off = at;
+    at = (at + h->seg_count * (uint32_t)sizeof(b->segs[0]) + 7) & ~7u;
+    h->responds_off = at;
+    at = (at + h->respond_count * (uint32_t)sizeof(b->responds[0]) + 7) & ~7u;
+    h->upstreams_off = at;
+    at = (at + h->upstream_count * (uint32_t)sizeof(b->upstreams[0]) + 7) & ~7u;
+    uint32_t base = at;
+    h->via_off += base;
+    for (uint32_t i = 0; i < h->seg_count; i++) {
+        b->segs[i].off += base;
+    }
+    for (uint32_t i = 0; i < h->respond_count; i++) {
+        b->responds[i].fields_off += base;
+        b->responds[i].body_off += base;
+    }
+    for (uint32_t i = 0; i < h->upstream_count; i++) {
+        b->upstreams[i].name_off += base;
+    }
+    h->bytes = base + b->used;
+    plan_put(b, 0, h, sizeof(*h));
+    plan_put(b, h->entries_off, b->entries, h->entry_count * sizeof(b->entries[0]));
+    plan_put(b, h->segs_off, b->segs, h->seg_count * sizeof(b->segs[0]));
+    plan_put(b, h->responds_off, b->responds, h->respond_count * sizeof(b->responds[0]));
+    plan_put(b, h->upstreams_off, b->upstreams, h->upstream_count * sizeof(b->upstreams[0]));
+    plan_put(b, base, b->bytes, b->used);
+    return h->bytes;
+}
+
+#endif
