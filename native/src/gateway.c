@@ -17,6 +17,7 @@
 
 #define FDS_RESERVED 256u // for the control plane, files, wake sockets
 #define START_WAIT_MS 30000u
+#define STATS_WAIT_MS 1000u
 
 // Configuration: 0 is the default; what is out of range is an error that names field, value and range.
 
@@ -400,6 +401,7 @@ void sl__worker_report(struct sl_worker *w, int status) {
 
 void sl__worker_ended(struct sl_worker *w) {
     struct sl_gateway *g = w->gateway;
+    sl__worker_publish(w);
     pthread_mutex_lock(&g->lock);
     if (++g->workers_ended == g->config.workers) {
         atomic_store(&g->state, SL_CLOSED);
@@ -519,15 +521,43 @@ int sl__gateway_join(struct sl_gateway *g, uint32_t wait_ms) {
     return SL_OK;
 }
 
+// Counters belong to their worker; it publishes a copy when asked, and a last one when it ends.
+void sl__worker_publish(struct sl_worker *w) {
+    pthread_mutex_lock(&w->gateway->lock);
+    w->published = w->counters;
+    w->gateway->stats_published++;
+    pthread_cond_broadcast(&w->gateway->changed);
+    pthread_mutex_unlock(&w->gateway->lock);
+}
+
+static void ask_for_counters(struct sl_gateway *g) {
+    pthread_mutex_lock(&g->lock);
+    g->stats_published = g->workers_ended;
+    pthread_mutex_unlock(&g->lock);
+    for (uint32_t i = 0; i < g->config.workers; i++) {
+        atomic_fetch_or(&g->workers[i].commands, SL_COMMAND_STATS);
+        sl__gateway_wake(g, i);
+    }
+    pthread_mutex_lock(&g->lock);
+    wait_until(g, &g->stats_published, g->config.workers, STATS_WAIT_MS); // late ones are as of last time
+    pthread_mutex_unlock(&g->lock);
+}
+
 void sl__gateway_stats(struct sl_gateway *g, struct sl_counters *out) {
     uint64_t *sum = (uint64_t *)out;
     memset(out, 0, sizeof(*out));
+    int state = atomic_load(&g->state);
+    if (state == SL_ACTIVE || state == SL_DRAINING) {
+        ask_for_counters(g);
+    }
+    pthread_mutex_lock(&g->lock);
     for (uint32_t i = 0; i < g->config.workers; i++) {
-        uint64_t *from = (uint64_t *)&g->workers[i].counters;
+        const uint64_t *from = (const uint64_t *)&g->workers[i].published;
         for (size_t k = 0; k < sizeof(*out) / sizeof(uint64_t); k++) {
-            sum[k] += __atomic_load_n(&from[k], __ATOMIC_RELAXED);
+            sum[k] += from[k];
         }
     }
+    pthread_mutex_unlock(&g->lock);
 }
 
 int sl__gateway_free(struct sl_gateway *g) {

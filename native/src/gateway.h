@@ -27,7 +27,7 @@ struct sl_gateway {
     pthread_cond_t changed;
     struct sl_plan *plan;
     _Atomic uint32_t plan_version;
-    uint32_t workers_ready, workers_ended;
+    uint32_t workers_ready, workers_ended, stats_published;
     int worker_error; // of a worker that could not start
     char worker_error_text[512];
     _Atomic uint32_t drain_ms;
@@ -52,6 +52,7 @@ int sl__gateway_join(struct sl_gateway *gateway, uint32_t wait_ms);
 void sl__gateway_stats(struct sl_gateway *gateway, struct sl_counters *out);
 int sl__gateway_free(struct sl_gateway *gateway);
 void sl__worker_report(struct sl_worker *worker, int status); // started (SL_OK) or why not
+void sl__worker_publish(struct sl_worker *worker); // its counters, for sl__gateway_stats
 void sl__worker_ended(struct sl_worker *worker);
 
 #endif

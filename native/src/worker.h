@@ -76,6 +76,7 @@ struct sl_worker {
     uint64_t drain_deadline_ns;
     uint64_t random; // jitter
     struct sl_counters counters;
+    struct sl_counters published; // a copy for readers, under the gateway's lock
     // Written by other threads:
     _Alignas(128) _Atomic(struct sl_io *) wake_io; // NULL: not running
     _Atomic uint32_t commands;                      // enum sl_worker_command bits
@@ -83,7 +84,7 @@ struct sl_worker {
     _Atomic uint32_t wakers;                        // threads inside sl_gateway_wake
 };
 
-enum sl_worker_command { SL_COMMAND_DRAIN = 1, SL_COMMAND_PLAN = 2 };
+enum sl_worker_command { SL_COMMAND_DRAIN = 1, SL_COMMAND_STATS = 2 };
 
 void sl_work_init(struct sl_work *work, void (*run)(struct sl_work *work));
 void sl_work_mark(struct sl_worker *worker, struct sl_work *work); // fine if it is marked
