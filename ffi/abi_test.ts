@@ -114,6 +114,23 @@ Deno.test("the library opens with --allow-ffi for its own file alone", async () 
   assertEquals(await run(["run", ...flags, "-"], {}, openScript), "opened\n");
 });
 
+Deno.test("the library stays mapped after its last user closed it", async () => {
+  // Else threads that ran a BoringSSL function would end in a destructor that is no longer there.
+  const script = `
+    const path = ${JSON.stringify(ffi.libraryPath())};
+    const symbols = { sluice_ring_bytes: { parameters: ["u32"], result: "u32" } };
+    Deno.dlopen(path, symbols).close();
+    console.log(Deno.readTextFileSync("/proc/self/maps").includes(path));`;
+  assertEquals(
+    await run(
+      ["run", "--no-config", "--no-lock", "--allow-all", "-"],
+      {},
+      script,
+    ),
+    "true\n",
+  );
+});
+
 Deno.test("the library shows its own functions only, nothing of BoringSSL", async () => {
   const { code, stdout } = await new Deno.Command("nm", {
     args: ["-D", "--defined-only", "--format=posix", ffi.libraryPath()],
