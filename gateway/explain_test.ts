@@ -1,0 +1,70 @@
+import { expect } from "@std/expect";
+import { describe, it } from "@std/testing/bdd";
+import { Hono } from "hono";
+import { explain } from "./explain.ts";
+import { proxy } from "./middleware/proxy.ts";
+import { respond } from "./middleware/respond.ts";
+import { checkOptions, type GatewayOptions } from "./options.ts";
+import { compilePlan } from "./plan.ts";
+
+function plan(options: GatewayOptions = {}) {
+  const app = new Hono();
+  app.get("/healthz", respond("ok"));
+  app.use("/app/*", function auth(_, next) {
+    return next();
+  });
+  app.all("/app/*", proxy("http://127.0.0.1:1"));
+  app.all("/api/*", proxy({ upstream: "api" }));
+  app.get("/n/:id{[0-9]+}", (c) => c.text("n"));
+  return compilePlan(
+    app,
+    checkOptions({
+      upstreams: { api: { url: "http://127.0.0.1:2" } },
+      ...options,
+    }),
+  );
+}
+
+describe("explain()", () => {
+  it("names the native step and its upstream", () => {
+    const { answeredBy, steps } = explain(plan(), "POST", "http://h/api/x?y");
+    expect(answeredBy).toBe("native");
+    expect(steps).toEqual([{
+      route: "ALL /api/*",
+      name: "proxy",
+      runs: "native",
+      upstream: "api, 127.0.0.1:2 (no address: 503)",
+    }]);
+  });
+
+  it("shows the whole chain of TypeScript, with the reason", () => {
+    const explanation = explain(plan(), "GET", "/app/x");
+    expect(explanation.answeredBy).toBe("TypeScript");
+    expect(explanation.steps.map(({ name, runs }) => [name, runs])).toEqual(
+      [["auth", "TypeScript"], ["proxy", "TypeScript"]],
+    );
+    expect(String(explanation)).toContain("auth at ALL /app/* is code");
+  });
+
+  it("follows HEAD as GET and decodes the path as Hono does", () => {
+    expect(explain(plan(), "HEAD", "/%68ealthz").answeredBy).toBe("native");
+    expect(explain(plan(), "GET", "/api%2Fx").steps).toEqual([]);
+  });
+
+  it("says that a pattern is not exact", () => {
+    expect(explain(plan(), "GET", "/n/x").reason).toContain("exactly");
+  });
+
+  it("says who answers where no route matches", () => {
+    expect(explain(plan(), "GET", "/nope").reason).toContain(
+      "Hono's not-found",
+    );
+    expect(explain(plan({ notFound: "native" }), "GET", "/nope").answeredBy)
+      .toBe("native");
+  });
+
+  it("says why all is TypeScript", () => {
+    const all = compilePlan(new Hono({ strict: false }), checkOptions());
+    expect(explain(all, "GET", "/").reason).toContain("strict: false");
+  });
+});
