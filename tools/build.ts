@@ -17,6 +17,7 @@ import {
   findProgram,
   LIBRARY,
   readOr,
+  removeIfThere,
   ROOT,
   withLock,
 } from "./support.ts";
@@ -84,56 +85,81 @@ export async function build(options: BuildOptions = {}): Promise<boolean> {
     generate = true,
     log = () => {},
   } = options;
-  const stamp = `${ROOT}/native/build/${profile}${tests ? "-tests" : ""}${
-    library ? "-library" : ""
-  }.stamp`;
-  const current = () => isCurrent(stamp, tests, library);
+  const path = `${ROOT}/native/build/${profile}.stamp`;
+  const current = async () =>
+    covers(
+      await readStamp(path),
+      await inputs(tests, library, library && generate),
+    ) &&
+    (!library || await exists(LIBRARY));
   if (await current()) return false;
   return await withLock(`${ROOT}/native/build/.lock`, async () => {
     if (await current()) return false;
-    const inputs = await digestFiles(await inputFiles(tests));
+    const before = await readStamp(path);
+    const now = await inputs(tests, library, false);
+    await removeIfThere(path);
     await requireTools(profile === "fuzz" ? [...TOOLS, CLANG] : TOOLS);
     const ssl = await boringssl(log);
     await buildNative(profile, tests, ssl, log);
     if (library) await buildLibrary(ssl, log);
     if (library && generate) await writeGenerated(log);
-    await Deno.writeTextFile(
-      stamp,
-      `${inputs} ${await digestFiles(GENERATED)}`,
-    );
+    const made = merged(before, now);
+    if (library && generate) made.generated = await digestFiles(GENERATED);
+    await Deno.writeTextFile(path, JSON.stringify(made));
     return true;
   }, () => log("another build runs, waiting for it"));
 }
 
-const GENERATED = ["ffi/abi.ts", "ffi/bindings/mod.ts"];
-
-async function isCurrent(
-  stamp: string,
-  tests: boolean,
-  library: boolean,
-): Promise<boolean> {
-  const [inputs, generated] = (await readOr(stamp, "")).split(" ");
-  if (!inputs || library && !await exists(LIBRARY)) return false;
-  return inputs === await digestFiles(await inputFiles(tests)) &&
-    (!library || generated === await digestFiles(GENERATED));
+/** Digests of what the results of a profile were made of; absent: not made, or not wanted. */
+export interface Stamp {
+  sources?: string;
+  tests?: string;
+  library?: string;
+  generated?: string;
 }
 
-// Everything that can change the result, but for the tools themselves.
-async function inputFiles(tests: boolean): Promise<string[]> {
+const GENERATED = ["ffi/abi.ts", "ffi/bindings/mod.ts"];
+const TOOL_FILES = ["boringssl", "build", "gen", "support"].map((name) =>
+  `tools/${name}.ts`
+);
+
+/** Whether what was made is all that is wanted now. */
+export function covers(made: Stamp, wanted: Stamp): boolean {
+  return Object.entries(wanted).every(([part, digest]) =>
+    made[part as keyof Stamp] === digest
+  );
+}
+
+/** What is there after a build: what it left alone is as current as before, if it was made of the same sources. */
+export function merged(before: Stamp, now: Stamp): Stamp {
+  return before.sources === now.sources ? { ...before, ...now } : now;
+}
+
+async function readStamp(path: string): Promise<Stamp> {
+  return JSON.parse(await readOr(path, "{}"));
+}
+
+// Everything that can change a result, but for the installed tools themselves.
+async function inputs(
+  tests: boolean,
+  library: boolean,
+  generated: boolean,
+): Promise<Stamp> {
   const native = await filesUnder(
     "native",
-    (path) =>
-      /\.(c|h|d|txt|json|toml|lock|rs)$/.test(path) &&
-      (tests || !/^native\/(tests|fuzz)\//.test(path)),
+    (path) => /\.(c|h|d|txt|json|toml|lock|rs)$/.test(path),
   );
+  const isTest = (path: string) => /^native\/(tests|fuzz)\//.test(path);
   const ffi = await filesUnder("ffi", (path) => /\.(rs|toml|lock)$/.test(path));
-  return [
-    ...native,
-    ...ffi,
-    ...["build", "boringssl", "gen", "support"].map((name) =>
-      `tools/${name}.ts`
-    ),
-  ];
+  return {
+    sources: await digestFiles([
+      ...native.filter((path) => !isTest(path)),
+      ...TOOL_FILES,
+    ]),
+    ...library && { library: await digestFiles(ffi) },
+    ...tests && { tests: await digestFiles(native.filter(isTest)) },
+    ...generated && { generated: await digestFiles(GENERATED) },
+  };
 }
 
 async function requireTools(tools: Tool[]) {

@@ -1,5 +1,5 @@
 import { assert, assertEquals, assertStringIncludes } from "@std/assert";
-import { build, failureText, missingText } from "./build.ts";
+import { build, covers, failureText, merged, missingText } from "./build.ts";
 import { CommandError, LIBRARY, ROOT } from "./support.ts";
 
 Deno.test("build() does nothing, within two seconds, when nothing changed", async () => {
@@ -55,4 +55,25 @@ Deno.test("failureText() of a program is what it said, then its command line", (
     new CommandError(["cc", "x.c"], 1, "x.c:1: error\n"),
   );
   assertEquals(text, "x.c:1: error\n`cc x.c` failed");
+});
+
+Deno.test("covers() wants every part that is asked for to be made of the same files", () => {
+  const made = { sources: "1", tests: "2", library: "3" };
+  assertEquals(covers(made, { sources: "1", library: "3" }), true);
+  assertEquals(covers(made, { sources: "1", tests: "9" }), false);
+  assertEquals(covers(made, { sources: "1", generated: "4" }), false);
+  assertEquals(covers({}, { sources: "1" }), false);
+});
+
+Deno.test("merged() forgets parts that were made of other sources", () => {
+  const before = { sources: "1", tests: "2", library: "3" };
+  assertEquals(merged(before, { sources: "1", library: "4" }), {
+    sources: "1",
+    tests: "2",
+    library: "4",
+  });
+  assertEquals(merged(before, { sources: "5", library: "4" }), {
+    sources: "5",
+    library: "4",
+  });
 });

@@ -91,6 +91,14 @@ export async function exists(path: string): Promise<boolean> {
   }
 }
 
+export async function removeIfThere(path: string): Promise<void> {
+  try {
+    await Deno.remove(path);
+  } catch (error) {
+    if (!(error instanceof Deno.errors.NotFound)) throw error;
+  }
+}
+
 /** Where a program lies on PATH. */
 export async function findProgram(name: string): Promise<string | undefined> {
   for (const folder of (Deno.env.get("PATH") ?? "").split(":")) {
