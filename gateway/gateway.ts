@@ -143,6 +143,12 @@ export class DataPlane {
     const secret = pemBytes(key, "key");
     try {
       return native.gatewayCertificate(this.handle, chain, secret);
+    } catch (cause) {
+      if (!(cause instanceof native.NativeError)) throw cause;
+      const text = `certificate ${nameOf(cert)}, key ${
+        nameOf(key)
+      }: ${cause.text}`;
+      throw new GatewayError(text, { kind: cause.label, cause });
     } finally {
       secret.fill(0);
     }
@@ -199,13 +205,23 @@ export class DataPlane {
   }
 }
 
-function pemBytes(text: string, what: string): Uint8Array {
-  if (text.includes("-----BEGIN ")) return new TextEncoder().encode(text);
+function isPem(text: string): boolean {
+  return text.includes("-----BEGIN ");
+}
+
+function nameOf(pem: string): string {
+  return isPem(pem) ? "(PEM text)" : show(pem);
+}
+
+function pemBytes(pem: string, what: string): Uint8Array {
+  if (isPem(pem)) return new TextEncoder().encode(pem);
   try {
-    return Deno.readFileSync(text);
+    return Deno.readFileSync(pem);
   } catch (cause) {
-    const reason = cause instanceof Error ? cause.message : String(cause);
-    throw new GatewayError(`Cannot read the ${what} ${show(text)}: ${reason}`, {
+    const reason = cause instanceof Error
+      ? cause.message.split(": readfile")[0]
+      : String(cause);
+    throw new GatewayError(`Cannot read the ${what} ${show(pem)}: ${reason}`, {
       kind: "tls_config",
       cause,
     });

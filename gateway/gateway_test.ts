@@ -207,6 +207,17 @@ describe("Gateway", () => {
     await expect(gateway.start()).rejects.toThrow("no/such/cert.pem");
   });
 
+  it("says which certificate and key do not fit", async () => {
+    const [{ cert }, { key }] = [makeCertificate(), makeCertificate()];
+    const certificates = [{ cert, key }];
+    const gateway = defineGateway(new Hono(), {
+      listeners: [{ address: "127.0.0.1:0", tls: { certificates } }],
+    });
+    await expect(gateway.start()).rejects.toThrow(
+      /\(PEM text\).*does not match/,
+    );
+  });
+
   it("says what is not possible in which state", async () => {
     const gateway = defineGateway(new Hono(), { listeners: LISTENERS });
     await expect(gateway.reload(new Hono())).rejects.toThrow("warming");

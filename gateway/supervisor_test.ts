@@ -1,0 +1,108 @@
+import { expect } from "@std/expect";
+import { describe, it } from "@std/testing/bdd";
+import type { AppSource } from "./isolate_messages.ts";
+import { IsolateHandle, ModuleError } from "./supervisor.ts";
+
+function moduleOf(text: string): AppSource {
+  return {
+    kind: "module",
+    url: `data:application/typescript,${encodeURIComponent(text)}`,
+  };
+}
+
+async function withIsolate(
+  run: (isolate: IsolateHandle, ended: Promise<string>) => Promise<void>,
+): Promise<void> {
+  let end = (_: string) => {};
+  const ended = new Promise<string>((resolve) => end = resolve);
+  const isolate = new IsolateHandle("test", end);
+  try {
+    await run(isolate, ended);
+  } finally {
+    isolate.terminate();
+  }
+}
+
+describe("IsolateHandle", () => {
+  it("loads a module and gets its options and plan", () =>
+    withIsolate(async (isolate) => {
+      const app = await isolate.load({ kind: "default" }, { workers: 3 });
+      expect(app.options.workers).toBe(3);
+      expect(app.plan.entries.map(({ path, op }) => [path, op])).toEqual([
+        ["/", "respond"],
+        ["/hello/:name", "typescript"],
+        ["/whoami", "whoami"],
+      ]);
+    }));
+
+  it("takes any object with fetch", () =>
+    withIsolate(async (isolate) => {
+      const source = moduleOf("export default { fetch: () => new Response() }");
+      expect((await isolate.load(source, {})).plan.allTypeScript).toContain(
+        "not a Hono app",
+      );
+    }));
+
+  it("sends everything to an upstream", () =>
+    withIsolate(async (isolate) => {
+      const { plan } = await isolate.load({
+        kind: "upstream",
+        url: "http://127.0.0.1:81",
+      }, {});
+      expect(plan.upstreams[0]).toMatchObject({
+        port: 81,
+        address: [127, 0, 0, 1],
+      });
+      expect(plan.entries[0]).toMatchObject({
+        method: "ALL",
+        path: "/*",
+        op: "proxy",
+      });
+    }));
+
+  const failing: [what: string, text: string, reason: RegExp][] = [
+    ["throws", 'throw new Error("at top")', /at top/],
+    ["has no default export", "export const a = 1", /no default export/],
+    [
+      "exports something else",
+      "export default 3",
+      /neither a gateway nor an object with fetch \(got 3\)/,
+    ],
+    ["does not parse", "export default {", /./],
+    [
+      "ends itself",
+      "self.close(); await new Promise(() => {})",
+      /closed itself/,
+    ],
+  ];
+  for (const [what, text, reason] of failing) {
+    it(`refuses a module that ${what}`, () =>
+      withIsolate(async (isolate) => {
+        const loading = isolate.load(moduleOf(text), {});
+        await expect(loading).rejects.toThrow(ModuleError);
+        await expect(loading).rejects.toThrow(reason);
+      }));
+  }
+
+  it("notices that an isolate has ended", () =>
+    withIsolate(async (isolate, ended) => {
+      await isolate.load(
+        moduleOf(
+          "setTimeout(() => self.close(), 10); export default { fetch() {} }",
+        ),
+        {},
+      );
+      expect(await ended).toContain("closed itself");
+    }));
+
+  it("ends an isolate that never yields", () =>
+    withIsolate(async (isolate) => {
+      await isolate.load(
+        moduleOf(
+          "setTimeout(() => { while (true); }, 0); export default { fetch() {} }",
+        ),
+        {},
+      );
+      await isolate.close(10);
+    }));
+});
