@@ -171,10 +171,10 @@ static bool epoll_conn_sync(struct sl_io *io, struct sl_io_conn *io_conn) {
     } else if (io_conn->state == SL__IO_CONNECTING) {
         connect_sync(io, io_conn);
     } else {
-        // Receiving first: if the peer has reset the connection, both backends then hear of it there.
-        recv_sync(io, io_conn);
+        // Sending first, as io_uring does: a send completes while it is submitted.
         send_sync(io, io_conn);
         sl__io_shutdown_now(io_conn);
+        recv_sync(io, io_conn);
     }
     return true;
 }

@@ -225,7 +225,6 @@ void sl__io_got_sent(struct sl_io *io, struct sl_io_conn *io_conn, int64_t bytes
     }
     io_conn->flags |= SL__F_SENT;
     ready(io, io_conn);
-    sl__io_dirty(io, io_conn); // a shutdown may wait for this
 }
 
 void sl__io_got_connect(struct sl_io *io, struct sl_io_conn *io_conn, int error) {
