@@ -59,7 +59,11 @@ export function parseNative(name: string, { code, output }: Ended): Counts {
 }
 
 /** Reads the JUnit file of `deno test`; a test with steps counts by its steps. */
-export function parseJunit(name: string, xml: string, { code }: Ended): Counts {
+export function parseJunit(
+  name: string,
+  xml: string,
+  { code, output }: Ended,
+): Counts {
   const cases = [
     ...xml.matchAll(
       /<testcase name="([^"]*)" classname="([^"]*)"[^>]*?(?:\/>|>([^]*?)<\/testcase>)/g,
@@ -71,6 +75,8 @@ export function parseJunit(name: string, xml: string, { code }: Ended): Counts {
       failed: /<(failure|error)\b/.test(body),
       skipped: /<skipped\b/.test(body),
     }));
+  // A run that was ended has written no file: what it printed is all there is.
+  if (!xml) return parsePrinted(name, code, output);
   const counts = none();
   for (const test of cases) {
     const steps = cases.filter((other) =>
@@ -89,6 +95,21 @@ export function parseJunit(name: string, xml: string, { code }: Ended): Counts {
   return code !== 0 && counts.failed === 0
     ? sum(counts, endedBadly(name, code))
     : counts;
+}
+
+function parsePrinted(name: string, code: number, output: string): Counts {
+  const lines = output.split("\n");
+  const passed =
+    lines.filter((line) => /^\s+\S.* \.\.\. ok \(/.test(line)).length;
+  const running = lines.findLast((line) =>
+    /^\s*\S.* \.\.\.(?! (ok|FAILED|ignored)\b)/.test(line)
+  )
+    ?.replace(/ \.\.\..*/, "").trim();
+  const counts = { ...none(), passed };
+  return sum(
+    counts,
+    endedBadly(running ? `${name}, in "${running}"` : name, code),
+  );
 }
 
 const TIMEOUT_CODE = 124;

@@ -76,3 +76,12 @@ Deno.test("parseJunit() counts steps instead of their parent, and a parent that 
 Deno.test("parseJunit() counts a file that does not compile as a failure", () => {
   assertEquals(parseJunit("deno", "", { code: 1, output: "" }).failed, 1);
 });
+
+Deno.test("parseJunit() names the test that was running when the time was up", () => {
+  const output =
+    "running 1 test from ./a_test.ts\nouter ...\n  one ... ok (1ms)\n  two ...'outer' has been running for over (1m0s)\n";
+  const counts = parseJunit("deno", "", { code: 124, output });
+  assertEquals([counts.passed, counts.failures], [1, [
+    'deno, in "two": did not end in time',
+  ]]);
+});
