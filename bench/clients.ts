@@ -1,0 +1,108 @@
+/**
+ * Who sends the requests: wrk under load, a small program in C for latencies, and `fetch` where neither is needed.
+ *
+ * @module
+ */
+import { ROOT } from "./peers.ts";
+
+/** What one round gave. */
+export interface Load {
+  requests: number;
+  errors: number;
+  seconds: number;
+  /** All bytes that came. */
+  bytes: number;
+}
+
+/** Everything that is wrong with an answer, as a sentence; undefined: nothing. */
+export async function wrongAnswer(
+  url: string,
+  body: string,
+  client?: Deno.HttpClient,
+): Promise<string | undefined> {
+  const response = await fetch(url, { client });
+  const text = await response.text();
+  if (response.status === 200 && text === body) return undefined;
+  return `${url} answers ${response.status} ${JSON.stringify(text)}, not 200 ${
+    JSON.stringify(body)
+  }`;
+}
+
+async function run(command: string[]): Promise<string> {
+  const { code, stdout, stderr } = await new Deno.Command(command[0], {
+    args: command.slice(1),
+    stdout: "piped",
+    stderr: "piped",
+  }).output();
+  const text = new TextDecoder().decode(stdout);
+  if (code === 0) return text;
+  const said = text + new TextDecoder().decode(stderr);
+  throw new Error(`\`${command.join(" ")}\` failed with code ${code}\n${said}`);
+}
+
+const pin = (cores: string | undefined) =>
+  cores === undefined ? [] : ["taskset", "-c", cores];
+
+/** As many requests as `connections` closed loops make. */
+export async function wrk(
+  url: string,
+  connections: number,
+  seconds: number,
+  cores?: string,
+): Promise<Load> {
+  const out = await run([
+    ...pin(cores),
+    ...["wrk", "--threads", "1", "--connections", String(connections)],
+    ...["--duration", `${seconds}s`, "--timeout", "10s"],
+    ...["--script", `${ROOT}/bench/client/report.lua`, url],
+  ]);
+  return JSON.parse(out.trim().split("\n").pop()!);
+}
+
+/** Few requests by `fetch`, each answer looked at: what the tests use. */
+export async function few(
+  url: string,
+  body: string,
+  connections: number,
+  requests: number,
+  client?: Deno.HttpClient,
+): Promise<Load> {
+  const load: Load = { requests: 0, errors: 0, seconds: 0, bytes: 0 };
+  const started = performance.now();
+  const loop = async () => {
+    while (load.requests < requests) {
+      load.requests++;
+      if (await wrongAnswer(url, body, client)) load.errors++;
+      load.bytes += body.length;
+    }
+  };
+  await Promise.all(Array.from({ length: connections }, loop));
+  load.seconds = (performance.now() - started) / 1000;
+  return load;
+}
+
+/** Compiles the client that pauses. */
+export async function buildPaced(folder: string): Promise<string> {
+  const program = `${folder}/paced`;
+  await run([
+    "cc",
+    "-O2",
+    "-o",
+    program,
+    `${ROOT}/bench/client/paced.c`,
+  ]);
+  return program;
+}
+
+/** One connection, a pause before each request. */
+export async function paced(
+  program: string,
+  url: string,
+  count: number,
+  gapUs: number,
+  cores?: string,
+): Promise<{ latenciesNs: number[]; errors: number }> {
+  const { port, pathname } = new URL(url);
+  const args = [port, pathname, String(count), String(gapUs)];
+  return JSON.parse(await run([...pin(cores), program, ...args]));
+}

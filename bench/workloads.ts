@@ -1,0 +1,76 @@
+/**
+ * What is measured: a request, the answer it must get, and the servers that give it.
+ *
+ * @module
+ */
+import { denoServe, haproxy, nginx, type Peer, sluice } from "./peers.ts";
+
+export interface Workload {
+  /** One sentence. */
+  title: string;
+  path: string;
+  /** The answer's body, to the byte. */
+  body: string;
+  tls?: boolean;
+  /** Proxies get an upstream. */
+  proxied?: boolean;
+  /** Sluice first; the first that is not Sluice is what the ratios are to. */
+  peers: Peer[];
+}
+
+const HELLO = "Hello, World!";
+
+const native: Workload = {
+  title: "native respond",
+  path: "/native",
+  body: HELLO,
+  peers: [sluice("uring"), sluice("epoll"), nginx],
+};
+
+const hono: Workload = {
+  title: "Hono route",
+  path: "/hello/World",
+  body: HELLO,
+  peers: [sluice("uring"), sluice("epoll"), denoServe],
+};
+
+const proxied: Workload = {
+  title: "proxy to a kept upstream connection",
+  path: "/proxied",
+  body: "Hello, upstream!",
+  proxied: true,
+  peers: [
+    sluice("uring", "proxy_app.ts"),
+    sluice("epoll", "proxy_app.ts"),
+    nginx,
+    haproxy,
+  ],
+};
+
+const tls: Workload = {
+  title: "native respond over HTTPS, kept connections",
+  path: "/native",
+  body: HELLO,
+  tls: true,
+  peers: [
+    sluice("uring", "app.ts", true),
+    sluice("epoll", "app.ts", true),
+    nginx,
+  ],
+};
+
+/** Workloads by the word that picks them; `""` is the canonical table. */
+export const WORKLOADS: Record<string, Workload[]> = {
+  "": [native, hono],
+  proxy: [proxied],
+  tls: [tls],
+};
+
+/** One client, one connection, pauses: the price of waking a TypeScript route. */
+export const WAKE = {
+  title: "Hono route, one connection, a pause before each request",
+  path: "/hello/World",
+  body: HELLO,
+  gapsUs: [300, 1000, 5000, 20_000],
+  peers: [sluice("uring"), sluice("epoll"), denoServe],
+};
