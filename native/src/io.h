@@ -5,10 +5,13 @@
 //
 // Receiving is a wish, not a call: sl_io_recv says what the owner wants, the backend brings the kernel there. With SL_RECV_STREAM data keeps
 // coming (multishot, 4 KiB HEAD buffers: heads and idle connections). With SL_RECV_ONCE one part comes, from a 32 KiB BODY buffer, and the
-// wish falls back to SL_RECV_OFF before its on_data. After a change away from STREAM, data that was under way may still come (bounded by the
-// socket's receive buffer and by SL_IO_TAIL_BUFS): the owner must take it in any state. Such data also satisfies a later ONCE.
+// wish falls back to SL_RECV_OFF before its on_data. While the wish is OFF neither on_data nor on_end comes, whatever the kernel delivers: what
+// was under way waits here, at most 16 KiB where the kernel can be told (6.17), and is the first to satisfy the next wish, in order, from the
+// buffer it lies in.
 //
 // Sending: at most one in flight per connection. It completes whole, or fails.
+//
+// In one turn a connection's callbacks come in this order: on_connect, on_sent, on_data, on_end.
 //
 // Closing: sl_io_close shuts down both directions, waits for the last completion, closes, bumps the generation, then on_closed: the last
 // callback of this connection, exactly once. No other callback comes after sl_io_close but on_closed.
@@ -20,8 +23,6 @@
 
 #include "buf.h"
 #include "sluice/counters.h"
-
-#define SL_IO_TAIL_BUFS 16 // buffers that one connection may still get after STREAM was wished off
 
 struct sl_io;
 struct sl_io_conn; // opaque: a slot of a flat array, at most 128 bytes
@@ -53,8 +54,9 @@ struct sl_io_config {
 int sl_io_probe(int kind, char *reason, size_t reason_len);
 const char *sl_io_kind_name(int kind); // "uring", "epoll"
 
-int sl_io_open(struct sl_io **out_io, const struct sl_io_config *config); // on the owner's thread
-void sl_io_free(struct sl_io *io);                                         // every connection must be closed
+// On the owner's thread. SL_OK, or E_IO_UNAVAILABLE (the ring: sl_fail_text has stage, errno and remedy), E_NO_MEMORY, E_SYSTEM.
+int sl_io_open(struct sl_io **out_io, const struct sl_io_config *config);
+void sl_io_free(struct sl_io *io); // every connection must be closed; listeners may still accept. NULL is ignored
 
 // One turn: submits, waits at most max_wait_ns (0: not at all), reads completions, runs callbacks. Returns callbacks run, or a status
 // (E_SYSTEM: the loop is lost).
@@ -69,16 +71,16 @@ int sl_io_accept_start(struct sl_io *io, int listen_fd, sl_io_on_accept on_accep
 // Stops; accepts that already completed are still delivered, then on_stopped(owner), after which listen_fd may be closed.
 void sl_io_accept_stop(struct sl_io *io, int listener, void (*on_stopped)(void *owner));
 
-// A slot for a connected socket; NULL when all are taken (the fd stays yours).
+// A slot for a connected stream socket; NULL when all are taken or epoll refuses it (the fd stays yours).
 struct sl_io_conn *sl_io_conn_open(struct sl_io *io, int fd, const struct sl_io_handler *handler, void *owner);
-// A slot that connects; NULL when all are taken or socket(2) failed. on_connect comes in a later turn. TCP_NODELAY is set.
+// A slot that connects over IPv4 or IPv6; NULL when all are taken or socket(2) failed. on_connect comes in a later turn. TCP_NODELAY is set.
 struct sl_io_conn *sl_io_connect(struct sl_io *io, const struct sockaddr *addr, socklen_t len,
                                  const struct sl_io_handler *handler, void *owner);
 void sl_io_set_handler(struct sl_io_conn *io_conn, const struct sl_io_handler *handler, void *owner);
 int sl_io_fd(const struct sl_io_conn *io_conn);
 
 void sl_io_recv(struct sl_io *io, struct sl_io_conn *io_conn, enum sl_recv_want want);
-// msg and its iovec stay yours and untouched until on_sent (a short send advances them). No send may be in flight.
+// msg and its iovec stay yours and untouched until on_sent, or on_closed if you close before (a short send advances them). No send may be in flight.
 void sl_io_send(struct sl_io *io, struct sl_io_conn *io_conn, struct msghdr *msg);
 bool sl_io_sending(const struct sl_io_conn *io_conn);
 uint64_t sl_io_bytes_acked(const struct sl_io_conn *io_conn); // tcpi_bytes_acked, for the write-stall rule; 0 if unknown
