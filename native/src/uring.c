@@ -4,7 +4,7 @@
 //   submitter   reads wishes, fills SQEs: `*_sync` compare what an owner wished with what is armed, and arm or cancel the difference.
 //   completion  reads CQEs, records results in slots (io_internal.h). Never fills an SQE: it marks the slot dirty, and the submitter looks at
 //   reader      it in the next turn.
-//   probe       the same ring, small, used once for real.
+//   probe       the same ring, of the same size (a limit on locked memory must show here), used once for real.
 //
 // Memory safety is one rule: an armed operation holds one bit in its slot, set when its SQE is filled and cleared by its completion without
 // F_MORE. A slot with a bit set is not closed; a ring with one armed is not unmapped.
@@ -24,6 +24,10 @@
 #define SQ_ENTRIES 1024u
 #define CQ_ENTRIES 8192u // multishot decouples completions from submissions
 #endif
+
+// What one arming of a multishot receive may take, so that a flood on one connection cannot empty the pool before its owner is asked. Linux
+// 6.17; older kernels take what the socket holds (6.1), or 32 buffers.
+#define RECV_BYTES_PER_ARM (4 * SL_BUF_HEAD_BYTES)
 
 // Ring.
 
@@ -48,7 +52,7 @@ struct ring {
     uint32_t sq_mask, sq_entries, cq_mask, cq_entries;
     uint32_t sq_filled; // our tail, published before each enter
     const struct uring_cqe *cqes;
-    size_t locked_bytes; // what counts against RLIMIT_MEMLOCK
+    size_t locked_bytes; // what may count against RLIMIT_MEMLOCK, buffer rings included
     const char *stage;   // what was tried last, for messages
 };
 
@@ -95,7 +99,6 @@ static int ring_map(struct ring *ring, const struct uring_params *params) {
     size_t cq_bytes = cq->cqes + params->cq_entries * sizeof(struct uring_cqe);
     ring->map_bytes = max_size(sq_bytes, cq_bytes);
     ring->sqes_bytes = params->sq_entries * sizeof(struct uring_sqe);
-    ring->locked_bytes += ring->map_bytes + ring->sqes_bytes;
     ring->stage = "mmap of the ring";
     int prot = PROT_READ | PROT_WRITE, flags = MAP_SHARED | MAP_POPULATE;
     void *map = mmap(NULL, ring->map_bytes, prot, flags, ring->fd, (off_t)URING_OFF_SQ_RING);
@@ -151,6 +154,8 @@ static int ring_enable(struct ring *ring) {
 
 static int ring_open(struct ring *ring, uint32_t sq_entries, uint32_t cq_entries) {
     *ring = (struct ring){.fd = -1};
+    ring->locked_bytes = sq_entries * sizeof(struct uring_sqe) +
+                         cq_entries * sizeof(struct uring_cqe) + sq_entries * sizeof(uint32_t);
     struct uring_params params;
     int error = ring_setup(ring, sq_entries, cq_entries, &params);
     if (!error) {
@@ -204,6 +209,30 @@ static int ring_enter(struct ring *ring, uint32_t wait_count, uint64_t wait_ns) 
 
 static bool ring_overflowed(const struct ring *ring) {
     return atomic_load_explicit(ring->sq_flags, memory_order_relaxed) & URING_SQ_CQ_OVERFLOW;
+}
+
+// Waits for one completion, at most a second: while nothing else is armed.
+static int ring_cqe(struct ring *ring, struct uring_cqe *out_cqe) {
+    int error = ring_enter(ring, 1, SL_NS_PER_S);
+    uint32_t head = atomic_load_explicit(ring->cq_head, memory_order_relaxed);
+    if (head == atomic_load_explicit(ring->cq_tail, memory_order_acquire)) {
+        return error ? error : EIO;
+    }
+    *out_cqe = ring->cqes[head & ring->cq_mask];
+    atomic_store_explicit(ring->cq_head, head + 1, memory_order_release);
+    return 0;
+}
+
+// Whether the kernel knows a multishot receive's limit: if not it refuses the SQE before it looks for the file, which is none.
+static bool ring_limits_recv(struct ring *ring) {
+    struct uring_sqe *sqe = ring_sqe(ring);
+    sqe->opcode = URING_OP_RECV;
+    sqe->fd = -1;
+    sqe->flags = URING_SQE_BUFFER_SELECT;
+    sqe->ioprio = URING_RECV_POLL_FIRST | URING_RECV_MULTISHOT;
+    sqe->optlen = RECV_BYTES_PER_ARM;
+    struct uring_cqe cqe;
+    return ring_cqe(ring, &cqe) == 0 && cqe.res == -EBADF;
 }
 
 // Buffer rings.
@@ -273,6 +302,7 @@ struct uring {
     struct buf_ring bufs[2]; // by enum sl_buf_group: HEAD, BODY
     uint32_t listener_ops;   // accepts and their cancels that are armed
     bool wake_armed, wake_cancelling;
+    bool recv_limited; // the kernel takes RECV_BYTES_PER_ARM
 };
 
 static struct uring *uring_of(const struct sl_io *io) { return io->impl; }
@@ -314,6 +344,7 @@ static bool recv_arm(struct sl_io *io, struct sl_io_conn *io_conn, bool stream) 
     sqe->flags = URING_SQE_BUFFER_SELECT;
     sqe->ioprio = (uint16_t)(URING_RECV_POLL_FIRST | (stream ? URING_RECV_MULTISHOT : 0));
     sqe->buf_group = stream ? SL_BUF_HEAD : SL_BUF_BODY;
+    sqe->optlen = stream && uring_of(io)->recv_limited ? RECV_BYTES_PER_ARM : 0;
     return true;
 }
 
@@ -496,7 +527,8 @@ static void recv_done(struct sl_io *io, struct sl_io_conn *io_conn, enum sl__io_
                       struct sl_buf *buf, bool last) {
     if (res > 0) {
         SL_ASSERT(buf);
-        if (last && op == SL__OP_RECV && io_conn->want == SL_RECV_STREAM) {
+        if (last && op == SL__OP_RECV && !uring_of(io)->recv_limited &&
+            io_conn->want == SL_RECV_STREAM) {
             io->counters->io_multishot_ended++;
         }
         sl__io_got_data(io, io_conn, buf, (uint32_t)res);
@@ -653,7 +685,7 @@ static const char *fix_of(int error) {
 
 static void explain(const struct ring *ring, int error, char *out, size_t len) {
     if (error == ENOMEM) {
-        snprintf(out, len, "%s: ENOMEM; raise ulimit -l (the ring needs %zu KiB)", ring->stage,
+        snprintf(out, len, "%s: ENOMEM; raise ulimit -l (a ring needs %zu KiB)", ring->stage,
                  ring->locked_bytes / 1024 + 1);
     } else {
         snprintf(out, len, "%s: %s; %s", ring->stage, sl__errno_name(error), fix_of(error));
@@ -735,6 +767,7 @@ static int uring_open(struct sl_io *io) {
         release(io);
         return sl_fail(SL_E_IO_UNAVAILABLE, "%s", text);
     }
+    uring->recv_limited = ring_limits_recv(&uring->ring);
     io->accepted_cap = uring->ring.cq_entries;
     return SL_OK;
 }
@@ -764,19 +797,6 @@ struct probe {
     uint8_t data[2][32];
 };
 
-// Waits for one completion, at most a second.
-static int probe_cqe(struct probe *probe, struct uring_cqe *out_cqe) {
-    struct ring *ring = &probe->ring;
-    int error = ring_enter(ring, 1, SL_NS_PER_S);
-    uint32_t head = atomic_load_explicit(ring->cq_head, memory_order_relaxed);
-    if (head == atomic_load_explicit(ring->cq_tail, memory_order_acquire)) {
-        return error ? error : EIO;
-    }
-    *out_cqe = ring->cqes[head & ring->cq_mask];
-    atomic_store_explicit(ring->cq_head, head + 1, memory_order_release);
-    return 0;
-}
-
 static int probe_receive(struct probe *probe) {
     probe->ring.stage = "multishot receive";
     struct uring_sqe *sqe = ring_sqe(&probe->ring);
@@ -788,7 +808,7 @@ static int probe_receive(struct probe *probe) {
     if (write(probe->pair[1], "12345", 5) != 5) {
         return errno;
     }
-    int error = probe_cqe(probe, &cqe);
+    int error = ring_cqe(&probe->ring, &cqe);
     if (error || cqe.res < 0) {
         return error ? error : -cqe.res;
     }
@@ -799,7 +819,7 @@ static int probe_receive(struct probe *probe) {
     // The end of the stream ends it; only then may its buffer go.
     probe->ring.stage = "end of a multishot receive";
     shutdown(probe->pair[1], SHUT_WR);
-    error = probe_cqe(probe, &cqe);
+    error = ring_cqe(&probe->ring, &cqe);
     if (error) {
         return error;
     }
@@ -807,7 +827,7 @@ static int probe_receive(struct probe *probe) {
 }
 
 static int probe_run(struct probe *probe) {
-    int error = ring_open(&probe->ring, 4, 16);
+    int error = ring_open(&probe->ring, SQ_ENTRIES, CQ_ENTRIES);
     if (!error) {
         error = buf_ring_open(&probe->bufs, &probe->ring, 2, SL_BUF_HEAD);
     }

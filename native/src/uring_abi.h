@@ -1,7 +1,7 @@
 // The kernel's io_uring ABI, as much of it as we use, with its sizes and offsets pinned. io layer; only uring.c includes it.
 //
 // Our own copy, because the headers of a build machine say nothing of the kernel that runs (6.1's lack what 6.6 has), and because the probe
-// decides by doing anyway. native/tests/io_test.c compares it with <linux/io_uring.h> where that exists.
+// decides by doing anyway. native/tests/uring_abi_test.c compares it with <linux/io_uring.h> where that exists.
 #ifndef SL_URING_ABI_H
 #define SL_URING_ABI_H
 
