@@ -1705,6 +1705,36 @@ TEST(probe_names_stage_errno_and_remedy) {
               0);
 }
 
+// Newer kernels charge rings to unprivileged users; root never sees it.
+TEST(probe_without_locked_memory_says_how_much_is_needed) {
+    if (geteuid() != 0) {
+        SKIP("needs root, to become nobody");
+    }
+    pid_t pid = fork();
+    if (pid == 0) {
+        char reason[256] = "";
+        unsigned kib = 0;
+        struct rlimit none = {0, 0};
+        test_failures = 0;
+        if (setrlimit(RLIMIT_MEMLOCK, &none) != 0 || setgid(65534) != 0 || setuid(65534) != 0) {
+            _exit(100);
+        }
+        int kind = sl_io_probe(SL_IO_AUTO, reason, sizeof(reason));
+        const char *text = strstr(reason, "ENOMEM; raise ulimit -l (a ring needs ");
+        CHECK_MSG(kind == SL_IO_URING || text, "%s", reason);
+        if (text) {
+            CHECK_INT(kind, SL_IO_EPOLL);
+            CHECK_INT(sscanf(text, "ENOMEM; raise ulimit -l (a ring needs %u KiB)", &kib), 1);
+            CHECK(kib > 0 && kib < 1024);
+        }
+        _exit(test_failures);
+    }
+    int status = 0;
+    waitpid(pid, &status, 0);
+    CHECK(WIFEXITED(status));
+    CHECK_INT(WEXITSTATUS(status), 0);
+}
+
 TEST(probe_leaves_nothing_open) {
     char reason[256];
     int before = open_fds();
