@@ -234,6 +234,7 @@ void sl_exchange_start(struct sl_request *req, bool not_found) {
     req->handled_by = SL_BY_TYPESCRIPT;
     int rc = admit(req, not_found, &ring);
     if (rc) {
+        req->conn->close_after |= rc == SL_E_BODY_TOO_LARGE; // the body is not read
         sl_request_fail(req, rc);
         return;
     }
