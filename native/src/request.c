@@ -120,11 +120,24 @@ void sl_request_detach(struct sl_request *req, int reason) {
 
 // Answers.
 
+// Nobody reads the body, and more of it is coming than is read on for the next request's sake.
+static bool too_much_unread(const struct sl_request *req) {
+    return req->head.body == SL_BODY_LENGTH && !req->body_wanted && req->body_left > SL_DISCARD_BYTES_MAX;
+}
+
+// A drain ends a connection with its next answer, but not before the requests that were pipelined behind it are answered: those had been sent
+// before the client could know. One second, so that a client which goes on pipelining does not hold the drain.
+static bool drain_ends(const struct sl_conn *conn) {
+    const struct sl_worker *w = conn->worker;
+    bool more = conn->in.bytes > 0 || conn->cipher.bytes > 0;
+    return w->draining && (!more || w->now_ns - w->drain_started_ns > SL_NS_PER_S);
+}
+
 static bool must_close(const struct sl_request *req, const struct sl_conn *conn) {
     const struct sl_worker *w = conn->worker;
-    return conn->close_after || w->draining || !req->head_done ||
+    return conn->close_after || drain_ends(conn) || !req->head_done ||
            !(req->head.flags & SL_HEAD_KEEP_ALIVE) || conn->served >= conn->served_max ||
-           w->now_ns - conn->opened_ns > conn->age_max_ns ||
+           w->now_ns - conn->opened_ns > conn->age_max_ns || too_much_unread(req) ||
            (req->continue_due && !req->body_done); // the client may or may not send the body now
 }
 
@@ -283,6 +296,9 @@ void sl_request_continue(struct sl_request *req) {
         return;
     }
     req->continue_due = false;
+    if (conn->in.bytes > 0) {
+        return; // the client did not wait (RFC 9110 section 10.1.1)
+    }
     struct sl_outq *out = sl_conn_out(conn);
     if (!out || !sl_outq_copy(out, &conn->worker->bufs, "HTTP/1.1 100 Continue\r\n\r\n", 25)) {
         sl_conn_abort(conn, SL_E_NO_MEMORY);
