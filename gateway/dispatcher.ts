@@ -298,9 +298,11 @@ function bytesOf(part: unknown): Uint8Array {
 }
 
 function abortText(status: number): string {
-  return status === abi.SL_E_CLIENT_CLOSED
-    ? "The client closed the connection"
-    : `The exchange was aborted (status ${status})`;
+  if (status === abi.SL_E_CLIENT_CLOSED) {
+    return "The client closed the connection";
+  }
+  const row = abi.STATUS.find((row) => row.status === status);
+  return `The request was cut off: ${row?.text ?? `status ${status}`}`;
 }
 
 // ---- The dispatcher
