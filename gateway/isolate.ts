@@ -32,7 +32,7 @@ function tell(message: FromIsolate): void {
 async function connectLifeline(port: number, token: Uint8Array): Promise<void> {
   const conn = await Deno.connect({ hostname: "127.0.0.1", port });
   await conn.write(token);
-  await conn.read(new Uint8Array(1)).catch(() => {}); // keeps it open
+  conn.read(new Uint8Array(1)).catch(() => {}); // it stays open as long as the isolate
 }
 
 async function load(
@@ -96,10 +96,12 @@ function failure(error: unknown): string {
 
 installResponse();
 
+// One after the other: a module may end the isolate while it is loaded, and main must be able to notice by then.
+let handled = Promise.resolve();
 scope.onmessage = (event: MessageEvent<ToIsolate>) => {
-  handle(event.data).catch((error) =>
-    tell({ type: "failed", message: failure(error) })
-  );
+  handled = handled.then(() => handle(event.data)).catch((error) => {
+    tell({ type: "failed", message: failure(error) });
+  });
 };
 
 // A stray error of one handler must not end the isolate, and with it all other requests.
