@@ -30,10 +30,12 @@ import {
   sum,
 } from "./test_output.ts";
 
-const NATIVE_TIMEOUT_S = 120;
-const DENO_TIMEOUT_S = 300;
-const FUZZ_RUNS = 20000;
-const FUZZ_SECONDS = 10;
+// `deno task soak` is the same run with longer fuzzing and more repetitions (tests read SLUICE_SOAK too).
+const SOAK = Boolean(Deno.env.get("SLUICE_SOAK"));
+const NATIVE_TIMEOUT_S = SOAK ? 1200 : 120;
+const DENO_TIMEOUT_S = SOAK ? 3600 : 300;
+const FUZZ_RUNS = SOAK ? -1 : 20000;
+const FUZZ_SECONDS = SOAK ? 600 : 10;
 const UNIT_FOLDERS = ["ffi", "gateway", "tls", "tools", "examples", "bench"];
 
 interface Context {
