@@ -262,6 +262,23 @@ static int open_fds(void) {
     return count;
 }
 
+// The kernel's helper threads of io_uring: an operation that needs one costs more than it saves.
+static int kernel_workers(void) {
+    int count = 0;
+    DIR *dir = opendir("/proc/self/task");
+    for (struct dirent *entry; dir && (entry = readdir(dir));) {
+        char path[300], name[32] = "";
+        snprintf(path, sizeof(path), "/proc/self/task/%s/comm", entry->d_name);
+        FILE *file = fopen(path, "r");
+        if (file) {
+            count += fgets(name, sizeof(name), file) && strncmp(name, "iou-wrk", 7) == 0;
+            fclose(file);
+        }
+    }
+    closedir(dir);
+    return count;
+}
+
 static int listen_on_loopback(struct sockaddr_in *out_addr, int backlog) {
     int fd = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
     struct sockaddr_in addr = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
@@ -383,6 +400,7 @@ static void world_close(struct world *w) {
     CHECK_INT(w->counters.io_starved, 0);
     CHECK_INT(w->counters.io_stale_cqes, 0);
     CHECK_INT(sl_buf_lent(&w->pool), 0);
+    CHECK_INT(kernel_workers(), 0);
     sl_io_free(w->io); // asserts that every slot is free
     sl_buf_pool_deinit(&w->pool);
     CHECK_INT(open_fds(), w->fds);
