@@ -507,6 +507,15 @@ static enum sl_recv_want wanted(const struct sl_conn *conn) {
     return conn->in.bytes + conn->cipher.bytes == 0 ? SL_RECV_ONCE : SL_RECV_OFF;
 }
 
+// During a drain one second is left, so that a request which is on its way meets an open connection.
+static uint64_t idle_until(const struct sl_conn *conn) {
+    const struct sl_worker *w = conn->worker;
+    if (w->draining) {
+        return (conn->active_ns > w->drain_started_ns ? conn->active_ns : w->drain_started_ns) + SL_NS_PER_S;
+    }
+    return conn->active_ns + ms(config_of(conn)->idle_timeout_ms);
+}
+
 static void choose_deadline(struct sl_conn *conn) {
     const struct sl_config *c = config_of(conn);
     const struct sl_request *req = conn->req;
@@ -522,8 +531,7 @@ static void choose_deadline(struct sl_conn *conn) {
         conn->deadline_ns = conn->opened_ns + ms(c->head_timeout_ms);
     } else if (!req) {
         conn->deadline = SL_DUE_IDLE;
-        conn->deadline_ns = conn->worker->draining ? conn->deadline_ns
-                                                   : conn->active_ns + ms(c->idle_timeout_ms);
+        conn->deadline_ns = idle_until(conn);
     } else if (!req->head_done) {
         conn->deadline = SL_DUE_HEAD;
         conn->deadline_ns = req->start_ns + ms(c->head_timeout_ms); // absolute: a trickle does not move it
@@ -772,17 +780,7 @@ void sl_conn_accept(struct sl_worker_listener *listener, int fd) {
     conn->opened_ns = conn->active_ns = w->now_ns;
     conn->served_max = (uint32_t)sl_worker_jitter(w, c->requests_per_conn_max);
     conn->age_max_ns = sl_worker_jitter(w, ms(c->conn_age_ms));
-    if (w->draining) {
-        conn->deadline_ns = w->now_ns + SL_NS_PER_S;
-    }
     sl_conn_mark(conn);
 }
 
-void sl_conn_drain(struct sl_conn *conn) {
-    if (conn->state != SL_CONN_OPEN) {
-        return;
-    }
-    conn->deadline_ns = conn->worker->now_ns + SL_NS_PER_S;
-    sl_timer_set(&conn->worker->timers, &conn->timer, conn->deadline_ns);
-    sl_conn_mark(conn);
-}
+void sl_conn_drain(struct sl_conn *conn) { sl_conn_mark(conn); } // it chooses its deadline anew

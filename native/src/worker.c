@@ -176,6 +176,7 @@ static void begin_drain(struct sl_worker *w) {
         return;
     }
     w->draining = true;
+    w->drain_started_ns = w->now_ns;
     w->drain_deadline_ns = w->now_ns + atomic_load(&w->gateway->drain_ms) * SL_NS_PER_MS;
     for (uint32_t i = 0; i < w->listener_count; i++) {
         sl_io_accept_stop(w->io, w->listeners[i].number, on_accept_stopped);

@@ -73,7 +73,7 @@ struct sl_worker {
     struct sl_date date;
     uint64_t now_ns;
     int64_t unix_us;
-    uint64_t drain_deadline_ns;
+    uint64_t drain_started_ns, drain_deadline_ns;
     uint64_t random; // jitter
     struct sl_counters counters;
     struct sl_counters published; // a copy for readers, under the gateway's lock
