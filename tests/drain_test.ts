@@ -165,6 +165,30 @@ describe("drain", () => {
     assertEquals((await command.end()).code, 0);
   });
 
+  it("answers every request of a pipeline that was sent, and says close with the last", async () => {
+    const drained = Promise.withResolvers<void>();
+    await using upstream = await startUpstream(async (conn) => {
+      await conn.readRequest();
+      await drained.promise;
+      await conn.send("HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nfirst");
+    });
+    await using running = await startModule(upstream.url);
+    const { command } = running;
+    using client = await command.connect();
+    await client.send(
+      get("/up/first") + get("/name/second") + get("/native"),
+    );
+    await until("the first request is there", () => upstream.conns > 0);
+    await terminate(command);
+    drained.resolve();
+    const texts = [];
+    for (let i = 0; i < 3; i++) texts.push((await client.readAnswer()).text);
+    assertEquals(texts, ["first", "second", "native"]);
+    assertEquals(await client.readAll(), "");
+    client.close();
+    assertEquals((await command.end()).code, 0);
+  });
+
   it("finishes an answer that streams, and does not wait for its idle connection after it", async () => {
     const drained = Promise.withResolvers<void>();
     await using upstream = await startUpstream(async (conn) => {
