@@ -312,8 +312,13 @@ class Run {
     await this.#plane.drain(drainMs);
     const left = Math.max(0, until - performance.now());
     await Promise.all(this.#isolates.map((isolate) => isolate.close(left)));
-    const { responses, conns_accepted } = this.#plane.stats();
+    const { responses, conns_accepted, byStatus } = this.#plane.stats();
     this.#plane.free();
+    if (byStatus.draining > 0) {
+      say(
+        `cut ${byStatus.draining} connections at the deadline of ${drainMs} ms`,
+      );
+    }
     say(`closed after ${responses} answers on ${conns_accepted} connections`);
     return code;
   }

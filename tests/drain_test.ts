@@ -219,6 +219,31 @@ describe("drain", () => {
     assert(ms < 5000, `it waited ${ms} ms for an idle connection`);
   });
 
+  it("cuts at the deadline what does not end, and says how many", async () => {
+    await using running = await startModule("http://127.0.0.1:9", 1500);
+    const { command } = running;
+    const clients = await Promise.all([0, 1, 2].map(() => command.connect()));
+    for (const client of clients) {
+      await client.send(get("/endless"));
+      assertEquals(
+        (await client.readHead())?.get("transfer-encoding"),
+        "chunked",
+      );
+    }
+    const started = performance.now();
+    command.kill("SIGTERM");
+    for (const client of clients) {
+      const end = await client.readAll().catch((error: Error) => error);
+      assert(end instanceof Error, "a cut answer looks whole");
+      client.close();
+    }
+    const { code, err } = await command.end();
+    const ms = performance.now() - started;
+    assertEquals(code, 0);
+    assert(ms > 1400 && ms < 4000, `${ms} ms with a deadline of 1500`);
+    assertMatch(err, /cut 3 connections at the deadline of 1500 ms/);
+  });
+
   it("a handler in an endless loop does not stop it, nor native routes before", async () => {
     await using running = await startModule("http://127.0.0.1:9", 1500);
     const { command } = running;
