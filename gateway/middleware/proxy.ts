@@ -99,7 +99,7 @@ async function forward(
     } as RequestInit);
   } catch (cause) {
     if (request.signal.aborted) throw cause;
-    return c.text("The upstream refused the connection.", 502);
+    return c.text("The upstream refused the connection.\n", 502);
   }
   return new Response(answer.body, {
     status: answer.status,

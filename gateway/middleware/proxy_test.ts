@@ -150,7 +150,7 @@ describeForms(
       const answer = await fetch(`${served.base}/down`);
       expect([answer.status, await answer.text()]).toEqual([
         502,
-        "The upstream refused the connection.",
+        "The upstream refused the connection.\n",
       ]);
     });
   },

@@ -333,7 +333,9 @@ static void answer_error(struct sl_request *req, int status) {
         sl_proxy_detach(req->upstream);
         req->upstream = NULL;
     }
-    answer_text(req, (uint16_t)info->http, info->text);
+    char line[128]; // a line, for whoever reads it in a terminal
+    snprintf(line, sizeof(line), "%s\n", info->text);
+    answer_text(req, (uint16_t)info->http, line);
 }
 
 void sl_request_refuse(struct sl_request *req, int status) {
