@@ -210,14 +210,14 @@ static void take_commands(struct sl_worker *w) {
     if (commands & SL_COMMAND_DRAIN) {
         begin_drain(w);
     }
-    if (commands & SL_COMMAND_STATS) {
-        sl__worker_publish(w);
-    }
     uint32_t gone = atomic_exchange_explicit(&w->isolates_gone, 0, memory_order_acquire);
     for (uint32_t i = 0; gone && i < SL_ISOLATES_MAX; i++) {
         if ((gone >> i & 1) && w->rings[i]) {
             sl_ring_gone(w->rings[i]);
         }
+    }
+    if (commands & SL_COMMAND_STATS) {
+        sl__worker_publish(w); // last: it tells what the others did
     }
 }
 

@@ -711,3 +711,141 @@ TEST(tls_native_typescript_and_large_bodies) {
         rig_stop(&rig);
     }
 }
+
+// What TypeScript does late, never, or not at all.
+
+static struct sl_event held[128];
+static _Atomic uint32_t held_count;
+
+static void handle_hold(struct isolate *s, const struct sl_event *e) {
+    (void)s;
+    if (e->kind == SL_EVENT_REQUEST) {
+        held[atomic_load(&held_count) % 128] = *e;
+        atomic_fetch_add(&held_count, 1);
+    } else if (e->kind == SL_EVENT_ABORT) {
+        atomic_fetch_add(&s->aborts, 1);
+    }
+}
+
+// Bounded: 5 s.
+static bool wait_held(uint32_t count) {
+    for (int i = 0; i < 5000 && atomic_load(&held_count) < count; i++) {
+        usleep(1000);
+    }
+    return atomic_load(&held_count) == count;
+}
+
+static uint64_t wait_late(const struct rig *rig, uint64_t count) {
+    for (int i = 0; i < 5000 && stats(rig).late_verdicts < count; i++) {
+        usleep(1000);
+    }
+    return stats(rig).late_verdicts;
+}
+
+TEST(late_verdict_is_counted_and_answers_nobody) {
+    EACH_BACKEND(io) {
+        struct rig rig;
+        atomic_store(&held_count, 0);
+        plan_typescript();
+        REQUIRE(rig_start(&rig, io, (struct sl_config){0}, handle_hold));
+        int gone = peer_connect(rig.port);
+        peer_send_text(gone, "GET /gone HTTP/1.1\r\nHost: a\r\n\r\n");
+        CHECK(wait_held(1));
+        struct linger rst = {1, 0};
+        setsockopt(gone, SOL_SOCKET, SO_LINGER, &rst, sizeof(rst));
+        close(gone);
+        for (int i = 0; i < 5000 && atomic_load(&rig.isolate.aborts) == 0; i++) {
+            usleep(1000);
+        }
+        int fd = peer_connect(rig.port); // must not get what was meant for the other
+        peer_send_text(fd, "GET /next HTTP/1.1\r\nHost: a\r\n\r\n");
+        CHECK(wait_held(2));
+        answer(&rig.isolate, &held[0], 200, "", "for the gone one", 16);
+        CHECK_INT(wait_late(&rig, 1), 1);
+        answer(&rig.isolate, &held[1], 200, "", "mine", 4);
+        CHECK_INT(peer_read_answer(fd, text, sizeof(text)), 4);
+        CHECK(strstr(text, "\r\n\r\nmine"));
+        close(fd);
+        rig_stop(&rig);
+    }
+}
+
+TEST(full_ring_is_503_and_counted) {
+    EACH_BACKEND(io) {
+        struct rig rig;
+        int fds[65];
+        atomic_store(&held_count, 0);
+        plan_typescript();
+        REQUIRE(rig_start(&rig, io, (struct sl_config){0}, handle_hold));
+        for (uint32_t i = 0; i < 64; i++) { // as many as there are slots
+            fds[i] = peer_connect(rig.port);
+            peer_send_text(fds[i], "GET /hold HTTP/1.1\r\nHost: a\r\n\r\n");
+        }
+        CHECK(wait_held(64));
+        fds[64] = peer_connect(rig.port);
+        peer_send_text(fds[64], "GET /more HTTP/1.1\r\nHost: a\r\n\r\n");
+        CHECK(peer_read_answer(fds[64], text, sizeof(text)) > 0);
+        CHECK_MSG(strncmp(text, "HTTP/1.1 503 ", 13) == 0, "%s", text);
+        CHECK_INT(stats(&rig).ring_full, 1);
+        for (uint32_t i = 0; i < 64; i++) {
+            answer(&rig.isolate, &held[i], 200, "", "ok", 2);
+        }
+        for (uint32_t i = 0; i < 64; i++) {
+            CHECK_INT(peer_read_answer(fds[i], text, sizeof(text)), 2);
+        }
+        peer_send_text(fds[64], "GET / HTTP/1.1\r\nHost: a\r\n\r\n"); // a 503 closes nothing
+        CHECK_INT(peer_read_answer(fds[64], text, sizeof(text)), 6);
+        for (uint32_t i = 0; i < 65; i++) {
+            close(fds[i]);
+        }
+        rig_stop(&rig);
+    }
+}
+
+TEST(silent_handler_is_504_and_an_ended_isolate_503) {
+    EACH_BACKEND(io) {
+        struct rig rig;
+        atomic_store(&held_count, 0);
+        plan_typescript();
+        REQUIRE(rig_start(&rig, io, (struct sl_config){.handler_timeout_ms = 50}, handle_hold));
+        int fd = peer_connect(rig.port);
+        peer_send_text(fd, "GET /never HTTP/1.1\r\nHost: a\r\n\r\n");
+        CHECK(peer_read_answer(fd, text, sizeof(text)) > 0);
+        CHECK_MSG(strncmp(text, "HTTP/1.1 504 ", 13) == 0, "%s", text);
+        CHECK_INT(sl_gateway_isolate_gone((uint32_t)rig.gateway, 0), 0);
+        CHECK_INT(stats(&rig).exchanges_live, 0);
+        peer_send_text(fd, "GET /after HTTP/1.1\r\nHost: a\r\n\r\n");
+        CHECK(peer_read_answer(fd, text, sizeof(text)) > 0);
+        CHECK_MSG(strncmp(text, "HTTP/1.1 503 ", 13) == 0, "%s", text);
+        peer_send_text(fd, "GET / HTTP/1.1\r\nHost: a\r\n\r\n"); // native routes go on
+        CHECK_INT(peer_read_answer(fd, text, sizeof(text)), 6);
+        close(fd);
+        rig_stop(&rig);
+    }
+}
+
+TEST(reload_keeps_connections_and_a_bad_plan_changes_nothing) {
+    EACH_BACKEND(io) {
+        struct rig rig;
+        plan_basic();
+        REQUIRE(rig_start(&rig, io, (struct sl_config){0}, NULL));
+        uint32_t g = (uint32_t)rig.gateway;
+        int fd = peer_connect(rig.port);
+        for (int i = 0; i < 50; i++) {
+            char body[16];
+            int n = snprintf(body, sizeof(body), "plan %d", i);
+            plan_init(&builder);
+            plan_respond(&builder, SL_METHOD_GET, "/", 200, "", body, (size_t)n);
+            uint32_t len = plan_finish(&builder);
+            CHECK_INT(sl_plan_load(g, builder.blob, len), 0);
+            builder.blob[4] ^= 1; // another version
+            CHECK_INT(sl_plan_load(g, builder.blob, len), SL_E_PLAN_INVALID);
+            stats(&rig); // every worker has passed a turn
+            peer_send_text(fd, "GET / HTTP/1.1\r\nHost: a\r\n\r\n");
+            CHECK_INT(peer_read_answer(fd, text, sizeof(text)), n);
+            CHECK_MSG(strstr(text, body) != NULL, "%d: %s", i, text);
+        }
+        close(fd);
+        rig_stop(&rig);
+    }
+}
