@@ -148,16 +148,20 @@ function fieldKey(name: string): string {
   return `\r\n${lower}:`;
 }
 
+// Cookies are a list of their own kind (RFC 6265 section 4.2.1).
+const COOKIE_KEY = "\r\ncookie:";
+
 function findField(head: string, key: string): string | null {
   let at = head.indexOf(key);
   if (at < 0) return null;
+  const joint = key === COOKIE_KEY ? "; " : ", ";
   let value = "";
   for (let first = true; at >= 0; first = false) {
     const from = at + key.length;
     const end = head.indexOf("\r\n", from);
     value = first
       ? trimmed(head, from, end)
-      : `${value}, ${trimmed(head, from, end)}`;
+      : value + joint + trimmed(head, from, end);
     at = head.indexOf(key, end);
   }
   return value;
@@ -182,9 +186,14 @@ function fieldsOf(head: string): [string, string][] {
     end = head.indexOf("\r\n", at)
   ) {
     const colon = head.indexOf(":", at);
-    fields.push([head.slice(at, colon), trimmed(head, colon + 1, end)]);
+    const name = head.slice(at, colon);
+    if (name !== "cookie") {
+      fields.push([name, trimmed(head, colon + 1, end)]);
+    }
     at = end + 2;
   }
+  const cookies = findField(head, COOKIE_KEY);
+  if (cookies !== null) fields.push(["cookie", cookies]);
   return fields;
 }
 
