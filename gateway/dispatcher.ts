@@ -430,27 +430,32 @@ export class Dispatcher {
         CONTEXT,
       );
       if (!isPromise(result)) {
-        this.#respond(slot, gen, method === "HEAD", result, exchange);
+        this.#respond(slot, gen, request, result, exchange);
         return;
       }
     } catch (error) {
       this.#answerThrown(slot, gen, exchange, error);
       return;
     }
-    exchange ??= this.#live[slot] = new Exchange(this, slot, gen);
+    exchange ??= this.#open(slot, gen, request);
+    this.#later(exchange, request, result);
+  }
+
+  #open(slot: number, gen: number, request: IncomingRequest): Exchange {
+    const exchange = this.#live[slot] = new Exchange(this, slot, gen);
     exchange.request = request;
-    this.#later(exchange, method === "HEAD", result);
+    return exchange;
   }
 
   #later(
     exchange: Exchange,
-    isHead: boolean,
+    request: IncomingRequest,
     result: PromiseLike<Response>,
   ): void {
     const { slot, gen } = exchange;
     result.then((response) => {
       if (exchange.state === "closed") discard(response);
-      else this.#respondLate(exchange, isHead, response);
+      else this.#respondLate(exchange, request, response);
     }, (error) => {
       if (exchange.state === "closed") return;
       this.#answerThrown(slot, gen, exchange, error);
@@ -458,10 +463,14 @@ export class Dispatcher {
     });
   }
 
-  #respondLate(exchange: Exchange, isHead: boolean, response: Response): void {
+  #respondLate(
+    exchange: Exchange,
+    request: IncomingRequest,
+    response: Response,
+  ): void {
     const { slot, gen } = exchange;
     try {
-      this.#respond(slot, gen, isHead, response, exchange);
+      this.#respond(slot, gen, request, response, exchange);
     } catch (error) {
       this.#answerThrown(slot, gen, exchange, error);
     }
@@ -473,7 +482,7 @@ export class Dispatcher {
   #respond(
     slot: number,
     gen: number,
-    isHead: boolean,
+    request: IncomingRequest,
     response: Response,
     exchange: Exchange | undefined,
   ): void {
@@ -487,12 +496,12 @@ export class Dispatcher {
         `The response's headers have ${lines.length} bytes; at most ${HEAD_BYTES_MAX} can be sent`,
       );
     }
-    if (isHead) {
+    if (request.method === "HEAD") {
       this.#respondHead(slot, gen, parts, exchange);
       return;
     }
     if (body instanceof ReadableStream) {
-      exchange ??= this.#live[slot] = new Exchange(this, slot, gen);
+      exchange ??= this.#open(slot, gen, request);
       exchange.pump(body, status, lines, declaredLength);
       return;
     }
@@ -500,7 +509,10 @@ export class Dispatcher {
     const written = this.#writeBody(slot, lines.length, body);
     if (written >= 0) {
       this.#finish(slot, gen, status, lines.length, written, written, exchange);
-    } else this.#respondLarge(slot, gen, status, lines.length, body!, exchange);
+    } else {
+      exchange ??= this.#open(slot, gen, request);
+      this.#respondLarge(exchange, status, lines.length, body!);
+    }
   }
 
   // HEAD: the length that GET would have, or, if nobody knows it, the framing of an unknown length.
@@ -560,17 +572,15 @@ export class Dispatcher {
   }
 
   #respondLarge(
-    slot: number,
-    gen: number,
+    exchange: Exchange,
     status: number,
     headLen: number,
     body: string | Uint8Array,
-    exchange: Exchange | undefined,
   ): void {
+    const { slot, gen } = exchange;
     const bytes = typeof body === "string" ? encoder.encode(body) : body;
     const room = abi.SL_SLOT_TX_BYTES - headLen;
     this.#tx(slot).set(bytes.subarray(0, room), headLen);
-    exchange ??= this.#live[slot] = new Exchange(this, slot, gen);
     this.#ring.verdict(
       SL_VERDICT_RESPOND,
       SL_VERDICT_F_LENGTH,
