@@ -182,7 +182,9 @@ export class LightResponse {
     if (status === 204 || status === 205 || status === 304) return false;
     if (typeof body === "string") this.#body = body;
     else if (body instanceof Uint8Array) this.#body = copyOf(body);
-    else if (body instanceof ReadableStream) return this.#takeStream(body);
+    else if (body instanceof ArrayBuffer || ArrayBuffer.isView(body)) {
+      this.#body = copyOf(viewOf(body));
+    } else if (body instanceof ReadableStream) return this.#takeStream(body);
     else return false;
     return true;
   }
@@ -300,6 +302,12 @@ export class LightResponse {
     }
     return value instanceof NativeResponse;
   }
+}
+
+function viewOf(body: ArrayBuffer | ArrayBufferView): Uint8Array {
+  return body instanceof ArrayBuffer
+    ? new Uint8Array(body)
+    : new Uint8Array(body.buffer, body.byteOffset, body.byteLength);
 }
 
 function copyOf(bytes: Uint8Array): Uint8Array<ArrayBuffer> {
