@@ -133,10 +133,14 @@ export class Wire {
     this.#pull = pull;
   }
 
-  async #more(what: string): Promise<boolean> {
-    const part = await within(
+  /** How long a head may be waited for; 0: as long as the connection lasts. */
+  protected headWaitMs = WAIT_MS;
+
+  async #more(what: string, waitMs = WAIT_MS): Promise<boolean> {
+    const part = waitMs === 0 ? await this.#pull() : await within(
       this.#pull(),
       () => `${what}; so far: ${show(this.#buffer)}`,
+      waitMs,
     );
     if (part === null) return false;
     this.#buffer = this.#buffer.length === 0
@@ -212,7 +216,9 @@ export class Wire {
 
   /** The next head; undefined if the connection ends before its first byte. */
   async readHead(): Promise<Head | undefined> {
-    if (this.#buffer.length === 0 && !await this.#more("a head")) {
+    if (
+      this.#buffer.length === 0 && !await this.#more("a head", this.headWaitMs)
+    ) {
       return undefined;
     }
     return new Head((await this.readUntil("\r\n\r\n")).slice(0, -4));
@@ -634,6 +640,7 @@ export async function folderOf(
 
 /** One connection of an upstream, as its script sees it. */
 export class UpstreamConn extends Wire {
+  protected override headWaitMs = 0; // pooled connections wait for their next request, until stop() at the latest
   #socket: net.Socket;
 
   constructor(socket: net.Socket) {
