@@ -553,6 +553,21 @@ describe("Dispatcher", () => {
     ]);
   });
 
+  it("does not take an event of a slot's earlier life for its own", async () => {
+    const peer = peerOf((app) =>
+      app.get("/slow", async (c) => {
+        await new Promise((resolve) => setTimeout(resolve, 1));
+        return c.text("slow");
+      }).get("/", (c) => c.text("x"))
+    );
+    const first = peer.send({});
+    const second = peer.send({ target: "/slow" });
+    expect(second.slot).toBe(first.slot);
+    peer.abort(first);
+    await second.released;
+    expect(textOf(second.answer)).toBe("slow");
+  });
+
   it("does not abort the signal of a request that succeeded", async () => {
     let signal: AbortSignal | undefined;
     const peer = new Peer({

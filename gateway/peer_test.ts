@@ -53,6 +53,7 @@ class Slot {
   rxBusy = false;
   held = false; // no WRITABLE for now
   writableDue = false;
+  writableAt = 0; // the event counter behind WRITABLE
   answer: PeerAnswer = emptyAnswer();
   done: () => void = () => {};
 }
@@ -121,6 +122,7 @@ export class Peer {
     slot.answer = emptyAnswer();
     slot.parts = [...request.body ?? []];
     slot.wanted = slot.rxBusy = slot.writableDue = false;
+    slot.writableAt = 0;
     const released = new Promise<void>((resolve) => slot.done = resolve);
     this.#writeRequest(index, slot, request);
     this.dispatcher.drain();
@@ -193,7 +195,8 @@ export class Peer {
 
   /** Tells TypeScript that the client is gone. */
   abort(exchange: PeerExchange, status = abi.SL_E_CLIENT_CLOSED): void {
-    this.#event(abi.SL_EVENT_ABORT, exchange.slot, -status);
+    const at = this.#event(abi.SL_EVENT_ABORT, exchange.slot, -status);
+    this.#words[(at + abi.SL_EVENT_GEN_OFF) / 4] = exchange.gen;
     this.#publish();
     this.dispatcher.drain();
   }
@@ -285,7 +288,10 @@ export class Peer {
 
   #chunk(at: number, index: number, slot: Slot, flags: number): void {
     if (slot.answer.status === 0) throw new Error("CHUNK before RESPOND");
-    if (slot.writableDue) throw new Error("CHUNK before WRITABLE");
+    const head = this.#words[abi.SL_RING_EVENT_HEAD_OFF / 4];
+    if (slot.writableDue || slot.writableAt > head) {
+      throw new Error("CHUNK before WRITABLE was read");
+    }
     this.#write(at, index, slot, flags);
   }
 
@@ -305,7 +311,13 @@ export class Peer {
     answer.ended = (flags & abi.SL_VERDICT_F_END) !== 0;
     if (answer.ended) return;
     if (slot.held) slot.writableDue = true;
-    else this.#event(abi.SL_EVENT_WRITABLE, index);
+    else this.#sendWritable(index, bodyLen);
+  }
+
+  // C releases the area of an empty write at once; otherwise the event must be read before the next one.
+  #sendWritable(index: number, written: number): void {
+    this.#event(abi.SL_EVENT_WRITABLE, index);
+    if (written > 0) this.#slots[index].writableAt = this.#eventTail;
   }
 
   /** Sends a request and waits for its whole answer. */

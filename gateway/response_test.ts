@@ -222,6 +222,15 @@ describe("LightResponse", () => {
     await server.shutdown();
   });
 
+  it("hands none of Deno.serve's native handles out", () => {
+    const symbols = Object.getOwnPropertySymbols(new NativeResponse("x"))
+      .filter(({ description }) => description?.startsWith("serve "));
+    const light = new Response("x") as unknown as Record<symbol, unknown>;
+    for (const symbol of symbols) {
+      expect([null, 0]).toContain(light[symbol]);
+    }
+  });
+
   it("can be given to Deno.serve", async () => {
     const make = () => new Response("light", { headers: { "x-a": "b" } });
     const server = Deno.serve({ port: 0, onListen() {} }, make);
