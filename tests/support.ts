@@ -620,6 +620,33 @@ export async function runCommand(
   return await command.end(2 * WAIT_MS);
 }
 
+/** Runs a program to its end, whatever its exit code. */
+export async function runProgram(
+  command: readonly string[],
+  options: { input?: string; folder?: string } = {},
+): Promise<CommandResult> {
+  const child = new Deno.Command(command[0], {
+    args: command.slice(1),
+    cwd: options.folder,
+    stdin: "piped",
+    stdout: "piped",
+    stderr: "piped",
+  }).spawn();
+  const writer = child.stdin.getWriter();
+  writer.write(encoder.encode(options.input ?? "")).then(() => writer.close())
+    .catch(() => {});
+  try {
+    const { code, stdout, stderr } = await within(
+      child.output(),
+      command.join(" "),
+    );
+    return { code, out: latin1(stdout), err: latin1(stderr) };
+  } catch (error) {
+    child.kill("SIGKILL");
+    throw error;
+  }
+}
+
 /** A folder with these files, that goes away at the end. */
 export async function folderOf(
   files: Record<string, string>,
