@@ -10,6 +10,7 @@
 #include "upstream.h"
 
 #define STALL_BYTES_PER_S 240u
+#define SAMPLE_AFTER_NS SL_NS_PER_S // of a send, before its progress is looked at
 #define SMALL_BODY 16384u // bodies up to this do not leave the multishot receive
 
 static const struct sl_config *config_of(const struct sl_conn *conn) {
@@ -176,6 +177,7 @@ static void on_sent(struct sl_io_conn *io_conn, void *owner, int64_t result) {
     }
     w->counters.bytes_out += (uint64_t)result;
     conn->active_ns = w->now_ns;
+    conn->deadline = SL_DUE_NONE; // the next send has its own
     resume_producer(conn);
     sl_conn_mark(conn);
 }
@@ -522,10 +524,10 @@ static void choose_deadline(struct sl_conn *conn) {
     uint64_t now = conn->worker->now_ns;
     if (sending(conn)) {
         if (conn->deadline != SL_DUE_WRITE) {
-            conn->acked = sl_io_bytes_acked(conn->io);
+            conn->deadline = SL_DUE_WRITE;
+            conn->acked_known = false;
+            conn->deadline_ns = now + sl_min_u64(ms(c->write_stall_ms) / 8, SAMPLE_AFTER_NS);
         }
-        conn->deadline = SL_DUE_WRITE;
-        conn->deadline_ns = now + ms(c->write_stall_ms);
     } else if (conn->tls && !conn->handshaken) {
         conn->deadline = SL_DUE_HEAD;
         conn->deadline_ns = conn->opened_ns + ms(c->head_timeout_ms);
@@ -589,11 +591,13 @@ static void run(struct sl_work *work) {
 
 // Deadlines.
 
+// Asking the kernel costs a system call, so only a send that lasts is asked about: once a little after its begin, then at each deadline.
 static void write_due(struct sl_conn *conn) {
     uint64_t acked = sl_io_bytes_acked(conn->io);
     uint64_t least = (uint64_t)STALL_BYTES_PER_S * config_of(conn)->write_stall_ms / 1000;
-    if (acked - conn->acked >= least) {
+    if (!conn->acked_known || acked - conn->acked >= least) {
         conn->acked = acked;
+        conn->acked_known = true;
         conn->deadline_ns = conn->worker->now_ns + ms(config_of(conn)->write_stall_ms);
         sl_timer_set(&conn->worker->timers, &conn->timer, conn->deadline_ns);
     } else {

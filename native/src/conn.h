@@ -35,12 +35,12 @@ struct sl_conn {
     struct sl_timer timer;
     struct sl_conn *prev, *next;
     uint64_t deadline_ns, opened_ns, active_ns; // active_ns: last byte in or out
-    uint64_t acked;          // bytes_acked when the write deadline was set
+    uint64_t acked;          // bytes_acked when the write deadline was set, if acked_known
     uint64_t age_max_ns;
     uint32_t served, served_max, linger_bytes;
     uint8_t state, deadline; // enum sl_conn_state, sl_deadline
     uint8_t want;            // enum sl_recv_want, as last told
-    bool in_ended, close_after, cut_after, handshaken, notified;
+    bool in_ended, close_after, cut_after, handshaken, notified, acked_known;
     uint8_t remote_family;   // 4 or 6
     uint8_t remote_addr[16];
     uint16_t remote_port, local_port;

@@ -349,6 +349,48 @@ TEST(large_native_body_and_slow_reader) {
     }
 }
 
+#define BIG_ANSWERS 8 // of 1 MiB
+
+static int connect_with_small_window(int port) {
+    int fd = socket(AF_INET, SOCK_STREAM, 0), bytes = 16384;
+    struct sockaddr_in addr = {.sin_family = AF_INET, .sin_port = htons((uint16_t)port), .sin_addr = {htonl(INADDR_LOOPBACK)}};
+    setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &bytes, sizeof(bytes));
+    CHECK_INT(connect(fd, (struct sockaddr *)&addr, sizeof(addr)), 0);
+    peer_bound(fd);
+    return fd;
+}
+
+TEST(a_slow_reader_outlives_the_stall_time_and_a_stopped_one_does_not) {
+    EACH_BACKEND(io) {
+        struct rig rig;
+        plan_basic();
+        REQUIRE(rig_start(&rig, io, (struct sl_config){.write_stall_ms = 200}, NULL));
+        // More than the kernel would take for a reader that does not read.
+        char requests[1024] = "";
+        for (int i = 0; i < BIG_ANSWERS; i++) {
+            strcat(requests, "GET /big HTTP/1.1\r\nHost: a\r\n");
+            strcat(requests, i < BIG_ANSWERS - 1 ? "\r\n" : "Connection: close\r\n\r\n");
+        }
+        int slow = connect_with_small_window(rig.port), stopped = connect_with_small_window(rig.port);
+        peer_send_text(slow, requests);
+        peer_send_text(stopped, requests);
+        size_t got = 0, len;
+        for (int i = 0; i < 16; i++) { // four stall times
+            usleep(50000);
+            ssize_t n = peer_recv(slow, text, 16384);
+            got += n > 0 ? (size_t)n : 0;
+        }
+        struct sl_counters c = stats(&rig);
+        CHECK_INT(c.by_status[-SL_E_WRITE_STALLED], 1);
+        CHECK_INT(c.conns_live, 1);
+        free(peer_read_all(slow, &len, NULL));
+        CHECK(got + len > BIG_ANSWERS << 20);
+        close(slow);
+        close(stopped);
+        rig_stop(&rig);
+    }
+}
+
 // TypeScript routes.
 
 static void handle_echo(struct isolate *s, const struct sl_event *e) {
