@@ -278,13 +278,19 @@ static int open_pools(struct sl_worker *w) {
 
 static int open_io(struct sl_worker *w) {
     struct sl_gateway *g = w->gateway;
-    const struct sl_io_config config = {
+    struct sl_io_config config = {
         .kind = g->io_kind,
         .conns_max = g->config.conns_max + UPSTREAM_CONNS_MAX,
         .pool = &w->bufs,
         .counters = &w->counters,
     };
     int rc = sl_io_open(&w->io, &config);
+    if (rc == SL_E_IO_UNAVAILABLE && g->config.io == SL_IO_AUTO) {
+        // The probe tried one ring; locked memory is counted per user, and this worker's did not fit any more.
+        fprintf(stderr, "sluice: worker %u runs on epoll: %s\n", w->index, sl_fail_text());
+        config.kind = SL_IO_EPOLL;
+        rc = sl_io_open(&w->io, &config);
+    }
     for (uint32_t i = 0; !rc && i < g->certificate_count; i++) {
         rc = sl_tls_ctx_new(&w->tls_ctx[i], g->certificates[i]);
     }
