@@ -196,7 +196,9 @@ static void on_data(struct sl_io_conn *io_conn, void *owner, struct sl_buf *buf,
         sl_buf_unref(&w->bufs, buf);
         conn->linger_bytes += len;
         if (conn->linger_bytes > SL_LINGER_BYTES_MAX) {
-            sl_conn_close(conn, SL_OK);
+            // Not a close: with bytes unread that is a reset, which may overtake the answer. Its sender stalls, and has time to read it.
+            conn->want = SL_RECV_OFF;
+            sl_io_recv(w->io, conn->io, SL_RECV_OFF);
         }
         return;
     }

@@ -1,7 +1,9 @@
 // A downstream connection and the request that it carries. proxy layer. conn.c moves bytes (TLS, parsing, sending, deadlines, closing);
 // request.c decides (route, answer, framing). A connection carries one request at a time; pipelined bytes wait in its queue.
 //
-//   OPEN --answer with close sent--> LINGER --EOF, 64 KiB or 2 s--> CLOSING --last completion--> freed
+//   OPEN --answer with close sent--> LINGER --EOF or 2 s--> CLOSING --last completion--> freed
+//
+// LINGER reads on (64 KiB at most), because closing with bytes unread would reset the connection, and the answer with it.
 #ifndef SL_CONN_H
 #define SL_CONN_H
 
