@@ -488,7 +488,7 @@ static bool settle_end(struct sl_conn *conn) {
         sl_conn_close(conn, SL_E_CLIENT_CLOSED); // half a head
         return true;
     }
-    conn->close_after = true;
+    conn->close_after |= conn->in.bytes == 0; // else a request waits until the answers before it have left
     return false;
 }
 
