@@ -198,6 +198,7 @@ void sl_proxy_pump_request(struct sl_upstream_conn *up) {
         struct sl_buf *buf;
         rc = sl_request_body_next(req, &piece, &buf, UINT32_MAX);
         if (rc == SL_CHUNK_DATA) {
+            req->body_wanted = true; // it comes, whether 100 Continue was waited for or not
             bool ok = write_body_piece(up, piece, buf);
             sl_buf_unref(pool, buf);
             sl_work_mark(up->worker, &up->work);
@@ -418,12 +419,14 @@ static void settle(struct sl_upstream_conn *up) {
         want = SL_RECV_OFF;
     }
     sl_io_recv(up->worker->io, up->io, want);
-    // The clock runs while we wait for the upstream, not while a client keeps us waiting.
+    // The clock runs while we wait for the upstream (for 100 Continue, too), not while a client keeps us waiting.
+    const struct sl_request *req = up->req;
     const struct sl_plan_upstream *row = &up->upstream->row;
     if (up->out.count > 0) {
         arm(up, row->idle_timeout_ms);
-    } else if (!up->request_done) {
+    } else if (!up->request_done && req->body_wanted) {
         sl_timer_cancel(&up->worker->timers, &up->timer);
+        up->head_timed = false;
     } else if (!up->head_done) {
         if (!up->head_timed) {
             up->head_timed = true; // once: a trickle of head bytes does not move it
