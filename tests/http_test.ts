@@ -375,7 +375,7 @@ describe("HTTP/1.1", () => {
       using client = await slow.connect();
       expect(summary(await client.ask(get("/gate")))).toEqual([
         504,
-        "The handler did not answer in time.",
+        "The handler did not answer in time.\n",
       ]);
       gate.open();
       expect(summary(await client.ask(get("/text/1")))).toEqual([
@@ -419,7 +419,7 @@ describe("HTTP/1.1", () => {
     });
 
     it("are 413 above the limit, by length before and by chunks when it is passed", async () => {
-      const text = "The request body is too large.";
+      const text = "The request body is too large.\n";
       expect(summary(await askLast(post("/length", BODY_MAX + 1)))).toEqual([
         413,
         text,
@@ -435,7 +435,7 @@ describe("HTTP/1.1", () => {
       const [answer, said] = await silently(() => client.readAnswer());
       expect(summary(answer)).toEqual([413, text]);
       expect(String(said[0][0])).toBe(
-        `AbortError: The request was cut off: ${text}`,
+        `AbortError: The request was cut off: ${text.trimEnd()}`,
       );
       expect(await client.readAll()).toBe("");
       expect((await ask(post("/length", BODY_MAX) + "x".repeat(BODY_MAX))).text)
@@ -513,7 +513,7 @@ describe("HTTP/1.1", () => {
     it("is 414 for a long request line", async () => {
       expect((await ask(get(`/none?${"q".repeat(8000)}`))).status).toBe(404);
       const answer = await askLast(get(`/none?${"q".repeat(9000)}`));
-      expect(summary(answer)).toEqual([414, "The request line is too long."]);
+      expect(summary(answer)).toEqual([414, "The request line is too long.\n"]);
     });
 
     it("is 431 for a large head, and for many fields", async () => {
@@ -546,7 +546,7 @@ describe("HTTP/1.1", () => {
       });
       expect(summary(await answer)).toEqual([
         408,
-        "The request head took too long.",
+        "The request head took too long.\n",
       ]);
     });
 
@@ -568,7 +568,10 @@ describe("HTTP/1.1", () => {
       using client = await hasty.connect();
       await client.send(post("/echo", 10) + "half");
       const [answer, said] = await silently(() => client.readAnswer());
-      expect(summary(answer)).toEqual([408, "The request body took too long."]);
+      expect(summary(answer)).toEqual([
+        408,
+        "The request body took too long.\n",
+      ]);
       expect(String(said[0][0])).toMatch(/^AbortError: /);
       expect(await client.readAll()).toBe("");
       await until(
