@@ -393,8 +393,10 @@ export interface CommandOptions {
   /** The folder where the user types it. @default a new empty one */
   folder?: string;
   env?: Record<string, string>;
-  /** A program in front of the command, as `["setsid"]`. */
+  /** A program in front of the command, with its arguments. */
   through?: string[];
+  /** Go through `deno task` itself, as users do; else what the task runs is started. */
+  task?: boolean;
 }
 
 /** How a command ended. */
@@ -404,20 +406,17 @@ export interface CommandResult {
   err: string;
 }
 
-/** Words of the command line that `deno task start` stands for. */
-export function startWords(args: readonly string[]): string[] {
+/** Words of the command line that `deno task start gateway` stands for. */
+export function startWords(args: readonly string[], task = false): string[] {
+  if (task) {
+    const config = ["--config", `${ROOT}/deno.json`];
+    return [Deno.execPath(), "task", ...config, "start", "gateway", ...args];
+  }
   const permissions = ["read", "write", "env", "run"].map((name) =>
     `--allow-${name}`
   );
-  return [
-    Deno.execPath(),
-    "run",
-    "--no-config",
-    ...permissions,
-    `${ROOT}/tools/start.ts`,
-    "gateway",
-    ...args,
-  ];
+  const run = [Deno.execPath(), "run", "--no-config", ...permissions];
+  return [...run, `${ROOT}/tools/start.ts`, "gateway", ...args];
 }
 
 // Text that a process writes, searchable while it comes.
@@ -599,7 +598,10 @@ export async function startCommand(
 ): Promise<RunningCommand> {
   const hasAddress = args.some((word) => /^--https?(?:=|$)/.test(word));
   const command = await spawn(
-    startWords(hasAddress ? args : [...args, "--http", "127.0.0.1:0"]),
+    startWords(
+      hasAddress ? args : [...args, "--http", "127.0.0.1:0"],
+      options.task,
+    ),
     options,
   );
   try {
@@ -616,7 +618,7 @@ export async function runCommand(
   args: readonly string[],
   options: CommandOptions = {},
 ): Promise<CommandResult> {
-  await using command = await spawn(startWords(args), options);
+  await using command = await spawn(startWords(args, options.task), options);
   return await command.end(2 * WAIT_MS);
 }
 
