@@ -407,8 +407,12 @@ static void obey(struct sl_exchange *ex, const struct sl_verdict *v) {
         sl_request_fail(req, SL_E_HANDLER);
         return;
     default:
-        if (v->flags & SL_VERDICT_F_FINAL && !ex->ended) {
-            sl_request_fail(req, SL_E_HANDLER); // given back without an answer
+        if ((v->flags & SL_VERDICT_F_FINAL) && !ex->ended) { // given back without an answer
+            if (ex->aborted) {
+                sl_conn_close(req->conn, SL_E_CLIENT_CLOSED); // the handler heard that the client left
+            } else {
+                sl_request_fail(req, SL_E_HANDLER);
+            }
         }
     }
 }

@@ -891,3 +891,28 @@ TEST(reload_keeps_connections_and_a_bad_plan_changes_nothing) {
         rig_stop(&rig);
     }
 }
+
+static void handle_until_abort(struct isolate *s, const struct sl_event *e) {
+    if (e->kind == SL_EVENT_ABORT) {
+        atomic_fetch_add(&s->aborts, 1);
+        verdict(s, (struct sl_verdict){.kind = SL_VERDICT_RELEASE, .flags = SL_VERDICT_F_FINAL, .slot = e->slot, .gen = e->gen});
+    }
+}
+
+TEST(client_that_half_closes_aborts_its_handler_and_gets_no_error) {
+    EACH_BACKEND(io) {
+        struct rig rig;
+        plan_typescript();
+        REQUIRE(rig_start(&rig, io, (struct sl_config){0}, handle_until_abort));
+        int fd = peer_connect(rig.port);
+        peer_send_text(fd, "GET /waits HTTP/1.1\r\nHost: a\r\n\r\n");
+        shutdown(fd, SHUT_WR);
+        size_t len;
+        free(peer_read_all(fd, &len, NULL));
+        CHECK_INT(len, 0);
+        CHECK_INT(atomic_load(&rig.isolate.aborts), 1);
+        peer_send_text(fd, "x");
+        close(fd);
+        rig_stop(&rig);
+    }
+}
