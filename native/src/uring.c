@@ -378,17 +378,21 @@ static bool recv_sync(struct sl_io *io, struct sl_io_conn *io_conn) {
     return !arm || recv_arm(io, io_conn, io_conn->want == SL_RECV_STREAM);
 }
 
-// WAITALL: the kernel goes on by itself when the socket has room again.
+// WAITALL: the kernel goes on by itself when the socket has room again. One piece needs no message: the kernel then copies and checks neither
+// its header nor its vector.
 static bool send_sync(struct sl_io *io, struct sl_io_conn *io_conn) {
     if (!(io_conn->flags & SL__F_SEND)) {
         return true;
     }
-    struct uring_sqe *sqe = conn_sqe(io, io_conn, SL__OP_SEND, URING_OP_SENDMSG);
+    const struct iovec *iov = io_conn->msg->msg_iov;
+    bool plain = io_conn->msg->msg_iovlen == 1 && iov->iov_len <= INT32_MAX;
+    struct uring_sqe *sqe =
+        conn_sqe(io, io_conn, SL__OP_SEND, plain ? URING_OP_SEND : URING_OP_SENDMSG);
     if (!sqe) {
         return false;
     }
-    sqe->addr = addr_of(io_conn->msg);
-    sqe->len = 1;
+    sqe->addr = plain ? addr_of(iov->iov_base) : addr_of(io_conn->msg);
+    sqe->len = plain ? (uint32_t)iov->iov_len : 1;
     sqe->op_flags = MSG_WAITALL | MSG_NOSIGNAL;
     io_conn->flags &= ~SL__F_SEND;
     return true;

@@ -118,6 +118,7 @@ enum uring_op {
     URING_OP_ACCEPT = 13,
     URING_OP_ASYNC_CANCEL = 14,
     URING_OP_CONNECT = 16,
+    URING_OP_SEND = 26,
     URING_OP_RECV = 27,
 };
 
