@@ -546,10 +546,12 @@ describe("the command line", () => {
   });
 
   describe("--log", () => {
+    // On one connection: the order of lines is that of one worker.
     const requests = async (command: RunningCommand) => {
-      await ask(command, "/");
-      await ask(command, "/hello/Ada?x=y");
-      await ask(command, "/none");
+      using client = await command.connect();
+      for (const path of ["/", "/hello/Ada?x=y", "/none"]) {
+        await client.ask(get(path));
+      }
     };
 
     it("text: one line for each request", async () => {
