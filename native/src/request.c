@@ -122,7 +122,8 @@ void sl_request_detach(struct sl_request *req, int reason) {
 
 // Nobody reads the body, and more of it is coming than is read on for the next request's sake.
 static bool too_much_unread(const struct sl_request *req) {
-    return req->head.body == SL_BODY_LENGTH && !req->body_wanted && req->body_left > SL_DISCARD_BYTES_MAX;
+    return req->head.body == SL_BODY_LENGTH && !req->body_wanted &&
+           req->body_left > SL_DISCARD_BYTES_MAX;
 }
 
 // A drain ends a connection with its next answer, but not before the requests that were pipelined behind it are answered: those had been sent
