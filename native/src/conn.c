@@ -19,6 +19,9 @@ static const struct sl_config *config_of(const struct sl_conn *conn) {
 
 static uint64_t ms(uint32_t value) { return value * SL_NS_PER_MS; }
 
+// Inside a callback of the loop: the worker's own clock is read after them, and is as old as the loop slept.
+static uint64_t callback_ns(const struct sl_worker *w) { return sl_io_now_ns(w->io); }
+
 void sl_conn_mark(struct sl_conn *conn) {
     if (conn->state == SL_CONN_OPEN) {
         sl_work_mark(conn->worker, &conn->work);
@@ -176,7 +179,7 @@ static void on_sent(struct sl_io_conn *io_conn, void *owner, int64_t result) {
         return;
     }
     w->counters.bytes_out += (uint64_t)result;
-    conn->active_ns = w->now_ns;
+    conn->active_ns = callback_ns(w);
     conn->deadline = SL_DUE_NONE; // the next send has its own
     resume_producer(conn);
     sl_conn_mark(conn);
@@ -203,7 +206,7 @@ static void on_data(struct sl_io_conn *io_conn, void *owner, struct sl_buf *buf,
         return;
     }
     if (!conn->req) {
-        conn->active_ns = w->now_ns;
+        conn->active_ns = callback_ns(w);
     }
     sl_inq_push(conn->tls ? &conn->cipher : &conn->in, &w->bufs, buf, 0, len);
     sl_conn_mark(conn);
@@ -783,7 +786,7 @@ void sl_conn_accept(struct sl_worker_listener *listener, int fd) {
     w->conn_first = conn;
     sl_work_init(&conn->work, run);
     sl_timer_init(&conn->timer, on_timer);
-    conn->opened_ns = conn->active_ns = w->now_ns;
+    conn->opened_ns = conn->active_ns = callback_ns(w);
     conn->served_max = (uint32_t)sl_worker_jitter(w, c->requests_per_conn_max);
     conn->age_max_ns = sl_worker_jitter(w, ms(c->conn_age_ms));
     sl_conn_mark(conn);

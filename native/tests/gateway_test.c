@@ -916,3 +916,29 @@ TEST(client_that_half_closes_aborts_its_handler_and_gets_no_error) {
         rig_stop(&rig);
     }
 }
+
+// Clocks.
+
+TEST(a_connection_after_a_long_silence_has_its_whole_time) {
+    EACH_BACKEND(io) {
+        struct rig rig;
+        plan_basic();
+        REQUIRE(rig_start(&rig, io, (struct sl_config){.head_timeout_ms = 1000, .idle_timeout_ms = 1000}, NULL));
+        usleep(1500000); // nothing happens: the loop sleeps longer than both timeouts
+        SSL_CTX *ctx = SSL_CTX_new(TLS_method());
+        SSL *ssl = SSL_new(ctx);
+        int fd = peer_connect(rig.tls_port);
+        usleep(50000); // some of its time, not all
+        SSL_set_fd(ssl, fd);
+        CHECK_INT(SSL_connect(ssl), 1);
+        tls_close(ssl, fd);
+        SSL_CTX_free(ctx);
+        usleep(1500000);
+        fd = peer_connect(rig.port);
+        usleep(50000);
+        peer_send_text(fd, "GET / HTTP/1.1\r\nHost: a\r\n\r\n");
+        CHECK_INT(peer_read_answer(fd, text, sizeof(text)), 6);
+        close(fd);
+        rig_stop(&rig);
+    }
+}
