@@ -327,6 +327,10 @@ static bool read_tls(struct sl_conn *conn) {
             again = after_dry_read(conn, n);
         }
     }
+    if (conn->fed && sl_tls_hungry(conn->tls)) { // an idle connection holds no buffer
+        sl_buf_unref(&conn->worker->bufs, conn->fed);
+        conn->fed = NULL;
+    }
     return got;
 }
 

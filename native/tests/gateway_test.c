@@ -942,3 +942,26 @@ TEST(a_connection_after_a_long_silence_has_its_whole_time) {
         rig_stop(&rig);
     }
 }
+
+TEST(an_idle_tls_connection_holds_no_buffer) {
+    EACH_BACKEND(io) {
+        struct rig rig;
+        plan_basic();
+        REQUIRE(rig_start(&rig, io, (struct sl_config){0}, NULL));
+        SSL_CTX *ctx = SSL_CTX_new(TLS_method());
+        SSL *ssl[4];
+        int fds[4];
+        for (int i = 0; i < 4; i++) {
+            ssl[i] = tls_connect(ctx, rig.tls_port, &fds[i]);
+        }
+        for (int i = 0; i < 5000 && stats(&rig).tls_handshakes < 4; i++) {
+            usleep(1000);
+        }
+        CHECK_INT(stats(&rig).io_bufs_lent, 0);
+        for (int i = 0; i < 4; i++) {
+            tls_close(ssl[i], fds[i]);
+        }
+        SSL_CTX_free(ctx);
+        rig_stop(&rig);
+    }
+}
