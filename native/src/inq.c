@@ -1,9 +1,21 @@
 #include "inq.h"
 
+// Pieces that fit behind the last one move there: a peer that sends byte by byte must not hold a buffer for each.
+static bool join_last(struct sl_inq *queue, const struct sl_buf *buf, uint32_t pos, uint32_t end) {
+    struct sl_buf *last = queue->last;
+    if (!last || last->refs != 1 || last->cap - last->end < end - pos) {
+        return false;
+    }
+    memcpy(last->data + last->end, buf->data + pos, end - pos);
+    last->end += end - pos;
+    queue->bytes += end - pos;
+    return true;
+}
+
 void sl_inq_push(struct sl_inq *queue, struct sl_buf_pool *pool, struct sl_buf *buf, uint32_t pos,
                  uint32_t end) {
     SL_ASSERT(pos <= end && end <= buf->cap);
-    if (pos == end) {
+    if (pos == end || join_last(queue, buf, pos, end)) {
         sl_buf_unref(pool, buf);
         return;
     }

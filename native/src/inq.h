@@ -10,7 +10,7 @@ struct sl_inq {
     uint32_t bufs;
 };
 
-// Takes over the loan of buf's bytes [pos, end).
+// Takes over the loan of buf's bytes [pos, end). They may be copied behind the last ones, where nobody else holds that buffer.
 void sl_inq_push(struct sl_inq *queue, struct sl_buf_pool *pool, struct sl_buf *buf, uint32_t pos, uint32_t end);
 // The unread bytes of the front buffer; empty if there are none.
 static inline struct sl_span sl_inq_front(const struct sl_inq *queue) {

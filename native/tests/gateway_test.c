@@ -965,3 +965,40 @@ TEST(an_idle_tls_connection_holds_no_buffer) {
         rig_stop(&rig);
     }
 }
+
+// Buffers.
+
+// Bounded: 5 s.
+static uint64_t wait_bytes_in(const struct rig *rig, uint64_t bytes) {
+    for (int i = 0; i < 5000 && stats(rig).bytes_in < bytes; i++) {
+        usleep(1000);
+    }
+    return stats(rig).bytes_in;
+}
+
+TEST(bytes_that_come_one_by_one_do_not_hold_a_buffer_each) {
+    EACH_BACKEND(io) {
+        struct rig rig;
+        atomic_store(&held_count, 0);
+        plan_typescript();
+        REQUIRE(rig_start(&rig, io, (struct sl_config){.small_bufs = 64}, handle_hold));
+        const char *first = "GET /hold HTTP/1.1\r\nHost: a\r\n\r\n";
+        const char *second = "GET / HTTP/1.1\r\nHost: a\r\nX-Long: vvvvvvvvvvvvvvvvvvvvvvvvvvvvvvvvvvvvvvvvvvvvvvvvvvvvvv\r\n\r\n";
+        int fd = peer_connect(rig.port);
+        peer_send_text(fd, first);
+        CHECK(wait_held(1));
+        for (size_t i = 0; second[i]; i++) {
+            peer_send(fd, second + i, 1);
+            CHECK_INT(wait_bytes_in(&rig, strlen(first) + i + 1), strlen(first) + i + 1);
+            if (test_failures) {
+                break;
+            }
+        }
+        CHECK_MSG(stats(&rig).io_bufs_lent < 8, "%llu", (unsigned long long)stats(&rig).io_bufs_lent);
+        answer(&rig.isolate, &held[0], 200, "", "held", 4);
+        CHECK_INT(peer_read_answer(fd, text, sizeof(text)), 4);
+        CHECK_INT(peer_read_answer(fd, text, sizeof(text)), 6);
+        close(fd);
+        rig_stop(&rig);
+    }
+}
