@@ -210,10 +210,12 @@ bool sl_request_respond_forward(struct sl_request *req, struct sl_forward_respon
     return true;
 }
 
+// *owner becomes NULL once it was released, or the queue has it.
 static bool write_framed(struct sl_outq *out, struct sl_buf_pool *pool, bool chunked,
                          const uint8_t *data, uint32_t len, struct sl_buf *buf,
-                         struct sl_seg_owner *owner) {
-    bool copy = (!buf && !owner) || len <= COPY_MAX;
+                         struct sl_seg_owner **owner) {
+    struct sl_seg_owner *mine = *owner;
+    bool copy = (!buf && !mine) || len <= COPY_MAX;
     uint32_t extra = chunked ? SL_CHUNK_HEAD_MAX + 2 : 0;
     if (extra || copy) {
         uint8_t *at = sl_outq_reserve(out, pool, extra + (copy ? len : 0));
@@ -232,12 +234,14 @@ static bool write_framed(struct sl_outq *out, struct sl_buf_pool *pool, bool chu
         sl_outq_commit(out, n);
     }
     if (copy) {
-        if (owner) {
-            owner->release(owner);
+        *owner = NULL;
+        if (mine) {
+            mine->release(mine);
         }
         return true;
     }
-    bool pushed = buf ? sl_outq_push_buf(out, buf, data, len) : sl_outq_push(out, data, len, owner);
+    bool pushed = buf ? sl_outq_push_buf(out, buf, data, len) : sl_outq_push(out, data, len, mine);
+    *owner = pushed ? NULL : mine;
     return pushed && (!chunked || sl_outq_push(out, (const uint8_t *)"\r\n", 2, NULL));
 }
 
@@ -262,7 +266,10 @@ bool sl_request_write(struct sl_request *req, const uint8_t *data, uint32_t len,
     }
     struct sl_outq *out = sl_conn_out(conn);
     if (!out || !write_framed(out, &conn->worker->bufs, req->out_framing == SL_FRAMING_CHUNKED,
-                              data, len, buf, owner)) {
+                              data, len, buf, &owner)) {
+        if (owner) {
+            owner->release(owner);
+        }
         sl_conn_abort(conn, SL_E_NO_MEMORY);
         return false;
     }

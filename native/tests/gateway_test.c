@@ -1002,3 +1002,36 @@ TEST(bytes_that_come_one_by_one_do_not_hold_a_buffer_each) {
         rig_stop(&rig);
     }
 }
+
+// An isolate that breaks the contract.
+
+// More parts than a queue has room for, none of them asked for.
+static void handle_flood(struct isolate *s, const struct sl_event *e) {
+    if (e->kind == SL_EVENT_ABORT) {
+        verdict(s, (struct sl_verdict){.kind = SL_VERDICT_RELEASE, .flags = SL_VERDICT_F_FINAL, .slot = e->slot, .gen = e->gen});
+        atomic_fetch_add(&s->aborts, 1);
+    } else if (e->kind == SL_EVENT_REQUEST) {
+        uint32_t entries = s->slots * SL_RING_ENTRIES_PER_SLOT, tail = atomic_load(word(s, SL_RING_VERDICT_TAIL_OFF));
+        struct sl_verdict *at = (struct sl_verdict *)(void *)(s->region + SL_RING_EVENTS_OFF + (size_t)entries * 64);
+        for (uint32_t i = 0; i < 64; i++) {
+            at[(tail + i) & (entries - 1)] = (struct sl_verdict){.kind = i ? SL_VERDICT_CHUNK : SL_VERDICT_RESPOND, .status = 200,
+                                                                 .slot = e->slot, .gen = e->gen, .body_len = 2048};
+        }
+        atomic_store(word(s, SL_RING_VERDICT_TAIL_OFF), tail + 63);
+        verdict(s, at[(tail + 63) & (entries - 1)]); // all in one turn
+    }
+}
+
+TEST(a_queue_without_room_gives_the_slot_back) {
+    EACH_BACKEND(io) {
+        struct rig rig;
+        plan_typescript();
+        REQUIRE(rig_start(&rig, io, (struct sl_config){0}, handle_flood));
+        int fd = peer_connect(rig.port);
+        peer_send_text(fd, "GET /s HTTP/1.1\r\nHost: a\r\n\r\n");
+        free(peer_read_all(fd, NULL, NULL));
+        close(fd);
+        rig_stop(&rig); // no exchange may be left
+        CHECK_INT(atomic_load(&rig.isolate.aborts), 1);
+    }
+}
