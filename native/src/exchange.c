@@ -407,13 +407,16 @@ static void obey(struct sl_exchange *ex, const struct sl_verdict *v) {
         sl_request_fail(req, SL_E_HANDLER);
         return;
     default:
-        if ((v->flags & SL_VERDICT_F_FINAL) && !ex->ended) { // given back without an answer
-            if (ex->aborted) {
-                sl_conn_close(req->conn, SL_E_CLIENT_CLOSED); // the handler heard that the client left
-            } else {
-                sl_request_fail(req, SL_E_HANDLER);
-            }
-        }
+        return; // RELEASE has nothing but its flag
+    }
+}
+
+// The slot comes back and nobody is left who would answer.
+static void give_up(struct sl_exchange *ex) {
+    if (ex->aborted) {
+        sl_conn_close(ex->req->conn, SL_E_CLIENT_CLOSED); // the handler heard that the client left
+    } else {
+        sl_request_fail(ex->req, SL_E_HANDLER);
     }
 }
 
@@ -430,6 +433,9 @@ static void take_verdict(struct sl_ring *ring, const struct sl_verdict *v) {
         counters->late_verdicts++;
     } else if (allowed(ex, v)) {
         obey(ex, v);
+        if (ex->final && ex->req && !ex->ended) {
+            give_up(ex);
+        }
     } else {
         counters->bad_verdicts++;
         sl_request_fail(ex->req, SL_E_HANDLER);

@@ -1035,3 +1035,23 @@ TEST(a_queue_without_room_gives_the_slot_back) {
         CHECK_INT(atomic_load(&rig.isolate.aborts), 1);
     }
 }
+
+static void handle_give_up(struct isolate *s, const struct sl_event *e) {
+    if (e->kind == SL_EVENT_REQUEST) {
+        verdict(s, (struct sl_verdict){.kind = SL_VERDICT_BODY_WANTED, .flags = SL_VERDICT_F_FINAL, .slot = e->slot, .gen = e->gen});
+    }
+}
+
+TEST(a_slot_given_back_without_an_answer_is_500) {
+    EACH_BACKEND(io) {
+        struct rig rig;
+        plan_typescript();
+        REQUIRE(rig_start(&rig, io, (struct sl_config){0}, handle_give_up));
+        int fd = peer_connect(rig.port);
+        peer_send_text(fd, "GET /s HTTP/1.1\r\nHost: a\r\n\r\n");
+        CHECK(peer_read_answer(fd, text, sizeof(text)) > 0);
+        CHECK_MSG(strncmp(text, "HTTP/1.1 500 ", 13) == 0, "%.40s", text);
+        close(fd);
+        rig_stop(&rig);
+    }
+}
