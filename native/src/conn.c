@@ -551,7 +551,7 @@ static void choose_deadline(struct sl_conn *conn) {
         conn->deadline_ns = conn->active_ns + ms(c->body_timeout_ms);
     } else if (req->exchange && !req->status) {
         conn->deadline = SL_DUE_HANDLER;
-        conn->deadline_ns = req->start_ns + ms(c->handler_timeout_ms);
+        conn->deadline_ns = conn->active_ns + ms(c->handler_timeout_ms); // a slow upload is not the handler's fault
     } else {
         conn->deadline = SL_DUE_NONE;
         return;

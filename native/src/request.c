@@ -535,6 +535,7 @@ void sl_request_start(struct sl_request *req) {
     struct sl_worker *w = conn->worker;
     const struct sl_head *h = &req->head;
     req->head_done = true;
+    conn->active_ns = w->now_ns;
     conn->served++;
     w->counters.requests++;
     req->hold = w->hold;

@@ -1055,3 +1055,26 @@ TEST(a_slot_given_back_without_an_answer_is_500) {
         rig_stop(&rig);
     }
 }
+
+static void handle_late_echo(struct isolate *s, const struct sl_event *e) {
+    if (e->kind == SL_EVENT_BODY && (e->flags & SL_EVENT_F_END)) {
+        usleep(100000); // a handler that works for a while
+    }
+    handle_echo(s, e);
+}
+
+TEST(handler_time_does_not_count_the_upload) {
+    EACH_BACKEND(io) {
+        struct rig rig;
+        plan_typescript();
+        REQUIRE(rig_start(&rig, io, (struct sl_config){.handler_timeout_ms = 700}, handle_late_echo));
+        int fd = peer_connect(rig.port);
+        peer_send_text(fd, "POST /p HTTP/1.1\r\nHost: a\r\nContent-Length: 10\r\n\r\nhello");
+        usleep(1000000); // a slow client
+        peer_send_text(fd, "world");
+        peer_read_answer(fd, text, sizeof(text));
+        CHECK_MSG(strstr(text, "body=10") != NULL, "%s", text);
+        close(fd);
+        rig_stop(&rig);
+    }
+}
