@@ -11,6 +11,7 @@
 
 #define STALL_BYTES_PER_S 240u
 #define SAMPLE_AFTER_NS SL_NS_PER_S // of a send, before its progress is looked at
+#define EMPTY_LINES_BYTES 8u // four CRLF, see http1_parse.h
 #define SMALL_BODY 16384u // bodies up to this do not leave the multishot receive
 
 static const struct sl_config *config_of(const struct sl_conn *conn) {
@@ -31,6 +32,13 @@ void sl_conn_mark(struct sl_conn *conn) {
 size_t sl_conn_client_ip(const struct sl_conn *conn, char out[46]) {
     int family = conn->remote_family == 4 ? AF_INET : AF_INET6;
     return inet_ntop(family, conn->remote_addr, out, 46) ? strlen(out) : 0;
+}
+
+// Unread bytes at which reading pauses. A head that is being read may have its own limit's, and the empty lines before it.
+static uint32_t in_bytes_max(const struct sl_conn *conn) {
+    const struct sl_config *c = config_of(conn);
+    bool head = conn->req && !conn->req->head_done;
+    return head && c->head_bytes_max >= c->pipeline_bytes_max ? c->head_bytes_max + EMPTY_LINES_BYTES : c->pipeline_bytes_max;
 }
 
 // Sending.
@@ -303,7 +311,7 @@ static bool read_tls(struct sl_conn *conn) {
     if (!conn->tls || conn->cut_after) {
         return false;
     }
-    while (again && conn->in.bytes < config_of(conn)->pipeline_bytes_max) {
+    while (again && conn->in.bytes < in_bytes_max(conn)) {
         if (!conn->handshaken && !conn->flying) {
             give_sealed(conn, SL_BUF_OUT);
         }
@@ -504,7 +512,7 @@ static enum sl_recv_want wanted(const struct sl_conn *conn) {
     if (conn->in_ended || conn->cut_after) {
         return SL_RECV_OFF;
     }
-    if (conn->in.bytes + conn->cipher.bytes >= config_of(conn)->pipeline_bytes_max) {
+    if (conn->in.bytes + conn->cipher.bytes >= in_bytes_max(conn)) {
         return SL_RECV_OFF;
     }
     if (!req || !req->head_done || req->body_done || !(req->body_wanted || req->discard)) {

@@ -1078,3 +1078,29 @@ TEST(handler_time_does_not_count_the_upload) {
         rig_stop(&rig);
     }
 }
+
+// Limits that meet.
+
+TEST(a_head_may_be_larger_than_what_may_wait_behind_a_request) {
+    EACH_BACKEND(io) {
+        struct rig rig;
+        plan_basic();
+        REQUIRE(rig_start(&rig, io, (struct sl_config){.pipeline_bytes_max = 4096, .head_timeout_ms = 1000}, NULL));
+        char head[16384];
+        int n = sprintf(head, "GET /whoami HTTP/1.1\r\nHost: a\r\nX-Long: "), fd;
+        memset(head + n, 'v', 14000);
+        strcpy(head + n + 14000, "\r\n\r\n");
+        fd = peer_connect(rig.port);
+        peer_send_text(fd, head);
+        CHECK(peer_read_answer(fd, text, sizeof(text)) > 14000);
+        close(fd);
+        SSL_CTX *ctx = SSL_CTX_new(TLS_method());
+        SSL *ssl = tls_connect(ctx, rig.tls_port, &fd);
+        SSL_write(ssl, head, (int)strlen(head));
+        CHECK(SSL_read(ssl, text, 13) > 0);
+        CHECK_MSG(strncmp(text, "HTTP/1.1 200 ", 13) == 0, "%.13s", text);
+        tls_close(ssl, fd);
+        SSL_CTX_free(ctx);
+        rig_stop(&rig);
+    }
+}
