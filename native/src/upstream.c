@@ -415,9 +415,7 @@ static void settle(struct sl_upstream_conn *up) {
                                                 : up->req->out_bytes < SMALL_BODY;
         bool room = sl_conn_writable(up->req->conn) && up->in.bytes == 0;
         want = !room ? SL_RECV_OFF : small ? SL_RECV_STREAM : SL_RECV_ONCE;
-    } else if (up->in.bytes > config_of(up)->pipeline_bytes_max) {
-        want = SL_RECV_OFF;
-    }
+    } // else the parser's limit ends a head that is too large
     sl_io_recv(up->worker->io, up->io, want);
     // The clock runs while we wait for the upstream (for 100 Continue, too), not while a client keeps us waiting.
     const struct sl_request *req = up->req;

@@ -1104,3 +1104,23 @@ TEST(a_head_may_be_larger_than_what_may_wait_behind_a_request) {
         rig_stop(&rig);
     }
 }
+
+TEST(an_answers_head_may_be_larger_too) {
+    EACH_BACKEND(io) {
+        struct rig rig;
+        char head[16384];
+        int n = sprintf(head, "HTTP/1.1 200 OK\r\nContent-Length: 2\r\nX-Long: ");
+        memset(head + n, 'v', 14000);
+        strcpy(head + n + 14000, "\r\n\r\nok");
+        upstream_start(&up, head, strlen(head));
+        plan_upstream(up.port);
+        builder.upstreams[0].head_timeout_ms = 1000;
+        REQUIRE(rig_start(&rig, io, (struct sl_config){.pipeline_bytes_max = 4096}, NULL));
+        int fd = peer_connect(rig.port);
+        peer_send_text(fd, "GET / HTTP/1.1\r\nHost: a\r\n\r\n");
+        CHECK_INT(peer_read_answer(fd, text, sizeof(text)), 2);
+        close(fd);
+        rig_stop(&rig);
+        upstream_stop(&up);
+    }
+}
