@@ -199,8 +199,8 @@ static bool drained(struct sl_worker *w) {
     if (!w->draining) {
         return false;
     }
-    if (!w->cut && w->now_ns >= w->drain_deadline_ns) {
-        cut_all(w);
+    if (w->now_ns >= w->drain_deadline_ns) {
+        cut_all(w); // again if need be: accepts that were under way still come
     }
     return w->listeners_live == 0 && !w->conn_first && w->upstream_conns.used == 0;
 }

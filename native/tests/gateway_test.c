@@ -1124,3 +1124,43 @@ TEST(an_answers_head_may_be_larger_too) {
         upstream_stop(&up);
     }
 }
+
+// Ends.
+
+struct crowd {
+    int port, fds[1500];
+    _Atomic int count;
+};
+
+static void *connect_on(void *arg) {
+    struct crowd *crowd = arg;
+    int fd;
+    while (atomic_load(&crowd->count) < 1500 && (fd = peer_connect(crowd->port)) >= 0) {
+        crowd->fds[atomic_load(&crowd->count)] = fd;
+        atomic_fetch_add(&crowd->count, 1);
+    }
+    return NULL;
+}
+
+TEST(the_drains_deadline_cuts_those_that_came_last_too) {
+    EACH_BACKEND(io) {
+        struct rig rig;
+        static struct crowd crowd;
+        pthread_t thread;
+        plan_basic();
+        REQUIRE(rig_start(&rig, io, (struct sl_config){0}, NULL));
+        crowd.port = rig.port;
+        atomic_store(&crowd.count, 0);
+        pthread_create(&thread, NULL, connect_on, &crowd);
+        for (int i = 0; i < 50000 && atomic_load(&crowd.count) < 20; i++) {
+            usleep(100);
+        }
+        sl_gateway_drain((uint32_t)rig.gateway, 0);
+        CHECK_INT(sl_gateway_join((uint32_t)rig.gateway, 700), 0); // an idle connection would have a second
+        pthread_join(thread, NULL);
+        for (int i = 0; i < atomic_load(&crowd.count); i++) {
+            close(crowd.fds[i]);
+        }
+        rig_stop(&rig);
+    }
+}
