@@ -439,6 +439,16 @@ static int check_ready(const struct sl_gateway *g) {
     return SL_OK;
 }
 
+static void ask_to_drain(struct sl_gateway *g, uint32_t deadline_ms) {
+    int active = SL_ACTIVE;
+    atomic_store(&g->drain_ms, deadline_ms);
+    atomic_compare_exchange_strong(&g->state, &active, SL_DRAINING);
+    for (uint32_t i = 0; i < g->config.workers; i++) {
+        atomic_fetch_or(&g->workers[i].commands, SL_COMMAND_DRAIN);
+        sl__gateway_wake(g, i);
+    }
+}
+
 static int spawn(struct sl_gateway *g) {
     for (uint32_t i = 0; i < g->config.workers; i++) {
         int error = pthread_create(&g->workers[i].thread, NULL, sl_worker_main, &g->workers[i]);
@@ -467,7 +477,7 @@ int sl__gateway_start(struct sl_gateway *g) {
     atomic_store(&g->state, SL_ACTIVE);
     rc = spawn(g);
     if (rc) {
-        sl__gateway_drain(g, 0);
+        ask_to_drain(g, 0); // they may all have ended; the error text stays the one of the start
     }
     return rc;
 }
@@ -491,13 +501,7 @@ int sl__gateway_drain(struct sl_gateway *g, uint32_t deadline_ms) {
     if (state != SL_ACTIVE && state != SL_DRAINING) {
         return sl_fail(SL_E_STATE, "drain: the gateway does not run");
     }
-    int active = SL_ACTIVE;
-    atomic_store(&g->drain_ms, deadline_ms);
-    atomic_compare_exchange_strong(&g->state, &active, SL_DRAINING);
-    for (uint32_t i = 0; i < g->config.workers; i++) {
-        atomic_fetch_or(&g->workers[i].commands, SL_COMMAND_DRAIN);
-        sl__gateway_wake(g, i);
-    }
+    ask_to_drain(g, deadline_ms);
     return SL_OK;
 }
 

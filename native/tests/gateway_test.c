@@ -3,6 +3,7 @@
 #include <pthread.h>
 #include <stdatomic.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <time.h>
 
 #include <openssl/ssl.h>
@@ -1162,5 +1163,37 @@ TEST(the_drains_deadline_cuts_those_that_came_last_too) {
             close(crowd.fds[i]);
         }
         rig_stop(&rig);
+    }
+}
+
+static int new_with_plan(int io, uint32_t workers) {
+    struct sl_config config = {.io = (uint32_t)io, .workers = workers};
+    plan_basic();
+    uint32_t len = plan_finish(&builder);
+    int g = sl_gateway_new((uint8_t *)&config, sizeof(config));
+    CHECK(g >= 0);
+    CHECK(sl_gateway_listen((uint32_t)g, (const uint8_t *)"127.0.0.1:0", 11, 0xffffffff) > 0);
+    CHECK_INT(sl_plan_load((uint32_t)g, builder.blob, len), 0);
+    return g;
+}
+
+TEST(a_worker_that_cannot_start_says_why_and_the_gateway_can_be_freed) {
+    EACH_BACKEND(io) {
+        for (int round = 0; round < 20; round++) {
+            uint32_t g = (uint32_t)new_with_plan(io, 2);
+            struct rlimit old, none;
+            getrlimit(RLIMIT_NOFILE, &old);
+            none = old;
+            none.rlim_cur = 3; // no descriptor is left for a loop
+            setrlimit(RLIMIT_NOFILE, &none);
+            CHECK_INT(sl_gateway_start(g) < 0, 1);
+            uint8_t why[512];
+            int n = sl_error_text(why, sizeof(why) - 1);
+            why[n] = 0;
+            setrlimit(RLIMIT_NOFILE, &old);
+            CHECK_MSG(strncmp((char *)why, "start: worker ", 14) == 0, "%s", why);
+            CHECK_INT(sl_gateway_join(g, 5000), 0);
+            CHECK_INT(sl_gateway_free(g), 0);
+        }
     }
 }
