@@ -449,10 +449,22 @@ static void ask_to_drain(struct sl_gateway *g, uint32_t deadline_ms) {
     }
 }
 
+// Those from `first` on have no thread: they count as ended.
+static void workers_missing(struct sl_gateway *g, uint32_t first) {
+    pthread_mutex_lock(&g->lock);
+    g->workers_ended += g->config.workers - first;
+    if (g->workers_ended == g->config.workers) {
+        atomic_store(&g->state, SL_CLOSED);
+    }
+    pthread_mutex_unlock(&g->lock);
+}
+
 static int spawn(struct sl_gateway *g) {
     for (uint32_t i = 0; i < g->config.workers; i++) {
         int error = pthread_create(&g->workers[i].thread, NULL, sl_worker_main, &g->workers[i]);
         if (error) {
+            g->workers[i].thread = 0;
+            workers_missing(g, i);
             return sl_fail(SL_E_SYSTEM, "thread of worker %u of %u: %s", i, g->config.workers, strerror(error));
         }
     }

@@ -1197,3 +1197,26 @@ TEST(a_worker_that_cannot_start_says_why_and_the_gateway_can_be_freed) {
         }
     }
 }
+
+TEST(a_thread_that_cannot_be_made_leaves_nothing_behind) {
+    EACH_BACKEND(io) {
+        uint32_t g = (uint32_t)new_with_plan(io, 2);
+        pthread_attr_t attr;
+        size_t stack;
+        pthread_getattr_default_np(&attr);
+        pthread_attr_getstacksize(&attr, &stack);
+        pthread_attr_setstacksize(&attr, (size_t)1 << 46); // more than there are addresses
+        CHECK_INT(pthread_setattr_default_np(&attr), 0);
+        CHECK_INT(sl_gateway_start(g), SL_E_SYSTEM);
+        uint8_t why[512];
+        int n = sl_error_text(why, sizeof(why) - 1);
+        why[n] = 0;
+        pthread_attr_setstacksize(&attr, stack);
+        pthread_setattr_default_np(&attr);
+        pthread_attr_destroy(&attr);
+        CHECK_MSG(strncmp((char *)why, "thread of worker 0 of 2", 23) == 0, "%s", why);
+        CHECK_INT(sl_gateway_join(g, 2000), 0);
+        CHECK_INT(sl_gateway_state(g), SL_CLOSED);
+        CHECK_INT(sl_gateway_free(g), 0);
+    }
+}
