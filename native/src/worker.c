@@ -250,7 +250,8 @@ static int turn(struct sl_worker *w) {
         sl_ring_wake_up(w->rings[i]);
         sl_ring_read(w->rings[i]);
     }
-    sl_timers_run(&w->timers, w->now_ns); // after I/O: data that beat its deadline wins
+    run_work(w); // before the timers: what beat its deadline wins, and a queued byte has only won once it is looked at
+    sl_timers_run(&w->timers, w->now_ns);
     run_work(w);
     for (uint32_t i = 0; i < isolates; i++) {
         sl_ring_publish(w->rings[i]);
