@@ -406,7 +406,8 @@ static void pump_answer(struct sl_upstream_conn *up) {
 }
 
 static void settle(struct sl_upstream_conn *up) {
-    if (up->in_ended) {
+    if (up->in_ended) { // what is left waits for the client alone
+        sl_timer_cancel(&up->worker->timers, &up->timer);
         return;
     }
     enum sl_recv_want want = SL_RECV_STREAM;
