@@ -480,8 +480,8 @@ static bool notify_tls(struct sl_conn *conn) {
 // The peer has sent its last byte: what can still be answered is, the rest ends. True: the connection is gone or going.
 static bool settle_end(struct sl_conn *conn) {
     struct sl_request *req = conn->req;
-    if (!conn->in_ended || conn->cipher.bytes > 0) {
-        return false;
+    if (!conn->in_ended || conn->cipher.bytes > 0 || (conn->tls && conn->in.bytes >= in_bytes_max(conn))) {
+        return false; // the TLS engine may have more to give, its close_notify among it
     }
     int eof = conn->tls && !conn->cut_after ? sl_tls_eof(conn->tls) : SL_OK;
     if (eof < 0 && eof != SL_E_CLIENT_CLOSED) { // truncated: what came may not be all that was meant (RFC 8446 section 6.1)
