@@ -595,8 +595,10 @@ static void run(struct sl_work *work) {
     struct sl_conn *conn = (struct sl_conn *)work;
     bool again = true;
     while (again && conn->state == SL_CONN_OPEN) {
+        uint32_t before = conn->in.bytes;
         again = read_tls(conn);
         again = (conn->state == SL_CONN_OPEN && step(conn)) || again;
+        again = again || (conn->tls && conn->in.bytes < before); // room for records that wait
     }
     if (conn->state == SL_CONN_OPEN) {
         flush(conn);
