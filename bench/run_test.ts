@@ -4,14 +4,8 @@
 import { assert, assertEquals } from "@std/assert";
 import { describe, it } from "@std/testing/bdd";
 import { missing } from "./peers.ts";
-import {
-  measure,
-  median,
-  prepare,
-  quantile,
-  render,
-  type Table,
-} from "./run.ts";
+import { measure, prepare } from "./measure.ts";
+import { median, quantile, render, type Table } from "./table.ts";
 import { type Workload, WORKLOADS } from "./workloads.ts";
 
 const REQUESTS = 200;
