@@ -1,0 +1,199 @@
+// Which blobs are plans: a good one, and every way in which one is refused. What is accepted is also routed, so that ASan sees what points out.
+#include "plan.h"
+
+#include "plan_builder.h"
+#include "route.h"
+#include "test.h"
+
+static struct plan_builder builder;
+static uint32_t len;
+
+static void build(void) {
+    plan_init(&builder);
+    plan_respond(&builder, SL_METHOD_GET, "/a/:id", 200, "x-a: 1\r\n", "hello", 5);
+    plan_respond(&builder, SL_METHOD_GET, "/none", 204, "", "", 0);
+    plan_proxy(&builder, SL_PLAN_METHOD_ALL, "/up/*", 3000);
+    struct sl_plan_entry *other = plan_entry(&builder, SL_METHOD_OTHER, "/lock", SL_PLAN_OP_TYPESCRIPT, 0);
+    other->method_off = 0; // "LOCK", put in front of the tables' strings below
+    other->method_len = 4;
+    plan_entry(&builder, SL_METHOD_GET, "/who", SL_PLAN_OP_WHOAMI, 0);
+    uint32_t name = plan_bytes(&builder, "LOCK", 4);
+    len = plan_finish(&builder);
+    struct sl_plan_entry *entries = (void *)(builder.blob + builder.header.entries_off);
+    entries[3].method_off = len - builder.used + name;
+}
+
+static struct sl_plan_header *header(void) { return (void *)builder.blob; }
+static struct sl_plan_entry *entry(uint32_t i) { return (struct sl_plan_entry *)(void *)(builder.blob + header()->entries_off) + i; }
+static struct sl_plan_seg *seg(uint32_t i) { return (struct sl_plan_seg *)(void *)(builder.blob + header()->segs_off) + i; }
+static struct sl_plan_respond *respond(uint32_t i) {
+    return (struct sl_plan_respond *)(void *)(builder.blob + header()->responds_off) + i;
+}
+static struct sl_plan_upstream *upstream(void) { return (void *)(builder.blob + header()->upstreams_off); }
+
+// A block of its own size: ASan sees a read behind it.
+static int load(struct sl_plan **out_plan, size_t bytes) {
+    uint8_t *copy = malloc(bytes ? bytes : 1);
+    memcpy(copy, builder.blob, bytes);
+    int rc = sl_plan_new(out_plan, copy, bytes);
+    free(copy);
+    return rc;
+}
+
+static void use(const struct sl_plan *plan) {
+    static const char *const paths[] = {"/", "/a/1", "/a/", "/up", "/up/x/y", "/lock", "/who", "/none", "//", "/a/1/2/3"};
+    for (size_t i = 0; i < SL_COUNT_OF(paths); i++) {
+        sl_route_match(plan, SL_METHOD_GET, sl_span_of("GET"), sl_span_of(paths[i]));
+        sl_route_match(plan, SL_METHOD_OTHER, sl_span_of("LOCK"), sl_span_of(paths[i]));
+    }
+}
+
+TEST(plan_that_is_good_is_taken_and_owned) {
+    struct sl_plan *plan = NULL;
+    build();
+    REQUIRE(load(&plan, len) == SL_OK);
+    CHECK_INT(plan->via.len, 6);
+    CHECK(memcmp(plan->via.data, "sluice", 6) == 0);
+    const struct sl_plan_entry *e = sl_route_match(plan, SL_METHOD_GET, sl_span_of("GET"), sl_span_of("/a/7"));
+    REQUIRE(e);
+    struct sl_span body = sl_plan_span(plan, plan->responds[e->arg].body_off, plan->responds[e->arg].body_len);
+    CHECK(body.len == 5 && memcmp(body.data, "hello", 5) == 0);
+    sl_plan_ref(plan);
+    sl_plan_unref(plan);
+    use(plan); // one reference is left
+    sl_plan_unref(plan);
+}
+
+TEST(plan_may_be_empty) {
+    struct sl_plan *plan = NULL;
+    plan_init(&builder);
+    len = plan_finish(&builder);
+    REQUIRE(load(&plan, len) == SL_OK);
+    CHECK(sl_route_match(plan, SL_METHOD_GET, sl_span_of("GET"), sl_span_of("/")) == NULL);
+    sl_plan_unref(plan);
+}
+
+#define BAD(name, change)                                                                                                          \
+    static void name(void) { change; }
+BAD(magic, header()->magic ^= 1)
+BAD(version, header()->version++)
+BAD(more_bytes, header()->bytes++)
+BAD(many_entries, header()->entry_count = SL_PLAN_ENTRIES_MAX + 1)
+BAD(entries_behind, header()->entries_off = len - 4)
+BAD(entries_odd, header()->entries_off += 2)
+BAD(entries_wrap, header()->entries_off = 0xfffffff0)
+BAD(segs_behind, header()->segs_off = len)
+BAD(segs_many, header()->seg_count = 0x20000001) // times 8 is 8 in 32 bits
+BAD(responds_many, header()->respond_count = 0x80000000)
+BAD(upstreams_many, header()->upstream_count = 0x10000000)
+BAD(no_via, header()->via_len = 0)
+BAD(long_via, header()->via_len = 65)
+BAD(via_behind, header()->via_off = len)
+BAD(via_space, builder.blob[header()->via_off + 1] = ' ')
+BAD(via_crlf, builder.blob[header()->via_off + 1] = '\r')
+BAD(via_comma, builder.blob[header()->via_off] = ',')
+BAD(via_comment, builder.blob[header()->via_off] = '(')
+BAD(method_unknown, entry(0)->method = SL_METHOD_QUERY + 1)
+BAD(method_nameless, entry(3)->method_len = 0)
+BAD(method_long, entry(3)->method_len = 33)
+BAD(method_behind, entry(3)->method_off = len - 3)
+BAD(op_unknown, entry(0)->op = 4)
+BAD(no_segments, entry(0)->seg_count = 0)
+BAD(many_segments, entry(0)->seg_count = 65)
+BAD(segments_behind, entry(4)->seg_first = header()->seg_count)
+BAD(segments_wrap, entry(4)->seg_first = 0xffffffff)
+BAD(respond_missing, entry(0)->arg = 2)
+BAD(upstream_missing, entry(2)->arg = 1)
+BAD(rest_inside, seg(0)->kind = SL_PLAN_SEG_REST)
+BAD(seg_kind, seg(1)->kind = 3)
+BAD(seg_behind, seg(0)->off = len)
+BAD(seg_wrap, seg(0)->off = 0xffffffff)
+BAD(status_low, respond(0)->status = 199)
+BAD(status_high, respond(0)->status = 600)
+BAD(fields_behind, respond(0)->fields_off = len - 7)
+BAD(fields_many, respond(0)->fields_len = SL_PLAN_FIELDS_MAX + 1)
+BAD(fields_cut, respond(0)->fields_len--)
+BAD(fields_framing, memcpy(builder.blob + respond(0)->fields_off, "te: 12\r\n", 8))
+BAD(fields_date, (memcpy(builder.blob + respond(0)->fields_off, "date:1\r\n", 8)))
+BAD(body_behind, respond(0)->body_off = len - 4)
+BAD(body_wrap, respond(0)->body_len = 0xffffffff)
+BAD(body_of_204, respond(1)->body_len = 1)
+BAD(family, upstream()->family = 5)
+BAD(no_port, upstream()->port = 0)
+BAD(no_name, upstream()->name_len = 0)
+BAD(long_name, upstream()->name_len = 256)
+BAD(name_behind, upstream()->name_off = len - 1)
+BAD(no_conns, upstream()->conns_max = upstream()->idle_max = 0)
+BAD(many_conns, upstream()->conns_max = 4097)
+BAD(more_idle, upstream()->idle_max = upstream()->conns_max + 1)
+BAD(no_connect_time, upstream()->connect_timeout_ms = 0)
+BAD(no_head_time, upstream()->head_timeout_ms = 0)
+BAD(no_idle_time, upstream()->idle_timeout_ms = 0)
+
+TEST(plan_that_breaks_one_rule_is_refused_with_its_reason) {
+    static const struct {
+        void (*change)(void);
+        const char *reason;
+    } rows[] = {
+        {magic, "magic"}, {version, "version"}, {more_bytes, "bytes"}, {many_entries, "entry_count"}, {entries_behind, "entries"},
+        {entries_odd, "entries"}, {entries_wrap, "entries"}, {segs_behind, "segs"}, {segs_many, "segs"}, {responds_many, "responds"},
+        {upstreams_many, "upstreams"}, {no_via, "via"}, {long_via, "via"}, {via_behind, "via"}, {via_space, "via"}, {via_crlf, "via"},
+        {via_comma, "via"}, {via_comment, "via"}, {method_unknown, "entry method"}, {method_nameless, "entry method name"},
+        {method_long, "entry method name"}, {method_behind, "entry method name"}, {op_unknown, "entry op"},
+        {no_segments, "entry without segments"}, {many_segments, "entry segments"}, {segments_behind, "entry segments"},
+        {segments_wrap, "entry segments"}, {respond_missing, "entry arg"}, {upstream_missing, "entry arg"},
+        {rest_inside, "REST before its end"}, {seg_kind, "segment"}, {seg_behind, "segment"}, {seg_wrap, "segment"},
+        {status_low, "respond status"}, {status_high, "respond status"}, {fields_behind, "respond fields"}, {fields_many, "respond fields"},
+        {fields_cut, "respond field lines"}, {fields_framing, "respond field lines"}, {fields_date, "respond field lines"},
+        {body_behind, "respond body"}, {body_wrap, "respond body"}, {body_of_204, "respond body of 204 or 304"},
+        {family, "upstream family"}, {no_port, "upstream port"}, {no_name, "upstream name"}, {long_name, "upstream name"},
+        {name_behind, "upstream name"}, {no_conns, "upstream conns_max"}, {many_conns, "upstream conns_max"},
+        {more_idle, "upstream conns_max"}, {no_connect_time, "upstream timeout"}, {no_head_time, "upstream timeout"},
+        {no_idle_time, "upstream timeout"},
+    };
+    for (size_t i = 0; i < SL_COUNT_OF(rows); i++) {
+        struct sl_plan *plan = NULL;
+        build();
+        rows[i].change();
+        int rc = load(&plan, len);
+        CHECK_MSG(rc == SL_E_PLAN_INVALID, "row %zu (%s): %d", i, rows[i].reason, rc);
+        CHECK_MSG(strstr(sl_fail_text(), rows[i].reason) != NULL, "row %zu: %s, expected %s", i, sl_fail_text(), rows[i].reason);
+        if (rc == SL_OK) {
+            sl_plan_unref(plan);
+        }
+    }
+}
+
+TEST(plan_cut_anywhere_is_refused) {
+    build();
+    for (size_t n = 0; n < len; n++) {
+        struct sl_plan *plan;
+        CHECK_INT(load(&plan, n), SL_E_PLAN_INVALID);
+        if (n >= sizeof(struct sl_plan_header)) { // also when its header agrees
+            uint32_t was = header()->bytes;
+            header()->bytes = (uint32_t)n;
+            CHECK_MSG(load(&plan, n) == SL_E_PLAN_INVALID, "%zu bytes", n);
+            header()->bytes = was;
+        }
+    }
+}
+
+TEST(plan_with_any_byte_changed_is_refused_or_harmless) {
+    static const uint8_t values[] = {0, 1, 0x7f, 0x80, 0xff};
+    build();
+    uint32_t taken = 0;
+    for (uint32_t at = 0; at < len; at++) {
+        uint8_t was = builder.blob[at];
+        for (size_t v = 0; v < sizeof(values); v++) {
+            struct sl_plan *plan;
+            builder.blob[at] = values[v];
+            if (load(&plan, len) == SL_OK) {
+                taken++;
+                use(plan);
+                sl_plan_unref(plan);
+            }
+        }
+        builder.blob[at] = was;
+    }
+    CHECK(taken > 0 && taken < len * sizeof(values));
+}
