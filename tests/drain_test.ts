@@ -6,6 +6,7 @@ import {
   answering,
   folderOf,
   type RawClient,
+  rawClient,
   type RunningCommand,
   startCommand,
   startUpstream,
@@ -14,6 +15,7 @@ import {
 } from "./support.ts";
 
 const CLIENTS = 64;
+const VISITORS = 8;
 // `SLUICE_SOAK=1` repeats what an issue asks for twenty times; a test run does so thrice.
 const SIGNALS = Deno.env.get("SLUICE_SOAK") ? 20 : 3;
 
@@ -100,6 +102,27 @@ async function load(
   return account;
 }
 
+// One connection after the other, each for one request, until connects are refused.
+async function visit(port: number, signal: { at: number }): Promise<Account> {
+  const account: Account = { answered: 0, lost: [], broken: [] };
+  for (let i = 0;; i++) {
+    let sentAt = Infinity;
+    try {
+      using client = await rawClient(port);
+      await client.send(get("/native"));
+      sentAt = performance.now();
+      assertEquals((await client.readAnswer()).text, "native");
+      account.answered++;
+    } catch (error) {
+      if (error instanceof Deno.errors.ConnectionRefused) return account;
+      const text = `visit ${i}: ${error}`;
+      if (sentAt < signal.at) account.lost.push(text);
+      account.broken.push(text);
+      return account;
+    }
+  }
+}
+
 async function isRefused(port: number): Promise<boolean> {
   try {
     (await Deno.connect({ hostname: "127.0.0.1", port })).close();
@@ -131,6 +154,9 @@ describe("drain", () => {
         Array.from({ length: CLIENTS }, () => command.connect()),
       );
       const loads = clients.map((client, i) => load(client, i, signal));
+      for (let i = 0; i < VISITORS; i++) {
+        loads.push(visit(command.port, signal));
+      }
       // Another moment in each round, and all clients in the middle of something.
       await new Promise((resolve) => setTimeout(resolve, 300 + 37 * round));
       signal.at = performance.now();
