@@ -8,7 +8,7 @@
  *
  * @module
  */
-import { median } from "./run.ts";
+import { median } from "./table.ts";
 import { ROOT } from "./peers.ts";
 
 const CONNECTIONS = 32;
