@@ -28,6 +28,8 @@ export interface Table {
   rows: Row[];
   /** Peers that are not here, each with its reason. */
   left: string[];
+  /** Rounds that others disturbed, each with one entry per row; not counted. */
+  disturbed: Round[][];
 }
 
 export function median(values: number[]): number {
@@ -42,7 +44,7 @@ export function quantile(values: number[], q: number): number {
 }
 
 /** A table as text; ratios are to the cheapest row that is not Sluice's. */
-export function render({ title, rows, left }: Table): string {
+export function render({ title, rows, left, disturbed }: Table): string {
   const base = rows.filter(({ peer }) => !peer.startsWith("Sluice"))
     .toSorted((a, b) => median(costs(a)) - median(costs(b)))[0];
   const lines = rows.map((row) => line(row, base));
@@ -57,7 +59,10 @@ export function render({ title, rows, left }: Table): string {
     "others",
     "errors",
   ];
-  return [title, ...columns([head, ...lines]), ...left].join("\n");
+  const notes = disturbed.length
+    ? [`${disturbed.length} rounds, disturbed by others, were taken again`]
+    : [];
+  return [title, ...columns([head, ...lines]), ...notes, ...left].join("\n");
 }
 
 const costs = (row: Row) => row.rounds.map(({ costUs }) => costUs);
