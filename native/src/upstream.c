@@ -9,6 +9,7 @@
 #include "gateway.h"
 
 #define SMALL_BODY 16384u
+#define COPY_MAX 2048u // parts of a request's body up to this are copied
 
 static const struct sl_config *config_of(const struct sl_upstream_conn *up) {
     return sl_worker_config(up->worker);
@@ -169,11 +170,33 @@ static bool write_head(struct sl_upstream_conn *up) {
     return true;
 }
 
+// A client that sends byte by byte must not hold a buffer for each byte that waits here.
+static bool copy_body_piece(struct sl_upstream_conn *up, struct sl_span piece, bool chunked) {
+    uint32_t extra = chunked ? SL_CHUNK_HEAD_MAX + 2 : 0;
+    uint8_t *at = sl_outq_reserve(&up->out, &up->worker->bufs, (uint32_t)piece.len + extra);
+    if (!at) {
+        return false;
+    }
+    size_t n = chunked ? sl_chunk_write_head(at, piece.len) : 0;
+    memcpy(at + n, piece.data, piece.len);
+    n += piece.len;
+    if (chunked) {
+        memcpy(at + n, "\r\n", 2);
+        n += 2;
+    }
+    sl_outq_commit(&up->out, (uint32_t)n);
+    return true;
+}
+
 static bool write_body_piece(struct sl_upstream_conn *up, struct sl_span piece, struct sl_buf *buf) {
     struct sl_outq *out = &up->out;
     struct sl_buf_pool *pool = &up->worker->bufs;
     uint8_t head[SL_CHUNK_HEAD_MAX];
-    if (up->req->head.body != SL_BODY_CHUNKED) {
+    bool chunked = up->req->head.body == SL_BODY_CHUNKED;
+    if (piece.len <= COPY_MAX) {
+        return copy_body_piece(up, piece, chunked);
+    }
+    if (!chunked) {
         return sl_outq_push_buf(out, buf, piece.data, (uint32_t)piece.len);
     }
     return sl_outq_copy(out, pool, head, (uint32_t)sl_chunk_write_head(head, piece.len)) &&

@@ -1220,3 +1220,40 @@ TEST(a_thread_that_cannot_be_made_leaves_nothing_behind) {
         CHECK_INT(sl_gateway_free(g), 0);
     }
 }
+
+TEST(pieces_that_wait_for_an_upstream_do_not_hold_a_buffer_each) {
+    EACH_BACKEND(io) {
+        struct rig rig;
+        int port, full = peer_listen(&port), fillers[4], fds[3];
+        listen(full, 0);
+        for (int i = 0; i < 4; i++) { // its queue is full: who comes now stays connecting
+            struct sockaddr_in addr = {.sin_family = AF_INET, .sin_port = htons((uint16_t)port), .sin_addr = {htonl(INADDR_LOOPBACK)}};
+            fillers[i] = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK, 0);
+            connect(fillers[i], (struct sockaddr *)&addr, sizeof(addr));
+        }
+        plan_upstream(port);
+        builder.upstreams[0].connect_timeout_ms = 60000;
+        REQUIRE(rig_start(&rig, io, (struct sl_config){.small_bufs = 64}, NULL));
+        uint64_t sent = 0;
+        for (int k = 0; k < 3; k++) {
+            const char *head = "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1000\r\n\r\n";
+            fds[k] = peer_connect(rig.port);
+            peer_send_text(fds[k], head);
+            sent += strlen(head);
+            for (int i = 0; i < 30 && !test_failures; i++) {
+                peer_send_text(fds[k], "x");
+                sent++;
+                CHECK_INT(wait_bytes_in(&rig, sent), sent);
+            }
+        }
+        CHECK_MSG(stats(&rig).io_bufs_lent < 24, "%llu", (unsigned long long)stats(&rig).io_bufs_lent);
+        for (int k = 0; k < 3; k++) {
+            close(fds[k]);
+        }
+        for (int i = 0; i < 4; i++) {
+            close(fillers[i]);
+        }
+        close(full);
+        rig_stop(&rig);
+    }
+}
