@@ -10,6 +10,8 @@
 #include "upstream.h"
 
 #define STALL_BYTES_PER_S 240u
+#define BODY_BYTES_PER_S 240u // the least that a body may come with
+#define BODY_GRACE_NS (5 * SL_NS_PER_S)
 #define SAMPLE_AFTER_NS SL_NS_PER_S // of a send, before its progress is looked at
 #define EMPTY_LINES_BYTES 8u // four CRLF, see http1_parse.h
 #define SMALL_BODY 16384u // bodies up to this do not leave the multishot receive
@@ -535,10 +537,42 @@ static uint64_t idle_until(const struct sl_conn *conn) {
     return conn->active_ns + ms(config_of(conn)->idle_timeout_ms);
 }
 
+// We wait for the client's body, it does not wait for us.
+static bool body_lags(const struct sl_conn *conn) {
+    const struct sl_request *req = conn->req;
+    return req && req->head_done && !req->body_done && (req->body_wanted || req->discard) && conn->in.bytes == 0 &&
+           !sending(conn);
+}
+
+static void count_lag(struct sl_request *req, bool lags, uint64_t now) {
+    if (lags && req->lag_since_ns == 0) {
+        req->lag_since_ns = now;
+    } else if (!lags && req->lag_since_ns != 0) {
+        req->lag_ns += now - req->lag_since_ns;
+        req->lag_since_ns = 0;
+    }
+}
+
+// body_timeout_ms between two parts; and no more waiting in all than its bytes are worth, else one byte now and then holds a request for ever.
+// But while an answer is under way the client may wait for a part of it.
+static uint64_t body_until(const struct sl_conn *conn) {
+    const struct sl_request *req = conn->req;
+    uint64_t pause = ms(config_of(conn)->body_timeout_ms), until = conn->active_ns + pause;
+    if (req->status && !req->out_done) {
+        return until;
+    }
+    uint64_t worth = sl_min_u64(pause, BODY_GRACE_NS) + sl_min_u64(req->body_bytes / BODY_BYTES_PER_S, UINT32_MAX) * SL_NS_PER_S;
+    return sl_min_u64(until, req->lag_since_ns + (worth > req->lag_ns ? worth - req->lag_ns : 0));
+}
+
 static void choose_deadline(struct sl_conn *conn) {
     const struct sl_config *c = config_of(conn);
     const struct sl_request *req = conn->req;
     uint64_t now = conn->worker->now_ns;
+    bool lags = body_lags(conn);
+    if (req) {
+        count_lag(conn->req, lags, now);
+    }
     if (sending(conn)) {
         if (conn->deadline != SL_DUE_WRITE) {
             conn->deadline = SL_DUE_WRITE;
@@ -554,9 +588,9 @@ static void choose_deadline(struct sl_conn *conn) {
     } else if (!req->head_done) {
         conn->deadline = SL_DUE_HEAD;
         conn->deadline_ns = req->start_ns + ms(c->head_timeout_ms); // absolute: a trickle does not move it
-    } else if (!req->body_done && (req->body_wanted || req->discard) && conn->in.bytes == 0) {
+    } else if (lags) {
         conn->deadline = SL_DUE_BODY;
-        conn->deadline_ns = conn->active_ns + ms(c->body_timeout_ms);
+        conn->deadline_ns = body_until(conn);
     } else if (req->exchange && !req->status) {
         conn->deadline = SL_DUE_HANDLER;
         conn->deadline_ns = conn->active_ns + ms(c->handler_timeout_ms); // a slow upload is not the handler's fault

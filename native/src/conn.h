@@ -63,6 +63,7 @@ struct sl_request {
     int64_t start_unix_us;
     uint64_t body_left;  // LENGTH: bytes still to come
     uint64_t body_bytes; // received so far
+    uint64_t lag_since_ns, lag_ns; // waiting for its body: since when (0: not now), and before that
     uint64_t out_left;   // LENGTH framing: bytes still to send
     uint64_t out_bytes;  // body bytes queued so far
     struct sl_chunk_decoder chunk;

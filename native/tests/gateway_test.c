@@ -1221,6 +1221,44 @@ TEST(a_thread_that_cannot_be_made_leaves_nothing_behind) {
     }
 }
 
+// Bodies that come as slowly as they may.
+
+// Bounded: 40 parts.
+static int trickle_until_answer(int fd) {
+    struct timeval wait = {0, 100000};
+    setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &wait, sizeof(wait)); // also the time between two bytes
+    for (int i = 0; i < 40; i++) {
+        peer_send_text(fd, "x");
+        ssize_t n = peer_recv(fd, text, sizeof(text) - 1);
+        text[n > 0 ? n : 0] = 0;
+        if (n >= 0) {
+            return i;
+        }
+    }
+    return -1;
+}
+
+TEST(body_that_trickles_is_408_or_cut) {
+    EACH_BACKEND(io) {
+        struct rig rig;
+        plan_basic();
+        plan_entry(&builder, SL_PLAN_METHOD_ALL, "/*", SL_PLAN_OP_TYPESCRIPT, 0);
+        REQUIRE(rig_start(&rig, io, (struct sl_config){.body_timeout_ms = 500}, handle_echo));
+        int fd = peer_connect(rig.port);
+        peer_send_text(fd, "POST /p HTTP/1.1\r\nHost: a\r\nContent-Length: 1000000\r\n\r\n");
+        int parts = trickle_until_answer(fd);
+        CHECK_MSG(parts >= 0 && parts < 20 && strncmp(text, "HTTP/1.1 408 ", 13) == 0, "after %d: %.40s", parts, text);
+        close(fd);
+        fd = peer_connect(rig.port); // answered already: what is left of its body is read on, but not for ever
+        peer_send_text(fd, "POST /post HTTP/1.1\r\nHost: a\r\nContent-Length: 60000\r\n\r\n");
+        CHECK_INT(peer_read_answer(fd, text, sizeof(text)), 6);
+        parts = trickle_until_answer(fd);
+        CHECK_MSG(parts >= 0 && parts < 20, "%d", parts);
+        close(fd);
+        rig_stop(&rig);
+    }
+}
+
 TEST(pieces_that_wait_for_an_upstream_do_not_hold_a_buffer_each) {
     EACH_BACKEND(io) {
         struct rig rig;

@@ -41,7 +41,7 @@ struct sl_config {
     uint32_t line_bytes_max;        // request line [8192]
     uint32_t fields_max;            // [100]; at most 128
     uint32_t head_timeout_ms;       // first byte to whole head, and the TLS handshake [10000]
-    uint32_t body_timeout_ms;       // between two parts of a request body [30000]
+    uint32_t body_timeout_ms;       // between two parts of a request body; in all at least 240 B/s, after this or 5 s [30000]
     uint32_t idle_timeout_ms;       // between two requests [65000]
     uint32_t write_stall_ms;        // a send without progress [60000]
     uint32_t handler_timeout_ms;    // TypeScript: event to response head [30000]
