@@ -359,13 +359,11 @@ static void close_all(struct sl_worker *w) {
             sl_tls_ctx_free(w->tls_ctx[i]);
         }
     }
-    if (w->conns.memory) {
-        sl_slab_deinit(&w->conns);
-        sl_slab_deinit(&w->requests);
-        sl_slab_deinit(&w->outqs);
-        sl_slab_deinit(&w->upstream_conns);
-        sl_buf_pool_deinit(&w->bufs);
-    }
+    sl_slab_deinit(&w->conns); // fine if it was not made: so each is freed whichever came last
+    sl_slab_deinit(&w->requests);
+    sl_slab_deinit(&w->outqs);
+    sl_slab_deinit(&w->upstream_conns);
+    sl_buf_pool_deinit(&w->bufs);
 }
 
 static int open_all(struct sl_worker *w) {
