@@ -188,12 +188,12 @@ static void on_accept_stopped(void *owner) {
 }
 
 static void begin_drain(struct sl_worker *w) {
+    w->drain_deadline_ns = w->now_ns + atomic_load(&w->gateway->drain_ms) * SL_NS_PER_MS;
     if (w->draining) {
-        return;
+        return; // asked again: with another deadline
     }
     w->draining = true;
     w->drain_started_ns = w->now_ns;
-    w->drain_deadline_ns = w->now_ns + atomic_load(&w->gateway->drain_ms) * SL_NS_PER_MS;
     for (uint32_t i = 0; i < w->listener_count; i++) {
         refuse_handshakes(w->listeners[i].fd);
         sl_io_accept_stop(w->io, w->listeners[i].number, on_accept_stopped);

@@ -1295,3 +1295,27 @@ TEST(pieces_that_wait_for_an_upstream_do_not_hold_a_buffer_each) {
         rig_stop(&rig);
     }
 }
+
+TEST(a_second_drain_may_shorten_the_first) {
+    EACH_BACKEND(io) {
+        struct rig rig;
+        atomic_store(&held_count, 0);
+        plan_typescript();
+        REQUIRE(rig_start(&rig, io, (struct sl_config){0}, handle_hold));
+        int fd = peer_connect(rig.port);
+        peer_send_text(fd, "GET /hold HTTP/1.1\r\nHost: a\r\n\r\n");
+        CHECK(wait_held(1));
+        CHECK_INT(sl_gateway_drain((uint32_t)rig.gateway, 60000), 0);
+        CHECK_INT(sl_gateway_join((uint32_t)rig.gateway, 50), SL_E_STATE); // the request runs
+        CHECK_INT(sl_gateway_drain((uint32_t)rig.gateway, 0), 0);
+        CHECK_INT(sl_gateway_join((uint32_t)rig.gateway, 5000), 0);
+        close(fd);
+        CHECK_INT(sl_gateway_isolate_gone((uint32_t)rig.gateway, 0), 0);
+        atomic_store(&rig.isolate.stop, true);
+        pthread_join(rig.isolate.thread, NULL);
+        close(rig.isolate.wake_fd);
+        close(rig.isolate.listen_fd);
+        CHECK_INT(sl_gateway_free((uint32_t)rig.gateway), 0);
+        munmap(rig.isolate.region, rig.isolate.bytes);
+    }
+}

@@ -103,7 +103,7 @@ int sl_gateway_start(uint32_t gateway);
 int sl_gateway_wake(uint32_t gateway, uint32_t worker);
 
 // active -> draining: accept until the queue is empty, close listeners, keep idle connections 1 s, finish what runs, cut the rest at the
-// deadline. Returns at once.
+// deadline. Returns at once. Again while it drains: the deadline is the new one, from now.
 int sl_gateway_drain(uint32_t gateway, uint32_t deadline_ms);
 
 // enum sl_state; SL_CLOSED when every worker thread has ended.
