@@ -1319,3 +1319,72 @@ TEST(a_second_drain_may_shorten_the_first) {
         munmap(rig.isolate.region, rig.isolate.bytes);
     }
 }
+
+static void *load_forever(void *arg) {
+    _Atomic int *state = arg; // the port; 0: stop
+    int port = atomic_load(state), bad = 0;
+    while (atomic_load(state) == port) {
+        char mine[4096];
+        int fd = connect_with_small_window(port); // so that bodies are under way for many turns
+        bad += peer_send_text(fd, "GET / HTTP/1.1\r\nHost: a\r\n\r\n") != 0;
+        for (int i = 0; i < BIG_ANSWERS; i++) {
+            peer_send_text(fd, "GET /big HTTP/1.1\r\nHost: a\r\n");
+            peer_send_text(fd, i < BIG_ANSWERS - 1 ? "\r\n" : "Connection: close\r\n\r\n");
+        }
+        long n = peer_read_answer(fd, mine, sizeof(mine));
+        bad += n < 5 || !strstr(mine, "plan ");
+        size_t len;
+        char *rest = peer_read_all(fd, &len, NULL);
+        size_t head = len > 4 ? (size_t)(strstr(rest, "\r\n\r\n") + 4 - rest) : 0;
+        // Whole, although their plans may have gone meanwhile; the last head has "connection: close", too.
+        bad += len != BIG_ANSWERS * ((1 << 20) + head) + strlen("connection: close\r\n");
+        free(rest);
+        close(fd);
+    }
+    return (void *)(intptr_t)bad;
+}
+
+TEST(reload_under_load_over_several_workers) {
+    EACH_BACKEND(io) {
+        static char big[1 << 20];
+        memset(big, 'p', sizeof(big));
+        struct sl_config config = {.io = (uint32_t)io, .workers = 3};
+        int g = sl_gateway_new((uint8_t *)&config, sizeof(config));
+        REQUIRE(g >= 0);
+        int port = sl_gateway_listen((uint32_t)g, (const uint8_t *)"127.0.0.1:0", 11, 0xffffffff);
+        _Atomic int state = port;
+        pthread_t threads[2];
+        for (int i = 0; i < 60; i++) {
+            char body[16];
+            int n = snprintf(body, sizeof(body), "plan %d", i);
+            plan_init(&builder);
+            plan_respond(&builder, SL_METHOD_GET, "/", 200, "", body, (size_t)n);
+            plan_respond(&builder, SL_METHOD_GET, "/big", 200, "", big, sizeof(big));
+            uint32_t len = plan_finish(&builder);
+            CHECK_INT(sl_plan_load((uint32_t)g, builder.blob, len), 0);
+            memset(builder.blob, 0xee, len); // it was copied
+            if (i == 0) {
+                REQUIRE(sl_gateway_start((uint32_t)g) == 0);
+                for (int k = 0; k < 2; k++) {
+                    pthread_create(&threads[k], NULL, load_forever, &state);
+                }
+            }
+            usleep(5000);
+        }
+        atomic_store(&state, 0);
+        for (int k = 0; k < 2; k++) {
+            void *bad;
+            pthread_join(threads[k], &bad);
+            CHECK_INT((intptr_t)bad, 0);
+        }
+        sl_gateway_drain((uint32_t)g, 5000);
+        CHECK_INT(sl_gateway_join((uint32_t)g, 10000), 0);
+        struct sl_counters c;
+        sl_gateway_stats((uint32_t)g, (uint8_t *)&c, sizeof(c));
+        CHECK_INT(c.conns_live, 0);
+        CHECK_INT(c.requests_live, 0);
+        CHECK_INT(c.io_bufs_lent, 0);
+        CHECK(c.responses > BIG_ANSWERS);
+        CHECK_INT(sl_gateway_free((uint32_t)g), 0);
+    }
+}
