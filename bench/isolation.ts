@@ -178,10 +178,6 @@ async function round(
   return { io, quiet, spinning, spunMs: await spins };
 }
 
-function median(values: number[]): number {
-  return values.toSorted((a, b) => a - b)[values.length >> 1];
-}
-
 /** Why the bar is missed, by the medians of the rounds; empty: it is met. */
 export function missed(rounds: Isolation[]): string[] {
   const of = (pick: (round: Isolation) => number) => median(rounds.map(pick));
