@@ -52,7 +52,7 @@ void sl_ring_detach(struct sl_ring *ring) {
 
 static struct sl_event *event_new(struct sl_exchange *ex, uint8_t kind) {
     struct sl_ring *ring = ex->ring;
-    // Four entries per slot: ring.h shows why this holds whatever TypeScript does with its verdicts.
+    // Eight entries per slot: ring.h shows why they are enough as long as TypeScript keeps the contract.
     uint32_t head = atomic_load_explicit(word(ring, SL_RING_EVENT_HEAD_OFF), memory_order_acquire);
     if (ring->event_tail - head >= ring->entries) {
         ring->gone = true; // TypeScript broke the contract: it must not be able to overwrite events

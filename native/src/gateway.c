@@ -288,6 +288,9 @@ int sl__gateway_listen(struct sl_gateway *g, struct sl_span address, uint32_t ce
     if (g->listener_count == SL_LISTENERS_MAX || address.len >= sizeof(l->address)) {
         return sl_fail(SL_E_INVALID, "listen: at most %u listeners, addresses under 64 bytes", SL_LISTENERS_MAX);
     }
+    if (atomic_load(&g->state) != SL_WARMING) {
+        return sl_fail(SL_E_STATE, "listen: the gateway runs already; workers take their listeners when they start");
+    }
     if (certificate != SL_NO_CERTIFICATE && certificate >= g->certificate_count) {
         return sl_fail(SL_E_INVALID, "listen: certificate %u of %u", certificate, g->certificate_count);
     }
