@@ -61,7 +61,7 @@ export interface LimitOptions {
   fieldsMax?: number;
   /** From the first byte to a whole head, else 408; also the TLS handshake. @default 10000 */
   headTimeoutMs?: number;
-  /** Between two parts of a request's body, else 408. @default 30000 */
+  /** Between two parts of a request's body, else 408; a body must also come with at least 240 bytes a second. @default 30000 */
   bodyTimeoutMs?: number;
   /** Between two requests of a connection. @default 65000 */
   idleTimeoutMs?: number;

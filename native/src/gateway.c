@@ -53,7 +53,7 @@ static const struct limit limits[] = {
     LIMIT(not_found_max, 64, 1, SL_RING_SLOTS_MAX),
     LIMIT(backlog, 4096, 1, 65535),
     LIMIT(log, 0, 0, SL_LOG_JSON),
-    LIMIT(large_bufs, 512, 16, 65536),
+    LIMIT(large_bufs, 512, 64, 32768),
     LIMIT(small_bufs, 1024, 64, 32768),
     LIMIT(conn_age_ms, 3600000, 1, UINT32_MAX / 2),
 };
@@ -173,7 +173,7 @@ int sl__gateway_new(struct sl_gateway **out_gateway, const struct sl_config *con
 
 int sl__gateway_describe(struct sl_gateway *g, char *out, size_t len) {
     const struct sl_config *c = &g->config;
-    uint64_t bufs = (uint64_t)c->small_bufs * SL_BUF_HEAD_BYTES + (uint64_t)c->large_bufs * SL_BUF_BODY_BYTES +
+    uint64_t bufs = (uint64_t)c->small_bufs * SL_BUF_HEAD_BYTES + (uint64_t)(c->large_bufs + c->large_bufs / 4) * SL_BUF_BODY_BYTES +
                     (uint64_t)c->requests_max * 3 * SL_BUF_PAGE_BYTES;
     uint64_t slabs = (uint64_t)c->conns_max * sizeof(struct sl_conn) +
                      (uint64_t)c->requests_max * (sizeof(struct sl_request) + sizeof(struct sl_outq));

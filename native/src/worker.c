@@ -282,8 +282,9 @@ static int open_pools(struct sl_worker *w) {
     const struct sl_config *c = sl_worker_config(w);
     const uint32_t counts[SL_BUF_GROUPS] = {
         [SL_BUF_HEAD] = c->small_bufs,
-        [SL_BUF_BODY] = c->large_bufs / 2,
-        [SL_BUF_OUT] = c->large_bufs / 2,
+        // The kernel hands out all receive buffers in turn, so all of them are touched: fewer of those.
+        [SL_BUF_BODY] = c->large_bufs / 4,
+        [SL_BUF_OUT] = c->large_bufs,
         [SL_BUF_PAGE] = sl_min_u32(c->requests_max * 3, 32768),
     };
     int rc = sl_buf_pool_init(&w->bufs, counts);

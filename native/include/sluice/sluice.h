@@ -54,7 +54,7 @@ struct sl_config {
     uint32_t not_found_max;         // TypeScript not-found answers in flight per worker [64]
     uint32_t backlog;               // listen(2) [4096]
     uint32_t log;                   // enum sl_log_kind
-    uint32_t large_bufs;            // 32 KiB body buffers per worker [512]
+    uint32_t large_bufs;            // 32 KiB buffers to send from, per worker [512]; a quarter as many more receive bodies
     uint32_t small_bufs;            // 4 KiB head buffers per worker [1024]; a power of two
     uint32_t conn_age_ms;           // Connection: close on the next answer after this age [3600000], jittered by 10 %
     uint32_t reserved[6];
