@@ -73,8 +73,8 @@ int sl_buf_pool_init(struct sl_buf_pool *pool, const uint32_t counts[SL_BUF_GROU
     if (!bufs) {
         return sl_fail(SL_E_NO_MEMORY, "calloc of %zu buffer headers failed", total);
     }
-    pool->arena = mmap(NULL, pool->arena_bytes, PROT_READ | PROT_WRITE,
-                       MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    pool->arena =
+        mmap(NULL, pool->arena_bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (pool->arena == MAP_FAILED) {
         free(bufs);
         return sl_fail(SL_E_NO_MEMORY, "mmap of %zu bytes for buffers failed", pool->arena_bytes);

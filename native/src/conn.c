@@ -13,8 +13,8 @@
 #define BODY_BYTES_PER_S 240u // the least that a body may come with
 #define BODY_GRACE_NS (5 * SL_NS_PER_S)
 #define SAMPLE_AFTER_NS SL_NS_PER_S // of a send, before its progress is looked at
-#define EMPTY_LINES_BYTES 8u // four CRLF, see http1_parse.h
-#define SMALL_BODY 16384u // bodies up to this do not leave the multishot receive
+#define EMPTY_LINES_BYTES 8u        // four CRLF, see http1_parse.h
+#define SMALL_BODY 16384u           // bodies up to this do not leave the multishot receive
 
 static const struct sl_config *config_of(const struct sl_conn *conn) {
     return sl_worker_config(conn->worker);
@@ -40,7 +40,9 @@ size_t sl_conn_client_ip(const struct sl_conn *conn, char out[46]) {
 static uint32_t in_bytes_max(const struct sl_conn *conn) {
     const struct sl_config *c = config_of(conn);
     bool head = conn->req && !conn->req->head_done;
-    return head && c->head_bytes_max >= c->pipeline_bytes_max ? c->head_bytes_max + EMPTY_LINES_BYTES : c->pipeline_bytes_max;
+    return head && c->head_bytes_max >= c->pipeline_bytes_max
+               ? c->head_bytes_max + EMPTY_LINES_BYTES
+               : c->pipeline_bytes_max;
 }
 
 // Sending.
@@ -57,8 +59,8 @@ struct sl_outq *sl_conn_out(struct sl_conn *conn) {
 }
 
 bool sl_conn_writable(const struct sl_conn *conn) {
-    return !conn->out ||
-           (conn->out->bytes < config_of(conn)->high_watermark_bytes && sl_outq_room(conn->out) >= 8);
+    return !conn->out || (conn->out->bytes < config_of(conn)->high_watermark_bytes &&
+                          sl_outq_room(conn->out) >= 8);
 }
 
 bool sl_conn_drained(const struct sl_conn *conn) {
@@ -443,7 +445,8 @@ static bool step(struct sl_conn *conn) {
         feed_body(conn->req);
     }
     struct sl_request *req = conn->req; // feeding may have ended it
-    if (conn->state == SL_CONN_OPEN && req && req->out_done && (req->body_done || conn->close_after)) {
+    if (conn->state == SL_CONN_OPEN && req && req->out_done &&
+        (req->body_done || conn->close_after)) {
         sl_request_finish(req);
         return true;
     }
@@ -482,11 +485,14 @@ static bool notify_tls(struct sl_conn *conn) {
 // The peer has sent its last byte: what can still be answered is, the rest ends. True: the connection is gone or going.
 static bool settle_end(struct sl_conn *conn) {
     struct sl_request *req = conn->req;
-    if (!conn->in_ended || conn->cipher.bytes > 0 || (conn->tls && conn->in.bytes >= in_bytes_max(conn))) {
+    if (!conn->in_ended || conn->cipher.bytes > 0 ||
+        (conn->tls && conn->in.bytes >= in_bytes_max(conn))) {
         return false; // the TLS engine may have more to give, its close_notify among it
     }
     int eof = conn->tls && !conn->cut_after ? sl_tls_eof(conn->tls) : SL_OK;
-    if (eof < 0 && eof != SL_E_CLIENT_CLOSED) { // truncated: what came may not be all that was meant (RFC 8446 section 6.1)
+    if (eof < 0 &&
+        eof !=
+            SL_E_CLIENT_CLOSED) { // truncated: what came may not be all that was meant (RFC 8446 section 6.1)
         fail_tls(conn, eof);
         sl_conn_close(conn, SL_OK);
         return true;
@@ -505,7 +511,8 @@ static bool settle_end(struct sl_conn *conn) {
         sl_conn_close(conn, SL_E_CLIENT_CLOSED); // half a head
         return true;
     }
-    conn->close_after |= conn->in.bytes == 0; // else a request waits until the answers before it have left
+    conn->close_after |=
+        conn->in.bytes == 0; // else a request waits until the answers before it have left
     return false;
 }
 
@@ -532,7 +539,8 @@ static enum sl_recv_want wanted(const struct sl_conn *conn) {
 static uint64_t idle_until(const struct sl_conn *conn) {
     const struct sl_worker *w = conn->worker;
     if (w->draining) {
-        return (conn->active_ns > w->drain_started_ns ? conn->active_ns : w->drain_started_ns) + SL_NS_PER_S;
+        return (conn->active_ns > w->drain_started_ns ? conn->active_ns : w->drain_started_ns) +
+               SL_NS_PER_S;
     }
     return conn->active_ns + ms(config_of(conn)->idle_timeout_ms);
 }
@@ -540,8 +548,8 @@ static uint64_t idle_until(const struct sl_conn *conn) {
 // We wait for the client's body, it does not wait for us.
 static bool body_lags(const struct sl_conn *conn) {
     const struct sl_request *req = conn->req;
-    return req && req->head_done && !req->body_done && (req->body_wanted || req->discard) && conn->in.bytes == 0 &&
-           !sending(conn);
+    return req && req->head_done && !req->body_done && (req->body_wanted || req->discard) &&
+           conn->in.bytes == 0 && !sending(conn);
 }
 
 static void count_lag(struct sl_request *req, bool lags, uint64_t now) {
@@ -561,7 +569,8 @@ static uint64_t body_until(const struct sl_conn *conn) {
     if (req->status && !req->out_done) {
         return until;
     }
-    uint64_t worth = sl_min_u64(pause, BODY_GRACE_NS) + sl_min_u64(req->body_bytes / BODY_BYTES_PER_S, UINT32_MAX) * SL_NS_PER_S;
+    uint64_t worth = sl_min_u64(pause, BODY_GRACE_NS) +
+                     sl_min_u64(req->body_bytes / BODY_BYTES_PER_S, UINT32_MAX) * SL_NS_PER_S;
     return sl_min_u64(until, req->lag_since_ns + (worth > req->lag_ns ? worth - req->lag_ns : 0));
 }
 
@@ -587,13 +596,15 @@ static void choose_deadline(struct sl_conn *conn) {
         conn->deadline_ns = idle_until(conn);
     } else if (!req->head_done) {
         conn->deadline = SL_DUE_HEAD;
-        conn->deadline_ns = req->start_ns + ms(c->head_timeout_ms); // absolute: a trickle does not move it
+        conn->deadline_ns =
+            req->start_ns + ms(c->head_timeout_ms); // absolute: a trickle does not move it
     } else if (lags) {
         conn->deadline = SL_DUE_BODY;
         conn->deadline_ns = body_until(conn);
     } else if (req->exchange && !req->status) {
         conn->deadline = SL_DUE_HANDLER;
-        conn->deadline_ns = conn->active_ns + ms(c->handler_timeout_ms); // a slow upload is not the handler's fault
+        conn->deadline_ns =
+            conn->active_ns + ms(c->handler_timeout_ms); // a slow upload is not the handler's fault
     } else {
         conn->deadline = SL_DUE_NONE;
         return;

@@ -69,7 +69,8 @@ static void recv_sync(struct sl_io *io, struct sl_io_conn *io_conn) {
         return;
     }
     if (io_conn->inbox_first) {
-        sl__io_dirty(io, io_conn); // one buffer per turn; there will be no second edge for these bytes
+        sl__io_dirty(io,
+                     io_conn); // one buffer per turn; there will be no second edge for these bytes
         return;
     }
     enum sl_buf_group group = io_conn->want == SL_RECV_STREAM ? SL_BUF_HEAD : SL_BUF_BODY;
@@ -212,8 +213,10 @@ static bool accept_error_passes(int error) {
     case EHOSTDOWN:
     case ENONET:
     case EHOSTUNREACH:
-    case ENETUNREACH: return true;
-    default: return false;
+    case ENETUNREACH:
+        return true;
+    default:
+        return false;
     }
 }
 

@@ -31,10 +31,12 @@ int sl_ring_attach(struct sl_ring *ring, uint32_t slots, uint8_t *region, size_t
     ring->region = region;
     ring->events = (struct sl_event *)(void *)(region + SL_RING_EVENTS_OFF);
     ring->verdicts = (const struct sl_verdict *)(const void *)(ring->events + ring->entries);
-    ring->slot_memory = region + SL_RING_EVENTS_OFF + (size_t)ring->entries * 2 * SL_RING_ENTRY_BYTES;
+    ring->slot_memory =
+        region + SL_RING_EVENTS_OFF + (size_t)ring->entries * 2 * SL_RING_ENTRY_BYTES;
     for (uint32_t i = slots; i-- > 0;) { // so that low slots are taken first, and few pages touched
         struct sl_exchange *ex = &ring->exchanges[i];
-        *ex = (struct sl_exchange){.tx = {tx_released}, .ring = ring, .slot = i, .next_free = ring->free};
+        *ex = (struct sl_exchange){
+            .tx = {tx_released}, .ring = ring, .slot = i, .next_free = ring->free};
         ring->free = ex;
     }
     atomic_store(word(ring, SL_RING_ABI_OFF), SL_RING_ABI);
@@ -80,7 +82,8 @@ static void event_send(struct sl_exchange *ex, uint8_t kind, uint8_t flags, uint
 }
 
 static void wake_isolate(struct sl_ring *ring) {
-    int fd = atomic_load_explicit(&ring->worker->gateway->wake_fds[ring->isolate], memory_order_acquire);
+    int fd =
+        atomic_load_explicit(&ring->worker->gateway->wake_fds[ring->isolate], memory_order_acquire);
     if (fd >= 0) {
         // A full socket buffer means that wakes are waiting to be read already.
         send(fd, "w", 1, MSG_DONTWAIT | MSG_NOSIGNAL);
@@ -93,8 +96,10 @@ void sl_ring_publish(struct sl_ring *ring) {
         return;
     }
     ring->event_published = ring->event_tail;
-    atomic_store_explicit(word(ring, SL_RING_EVENT_TAIL_OFF), ring->event_tail, memory_order_seq_cst);
-    if (atomic_exchange_explicit(word(ring, SL_RING_ISOLATE_SLEEPING_OFF), 0, memory_order_seq_cst)) {
+    atomic_store_explicit(word(ring, SL_RING_EVENT_TAIL_OFF), ring->event_tail,
+                          memory_order_seq_cst);
+    if (atomic_exchange_explicit(word(ring, SL_RING_ISOLATE_SLEEPING_OFF), 0,
+                                 memory_order_seq_cst)) {
         wake_isolate(ring);
     } else {
         ring->worker->counters.isolate_wakes_skipped++;
@@ -103,7 +108,8 @@ void sl_ring_publish(struct sl_ring *ring) {
 
 bool sl_ring_sleep(struct sl_ring *ring) {
     atomic_store_explicit(word(ring, SL_RING_WORKER_SLEEPING_OFF), 1, memory_order_seq_cst);
-    uint32_t tail = atomic_load_explicit(word(ring, SL_RING_VERDICT_TAIL_OFF), memory_order_seq_cst);
+    uint32_t tail =
+        atomic_load_explicit(word(ring, SL_RING_VERDICT_TAIL_OFF), memory_order_seq_cst);
     return tail == ring->verdict_head;
 }
 
@@ -371,7 +377,8 @@ static bool allowed(const struct sl_exchange *ex, const struct sl_verdict *v) {
     }
     switch (v->kind) {
     case SL_VERDICT_RESPOND:
-        return !ex->responded && !ex->tx_busy && v->status >= 200 && v->status <= 599 && tx_in_bounds(v);
+        return !ex->responded && !ex->tx_busy && v->status >= 200 && v->status <= 599 &&
+               tx_in_bounds(v);
     case SL_VERDICT_CHUNK:
         return ex->responded && !ex->ended && !ex->tx_busy && tx_in_bounds(v);
     case SL_VERDICT_BODY_TAKEN:
@@ -399,7 +406,8 @@ static void obey(struct sl_exchange *ex, const struct sl_verdict *v) {
         return;
     case SL_VERDICT_BODY_WANTED:
         req->body_wanted = true;
-        req->conn->active_ns = ex->ring->worker->now_ns; // the body's clock starts when somebody reads
+        req->conn->active_ns =
+            ex->ring->worker->now_ns; // the body's clock starts when somebody reads
         sl_conn_mark(req->conn);
         sl_request_continue(req);
         return;
@@ -446,11 +454,13 @@ static void take_verdict(struct sl_ring *ring, const struct sl_verdict *v) {
 }
 
 uint32_t sl_ring_read(struct sl_ring *ring) {
-    uint32_t tail = atomic_load_explicit(word(ring, SL_RING_VERDICT_TAIL_OFF), memory_order_acquire);
+    uint32_t tail =
+        atomic_load_explicit(word(ring, SL_RING_VERDICT_TAIL_OFF), memory_order_acquire);
     uint32_t n = sl_min_u32(tail - ring->verdict_head, ring->entries);
     for (uint32_t i = 0; i < n; i++) {
         struct sl_verdict v = ring->verdicts[ring->verdict_head & (ring->entries - 1)];
-        atomic_signal_fence(memory_order_seq_cst); // a copy indeed: what is checked below is not read again from shared memory
+        atomic_signal_fence(
+            memory_order_seq_cst); // a copy indeed: what is checked below is not read again from shared memory
         ring->verdict_head++;
         take_verdict(ring, &v);
     }

@@ -64,14 +64,14 @@ static int fill_config(struct sl_config *config) {
         uint32_t *value = (uint32_t *)(void *)((char *)config + l->offset);
         *value = *value ? *value : l->fallback;
         if (*value < l->low || *value > l->high) {
-            return sl_fail(SL_E_INVALID, "config: %s is %u, expected %u to %u", l->name, *value, l->low,
-                           l->high);
+            return sl_fail(SL_E_INVALID, "config: %s is %u, expected %u to %u", l->name, *value,
+                           l->low, l->high);
         }
     }
     uint32_t n = config->exchanges, b = config->small_bufs;
     if ((n & (n - 1)) || (b & (b - 1))) {
-        return sl_fail(SL_E_INVALID, "config: exchanges is %u and small_bufs %u, expected powers of two",
-                       n, b);
+        return sl_fail(SL_E_INVALID,
+                       "config: exchanges is %u and small_bufs %u, expected powers of two", n, b);
     }
     if (config->low_watermark_bytes >= config->high_watermark_bytes) {
         return sl_fail(SL_E_INVALID, "config: low_watermark_bytes is %u, expected less than %u",
@@ -144,7 +144,8 @@ int sl__gateway_new(struct sl_gateway **out_gateway, const struct sl_config *con
     }
     g->io_kind = rc;
     uint32_t workers = g->config.workers, rings = workers * g->config.isolates;
-    size_t worker_bytes = sizeof(struct sl_worker) * workers; // a multiple of its alignment, by C's rules
+    size_t worker_bytes =
+        sizeof(struct sl_worker) * workers; // a multiple of its alignment, by C's rules
     g->workers = aligned_alloc(_Alignof(struct sl_worker), worker_bytes);
     g->rings = calloc(rings ? rings : 1, sizeof(*g->rings));
     if (!g->workers || !g->rings) {
@@ -173,14 +174,19 @@ int sl__gateway_new(struct sl_gateway **out_gateway, const struct sl_config *con
 
 int sl__gateway_describe(struct sl_gateway *g, char *out, size_t len) {
     const struct sl_config *c = &g->config;
-    uint64_t bufs = (uint64_t)c->small_bufs * SL_BUF_HEAD_BYTES + (uint64_t)(c->large_bufs + c->large_bufs / 4) * SL_BUF_BODY_BYTES +
+    uint64_t bufs = (uint64_t)c->small_bufs * SL_BUF_HEAD_BYTES +
+                    (uint64_t)(c->large_bufs + c->large_bufs / 4) * SL_BUF_BODY_BYTES +
                     (uint64_t)c->requests_max * 3 * SL_BUF_PAGE_BYTES;
-    uint64_t slabs = (uint64_t)c->conns_max * sizeof(struct sl_conn) +
-                     (uint64_t)c->requests_max * (sizeof(struct sl_request) + sizeof(struct sl_outq));
+    uint64_t slabs =
+        (uint64_t)c->conns_max * sizeof(struct sl_conn) +
+        (uint64_t)c->requests_max * (sizeof(struct sl_request) + sizeof(struct sl_outq));
     uint64_t rings = (uint64_t)c->isolates * (c->isolates ? sl_ring_bytes(c->exchanges) : 0);
-    int n = snprintf(out, len, "io %s\nio_reason %s\nworkers %u\nconns_max %u\nmemory_bytes %llu\nring_bytes %llu\n",
-                     sl_io_kind_name(g->io_kind), g->io_reason, c->workers, c->conns_max,
-                     (unsigned long long)((bufs + slabs) * c->workers), (unsigned long long)(rings * c->workers));
+    int n = snprintf(
+        out, len,
+        "io %s\nio_reason %s\nworkers %u\nconns_max %u\nmemory_bytes %llu\nring_bytes %llu\n",
+        sl_io_kind_name(g->io_kind), g->io_reason, c->workers, c->conns_max,
+        (unsigned long long)((bufs + slabs) * c->workers),
+        (unsigned long long)(rings * c->workers));
     return n < 0 ? 0 : (int)sl_min_size((size_t)n, len);
 }
 
@@ -201,14 +207,18 @@ static int parse_address(struct sl_gateway_listener *l) {
     unsigned long port = colon ? strtoul(colon + 1, &end, 10) : 0;
     bool numeric = colon && colon[1] >= '0' && colon[1] <= '9' && *end == 0 && port <= 65535;
     if (!numeric) {
-        return sl_fail(SL_E_INVALID, "listen: \"%s\" is no address; expected 127.0.0.1:8080 or [::1]:8080", l->address);
+        return sl_fail(SL_E_INVALID,
+                       "listen: \"%s\" is no address; expected 127.0.0.1:8080 or [::1]:8080",
+                       l->address);
     }
     size_t host_len = (size_t)(colon - l->address);
     bool bracketed = host_len >= 2 && l->address[0] == '[' && colon[-1] == ']';
-    snprintf(host, sizeof(host), "%.*s", (int)(host_len - (bracketed ? 2 : 0)), l->address + (bracketed ? 1 : 0));
+    snprintf(host, sizeof(host), "%.*s", (int)(host_len - (bracketed ? 2 : 0)),
+             l->address + (bracketed ? 1 : 0));
     struct sockaddr_in *in = (struct sockaddr_in *)&l->addr;
     struct sockaddr_in6 *in6 = (struct sockaddr_in6 *)&l->addr;
-    if (!bracketed && inet_pton(AF_INET, strcmp(host, "localhost") == 0 ? "127.0.0.1" : host, &in->sin_addr) == 1) {
+    if (!bracketed && inet_pton(AF_INET, strcmp(host, "localhost") == 0 ? "127.0.0.1" : host,
+                                &in->sin_addr) == 1) {
         in->sin_family = AF_INET;
         in->sin_port = htons((uint16_t)port);
         l->addr_len = sizeof(*in);
@@ -220,22 +230,25 @@ static int parse_address(struct sl_gateway_listener *l) {
         l->addr_len = sizeof(*in6);
         return SL_OK;
     }
-    return sl_fail(SL_E_INVALID, "listen: \"%s\" is no IP address; names are not resolved here", host);
+    return sl_fail(SL_E_INVALID, "listen: \"%s\" is no IP address; names are not resolved here",
+                   host);
 }
 
 static int bind_failed(const struct sl_gateway_listener *l, uint16_t port, int error) {
     char holder[128] = "";
     if (error == EADDRINUSE) {
         sl_port_holder(port, holder, sizeof(holder));
-        return sl_fail(SL_E_ADDRESS_IN_USE, "listen on %s: the address is in use%s", l->address, holder);
+        return sl_fail(SL_E_ADDRESS_IN_USE, "listen on %s: the address is in use%s", l->address,
+                       holder);
     }
     return sl_fail(SL_E_SYSTEM, "listen on %s: %s", l->address, strerror(error));
 }
 
 static int bind_one(struct sl_gateway_listener *l, bool reuse_port, int *out_fd) {
     int on = 1;
-    uint16_t port = l->addr.ss_family == AF_INET ? ntohs(((struct sockaddr_in *)&l->addr)->sin_port)
-                                                  : ntohs(((struct sockaddr_in6 *)&l->addr)->sin6_port);
+    uint16_t port = l->addr.ss_family == AF_INET
+                        ? ntohs(((struct sockaddr_in *)&l->addr)->sin_port)
+                        : ntohs(((struct sockaddr_in6 *)&l->addr)->sin6_port);
     int fd = socket(l->addr.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
     if (fd < 0) {
         return bind_failed(l, port, errno);
@@ -244,7 +257,8 @@ static int bind_one(struct sl_gateway_listener *l, bool reuse_port, int *out_fd)
     if (reuse_port) {
         setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &on, sizeof(on));
     }
-    setsockopt(fd, IPPROTO_TCP, 1 /* TCP_NODELAY, inherited by what is accepted */, &on, sizeof(on));
+    setsockopt(fd, IPPROTO_TCP, 1 /* TCP_NODELAY, inherited by what is accepted */, &on,
+               sizeof(on));
     if (l->addr.ss_family == AF_INET6) {
         setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &on, sizeof(on));
     }
@@ -286,13 +300,17 @@ static int claim(struct sl_gateway_listener *l) {
 int sl__gateway_listen(struct sl_gateway *g, struct sl_span address, uint32_t certificate) {
     struct sl_gateway_listener *l = &g->listeners[g->listener_count];
     if (g->listener_count == SL_LISTENERS_MAX || address.len >= sizeof(l->address)) {
-        return sl_fail(SL_E_INVALID, "listen: at most %u listeners, addresses under 64 bytes", SL_LISTENERS_MAX);
+        return sl_fail(SL_E_INVALID, "listen: at most %u listeners, addresses under 64 bytes",
+                       SL_LISTENERS_MAX);
     }
     if (atomic_load(&g->state) != SL_WARMING) {
-        return sl_fail(SL_E_STATE, "listen: the gateway runs already; workers take their listeners when they start");
+        return sl_fail(
+            SL_E_STATE,
+            "listen: the gateway runs already; workers take their listeners when they start");
     }
     if (certificate != SL_NO_CERTIFICATE && certificate >= g->certificate_count) {
-        return sl_fail(SL_E_INVALID, "listen: certificate %u of %u", certificate, g->certificate_count);
+        return sl_fail(SL_E_INVALID, "listen: certificate %u of %u", certificate,
+                       g->certificate_count);
     }
     memset(l, 0, sizeof(*l));
     memcpy(l->address, address.data, address.len);
@@ -315,26 +333,30 @@ int sl__gateway_listen(struct sl_gateway *g, struct sl_span address, uint32_t ce
 
 // Rings and isolates.
 
-int sl__gateway_attach(struct sl_gateway *g, uint32_t worker, uint32_t isolate, uint8_t *region, size_t len) {
+int sl__gateway_attach(struct sl_gateway *g, uint32_t worker, uint32_t isolate, uint8_t *region,
+                       size_t len) {
     if (worker >= g->config.workers || isolate >= g->config.isolates) {
-        return sl_fail(SL_E_INVALID, "attach: worker %u of %u, isolate %u of %u", worker, g->config.workers,
-                       isolate, g->config.isolates);
+        return sl_fail(SL_E_INVALID, "attach: worker %u of %u, isolate %u of %u", worker,
+                       g->config.workers, isolate, g->config.isolates);
     }
     struct sl_ring *ring = &g->rings[worker * g->config.isolates + isolate];
     if (ring->region || atomic_load(&g->state) != SL_WARMING) {
-        return sl_fail(SL_E_STATE, "attach: worker %u, isolate %u is attached already, or the gateway runs",
+        return sl_fail(SL_E_STATE,
+                       "attach: worker %u, isolate %u is attached already, or the gateway runs",
                        worker, isolate);
     }
     return sl_ring_attach(ring, g->config.exchanges, region, len);
 }
 
-int sl__gateway_isolate_wake(struct sl_gateway *g, uint32_t isolate, uint32_t port, struct sl_span token) {
+int sl__gateway_isolate_wake(struct sl_gateway *g, uint32_t isolate, uint32_t port,
+                             struct sl_span token) {
     if (isolate >= g->config.isolates || port == 0 || port > 65535 || token.len != 16) {
-        return sl_fail(SL_E_INVALID, "isolate wake: isolate %u, port %u, token of %zu bytes", isolate, port,
-                       token.len);
+        return sl_fail(SL_E_INVALID, "isolate wake: isolate %u, port %u, token of %zu bytes",
+                       isolate, port, token.len);
     }
     int on = 1;
-    struct sockaddr_in addr = {.sin_family = AF_INET, .sin_port = htons((uint16_t)port),
+    struct sockaddr_in addr = {.sin_family = AF_INET,
+                               .sin_port = htons((uint16_t)port),
                                .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
     int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
     if (fd < 0 || connect(fd, (struct sockaddr *)&addr, sizeof(addr)) != 0 ||
@@ -396,7 +418,8 @@ void sl__worker_report(struct sl_worker *w, int status) {
     g->workers_ready++;
     if (status != SL_OK && !g->worker_error) {
         g->worker_error = status;
-        snprintf(g->worker_error_text, sizeof(g->worker_error_text), "worker %u: %s", w->index, sl_fail_text());
+        snprintf(g->worker_error_text, sizeof(g->worker_error_text), "worker %u: %s", w->index,
+                 sl_fail_text());
     }
     pthread_cond_broadcast(&g->changed);
     pthread_mutex_unlock(&g->lock);
@@ -413,7 +436,8 @@ void sl__worker_ended(struct sl_worker *w) {
     pthread_mutex_unlock(&g->lock);
 }
 
-static bool wait_until(struct sl_gateway *g, const uint32_t *count, uint32_t wanted, uint32_t wait_ms) {
+static bool wait_until(struct sl_gateway *g, const uint32_t *count, uint32_t wanted,
+                       uint32_t wait_ms) {
     struct timespec until;
     clock_gettime(CLOCK_REALTIME, &until);
     until.tv_sec += wait_ms / 1000;
@@ -468,14 +492,16 @@ static int spawn(struct sl_gateway *g) {
         if (error) {
             g->workers[i].thread = 0;
             workers_missing(g, i);
-            return sl_fail(SL_E_SYSTEM, "thread of worker %u of %u: %s", i, g->config.workers, strerror(error));
+            return sl_fail(SL_E_SYSTEM, "thread of worker %u of %u: %s", i, g->config.workers,
+                           strerror(error));
         }
     }
     pthread_mutex_lock(&g->lock);
     bool ready = wait_until(g, &g->workers_ready, g->config.workers, START_WAIT_MS);
     int rc = ready ? g->worker_error : SL_E_SYSTEM;
     pthread_mutex_unlock(&g->lock);
-    return rc ? sl_fail(rc, "start: %s", ready ? g->worker_error_text : "workers do not come up") : SL_OK;
+    return rc ? sl_fail(rc, "start: %s", ready ? g->worker_error_text : "workers do not come up")
+              : SL_OK;
 }
 
 int sl__gateway_start(struct sl_gateway *g) {
@@ -502,7 +528,8 @@ int sl__gateway_wake(struct sl_gateway *g, uint32_t worker) {
         return sl_fail(SL_E_INVALID, "worker %u of %u", worker, g->config.workers);
     }
     struct sl_worker *w = &g->workers[worker];
-    atomic_fetch_add_explicit(&w->wakers, 1, memory_order_seq_cst); // keeps the loop from being freed under us
+    atomic_fetch_add_explicit(&w->wakers, 1,
+                              memory_order_seq_cst); // keeps the loop from being freed under us
     struct sl_io *io = atomic_load_explicit(&w->wake_io, memory_order_seq_cst);
     if (io) {
         sl_io_wake(io);
@@ -522,7 +549,8 @@ int sl__gateway_drain(struct sl_gateway *g, uint32_t deadline_ms) {
 
 int sl__gateway_join(struct sl_gateway *g, uint32_t wait_ms) {
     pthread_mutex_lock(&g->lock);
-    bool ended = atomic_load(&g->state) == SL_WARMING || wait_until(g, &g->workers_ended, g->config.workers, wait_ms);
+    bool ended = atomic_load(&g->state) == SL_WARMING ||
+                 wait_until(g, &g->workers_ended, g->config.workers, wait_ms);
     pthread_mutex_unlock(&g->lock);
     if (!ended) {
         return sl_fail(SL_E_STATE, "join: workers still run after %u ms", wait_ms);
@@ -558,7 +586,8 @@ static void ask_for_counters(struct sl_gateway *g) {
         sl__gateway_wake(g, i);
     }
     pthread_mutex_lock(&g->lock);
-    wait_until(g, &g->stats_published, g->config.workers, STATS_WAIT_MS); // late ones are as of last time
+    wait_until(g, &g->stats_published, g->config.workers,
+               STATS_WAIT_MS); // late ones are as of last time
     pthread_mutex_unlock(&g->lock);
 }
 
@@ -581,7 +610,8 @@ void sl__gateway_stats(struct sl_gateway *g, struct sl_counters *out) {
 
 int sl__gateway_free(struct sl_gateway *g) {
     int state = atomic_load(&g->state);
-    if (state == SL_ACTIVE || state == SL_DRAINING || (g->workers_ended > 0 && g->workers[0].thread)) {
+    if (state == SL_ACTIVE || state == SL_DRAINING ||
+        (g->workers_ended > 0 && g->workers[0].thread)) {
         return sl_fail(SL_E_STATE, "free: join the gateway first");
     }
     for (uint32_t i = 0; i < g->listener_count; i++) {

@@ -14,36 +14,62 @@
 const char *sl__errno_name(int error) {
     static _Thread_local char other[24];
     switch (error) {
-    case EPERM: return "EPERM";
-    case ENOENT: return "ENOENT";
-    case EIO: return "EIO";
-    case EAGAIN: return "EAGAIN";
-    case ENOMEM: return "ENOMEM";
-    case EACCES: return "EACCES";
-    case EFAULT: return "EFAULT";
-    case EBUSY: return "EBUSY";
-    case EEXIST: return "EEXIST";
-    case EINVAL: return "EINVAL";
-    case ENFILE: return "ENFILE";
-    case EMFILE: return "EMFILE";
-    case ENOSPC: return "ENOSPC";
-    case ENOSYS: return "ENOSYS";
-    case EBADFD: return "EBADFD";
-    case EBADR: return "EBADR";
-    case ETIME: return "ETIME";
-    case EOPNOTSUPP: return "EOPNOTSUPP";
-    case ENOBUFS: return "ENOBUFS";
-    default: snprintf(other, sizeof(other), "errno %d", error); return other;
+    case EPERM:
+        return "EPERM";
+    case ENOENT:
+        return "ENOENT";
+    case EIO:
+        return "EIO";
+    case EAGAIN:
+        return "EAGAIN";
+    case ENOMEM:
+        return "ENOMEM";
+    case EACCES:
+        return "EACCES";
+    case EFAULT:
+        return "EFAULT";
+    case EBUSY:
+        return "EBUSY";
+    case EEXIST:
+        return "EEXIST";
+    case EINVAL:
+        return "EINVAL";
+    case ENFILE:
+        return "ENFILE";
+    case EMFILE:
+        return "EMFILE";
+    case ENOSPC:
+        return "ENOSPC";
+    case ENOSYS:
+        return "ENOSYS";
+    case EBADFD:
+        return "EBADFD";
+    case EBADR:
+        return "EBADR";
+    case ETIME:
+        return "ETIME";
+    case EOPNOTSUPP:
+        return "EOPNOTSUPP";
+    case ENOBUFS:
+        return "ENOBUFS";
+    default:
+        snprintf(other, sizeof(other), "errno %d", error);
+        return other;
     }
 }
 
 const char *sl_io_kind_name(int kind) {
     switch (kind) {
-    case SL_IO_AUTO: return "auto";
-    case SL_IO_URING: return "uring";
-    case SL_IO_EPOLL: return "epoll";
-    case SL_IO_SIM: return "sim";
-    default: return "unknown";
+    case SL_IO_AUTO:
+        return "auto";
+    case SL_IO_URING:
+        return "uring";
+    case SL_IO_EPOLL:
+        return "epoll";
+    case SL_IO_SIM:
+        return "sim";
+    default:
+        return "unknown";
     }
 }
 
@@ -62,7 +88,8 @@ int sl_io_probe(int kind, char *reason, size_t reason_len) {
     if (kind == SL_IO_AUTO) {
         return SL_IO_EPOLL;
     }
-    return sl_fail(SL_E_IO_UNAVAILABLE, "io_uring was asked for but does not work here: %s", reason);
+    return sl_fail(SL_E_IO_UNAVAILABLE, "io_uring was asked for but does not work here: %s",
+                   reason);
 }
 
 // Lists.
@@ -379,8 +406,8 @@ void sl_io_recv(struct sl_io *io, struct sl_io_conn *io_conn, enum sl_recv_want 
     io_conn->want = (uint8_t)want;
     unstarve(io, io_conn); // another wish needs another buffer, or none
     sl__io_dirty(io, io_conn);
-    bool kept = io_conn->state == SL__IO_OPEN &&
-                (io_conn->inbox_first || (io_conn->flags & SL__F_ENDED));
+    bool kept =
+        io_conn->state == SL__IO_OPEN && (io_conn->inbox_first || (io_conn->flags & SL__F_ENDED));
     if (want != SL_RECV_OFF && kept) {
         ready(io, io_conn);
     }
@@ -489,8 +516,7 @@ static void listeners_run(struct sl_io *io) {
     io->accepted_count = 0;
     for (uint32_t i = 0; io->listeners_live > 0 && i < SL__LISTENERS_MAX; i++) {
         struct sl__listener *listener = &io->listeners[i];
-        if (listener->state == SL__LISTENER_STOPPING && !listener->armed &&
-            !listener->cancelling) {
+        if (listener->state == SL__LISTENER_STOPPING && !listener->armed && !listener->cancelling) {
             listener->state = SL__LISTENER_FREE;
             listener->gen = (listener->gen + 1) & SL__GEN_MASK;
             io->listeners_live--;

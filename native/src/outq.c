@@ -90,7 +90,8 @@ static bool push(struct sl_outq *queue, struct sl_seg seg) {
     return true;
 }
 
-bool sl_outq_push_buf(struct sl_outq *queue, struct sl_buf *buf, const uint8_t *data, uint32_t len) {
+bool sl_outq_push_buf(struct sl_outq *queue, struct sl_buf *buf, const uint8_t *data,
+                      uint32_t len) {
     if (!push(queue, (struct sl_seg){data, len, buf, NULL})) {
         return false;
     }

@@ -15,7 +15,8 @@ static bool in_bounds(const struct check *c, uint32_t off, uint64_t bytes) {
 }
 
 static int bad(const char *what, uint32_t index, uint32_t value) {
-    return sl_fail(SL_E_PLAN_INVALID, "plan: %s is invalid (index %u, value %u)", what, index, value);
+    return sl_fail(SL_E_PLAN_INVALID, "plan: %s is invalid (index %u, value %u)", what, index,
+                   value);
 }
 
 static int check_table(const struct check *c, const char *what, uint32_t off, uint32_t count,
@@ -48,7 +49,8 @@ static int check_header(const struct check *c, const struct sl_plan_header *h) {
             return bad("via", i, ch);
         }
     }
-    int rc = check_table(c, "entries", h->entries_off, h->entry_count, sizeof(struct sl_plan_entry));
+    int rc =
+        check_table(c, "entries", h->entries_off, h->entry_count, sizeof(struct sl_plan_entry));
     if (!rc) {
         rc = check_table(c, "segs", h->segs_off, h->seg_count, sizeof(struct sl_plan_seg));
     }

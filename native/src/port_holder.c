@@ -18,8 +18,9 @@ static unsigned long inode_in(const char *path, uint16_t port) {
         unsigned local_port, state;
         unsigned long inode;
         // sl local:port remote:port st tx:rx tr:when retrnsmt uid timeout inode
-        int n = sscanf(line, " %*d: %*[0-9A-Fa-f]:%x %*[0-9A-Fa-f]:%*x %x %*x:%*x %*x:%*x %*x %*u %*u %lu",
-                       &local_port, &state, &inode);
+        int n = sscanf(
+            line, " %*d: %*[0-9A-Fa-f]:%x %*[0-9A-Fa-f]:%*x %x %*x:%*x %*x:%*x %*x %*u %*u %lu",
+            &local_port, &state, &inode);
         if (n == 3 && local_port == port && state == TCP_LISTEN) {
             found = inode;
         }

@@ -7,7 +7,8 @@
 #include "route.h"
 #include "upstream.h"
 
-#define COPY_MAX 2048u // bodies up to this are copied behind their head: one segment, and their owner is free at once
+#define COPY_MAX                                                                                   \
+    2048u // bodies up to this are copied behind their head: one segment, and their owner is free at once
 #define HEAD_ROOM 512u // a response head without its field lines
 
 struct sl_span sl_request_span(const struct sl_request *req, uint32_t off, uint32_t len) {
@@ -84,10 +85,11 @@ static void write_log(const struct sl_request *req) {
         record->version = h->version;
         uint32_t n = log_text(record, 0, sl_request_span(req, 0, h->method_len));
         record->method_len = (uint8_t)n;
-        uint32_t host = log_text(record, n, sl_request_span(req, h->host_off, sl_min_u32(h->host_len, 255)));
+        uint32_t host =
+            log_text(record, n, sl_request_span(req, h->host_off, sl_min_u32(h->host_len, 255)));
         record->host_len = (uint8_t)host;
-        record->target_len =
-            (uint16_t)log_text(record, n + host, sl_request_span(req, h->target_off, h->target_len));
+        record->target_len = (uint16_t)log_text(record, n + host,
+                                                sl_request_span(req, h->target_off, h->target_len));
     }
     sl_log_commit(w->gateway->log, w->index);
 }
@@ -385,7 +387,8 @@ static int next_of_chunks(struct sl_request *req, struct sl_inq *in, struct sl_b
                           struct sl_span *out_data, uint32_t max) {
     struct sl_span front = sl_inq_front(in);
     size_t consumed = 0;
-    int rc = sl_chunk_decode(&req->chunk, front.data, sl_min_size(front.len, max), &consumed, out_data);
+    int rc =
+        sl_chunk_decode(&req->chunk, front.data, sl_min_size(front.len, max), &consumed, out_data);
     if (consumed > 0) {
         sl_inq_consume(in, pool, (uint32_t)consumed);
     }
@@ -423,8 +426,7 @@ int sl_request_body_next(struct sl_request *req, struct sl_span *out_data, struc
 
 // Native steps.
 
-static void respond_body(struct sl_plan_hold *hold, struct sl_request *req,
-                             struct sl_span body) {
+static void respond_body(struct sl_plan_hold *hold, struct sl_request *req, struct sl_span body) {
     sl_plan_hold_ref(hold);
     if (sl_request_write(req, body.data, (uint32_t)body.len, NULL, &hold->segs)) {
         sl_request_end(req);
@@ -473,7 +475,8 @@ static void step_whoami(struct sl_request *req) {
         .status = 200,
         .framing = SL_FRAMING_LENGTH,
         .content_length = n,
-        .fields = sl_span_of("content-type: text/plain; charset=UTF-8\r\ncache-control: no-store\r\n"),
+        .fields =
+            sl_span_of("content-type: text/plain; charset=UTF-8\r\ncache-control: no-store\r\n"),
     };
     struct sl_buf_pool *pool = &req->conn->worker->bufs;
     if (sl_request_respond(req, &response) && sl_request_write(req, text, (uint32_t)n, buf, NULL)) {
@@ -549,7 +552,8 @@ void sl_request_start(struct sl_request *req) {
     req->hold = w->hold;
     sl_plan_hold_ref(req->hold);
     req->body_left = h->content_length;
-    req->body_done = h->body == SL_BODY_NONE || (h->body == SL_BODY_LENGTH && h->content_length == 0);
+    req->body_done =
+        h->body == SL_BODY_NONE || (h->body == SL_BODY_LENGTH && h->content_length == 0);
     sl_chunk_init(&req->chunk);
     req->continue_due = (h->flags & SL_HEAD_EXPECT_CONTINUE) && !req->body_done;
     bool dots_pass = req->hold->plan->header->flags & SL_PLAN_F_DOTS_PASS;
@@ -558,7 +562,8 @@ void sl_request_start(struct sl_request *req) {
     } else if (h->method == SL_METHOD_CONNECT || h->method == SL_METHOD_TRACE) {
         sl_request_refuse(req, SL_E_METHOD_UNKNOWN);
     } else if (h->form == SL_TARGET_ASTERISK) {
-        answer_text(req, 200, ""); // OPTIONS *: about the server as a whole (RFC 9110 section 9.3.7)
+        answer_text(req, 200,
+                    ""); // OPTIONS *: about the server as a whole (RFC 9110 section 9.3.7)
     } else {
         route(req);
     }

@@ -59,7 +59,8 @@ static int decode_one(uint8_t *out, const uint8_t *path, size_t len, size_t at) 
 }
 
 // Decodes the run of escapes at `at` to out. Returns its end in the path, and the bytes written; a bad run is copied.
-static size_t decode_run(uint8_t *out, size_t *written, const uint8_t *path, size_t len, size_t at) {
+static size_t decode_run(uint8_t *out, size_t *written, const uint8_t *path, size_t len,
+                         size_t at) {
     size_t in = at, n = 0;
     bool good = true;
     while (escape_at(path, len, in) >= 0) {

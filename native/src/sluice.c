@@ -73,10 +73,11 @@ int sl_gateway_describe(uint32_t gateway, uint8_t *out, size_t len) {
     return sl__gateway_describe(g, (char *)out, len);
 }
 
-int sl_gateway_certificate(uint32_t gateway, const uint8_t *cert, size_t cert_len, const uint8_t *key,
-                           size_t key_len) {
+int sl_gateway_certificate(uint32_t gateway, const uint8_t *cert, size_t cert_len,
+                           const uint8_t *key, size_t key_len) {
     WITH_GATEWAY(g, gateway)
-    return sl__gateway_certificate(g, (struct sl_span){cert, cert_len}, (struct sl_span){key, key_len});
+    return sl__gateway_certificate(g, (struct sl_span){cert, cert_len},
+                                   (struct sl_span){key, key_len});
 }
 
 int sl_gateway_listen(uint32_t gateway, const uint8_t *address, size_t len, uint32_t certificate) {
@@ -88,10 +89,12 @@ uint32_t sl_ring_bytes(uint32_t exchanges) {
     if (exchanges < SL_RING_SLOTS_MIN || exchanges > SL_RING_SLOTS_MAX) {
         return 0;
     }
-    return SL_RING_EVENTS_OFF + exchanges * (SL_RING_ENTRIES_PER_SLOT * 2 * SL_RING_ENTRY_BYTES + SL_SLOT_BYTES);
+    return SL_RING_EVENTS_OFF +
+           exchanges * (SL_RING_ENTRIES_PER_SLOT * 2 * SL_RING_ENTRY_BYTES + SL_SLOT_BYTES);
 }
 
-int sl_gateway_attach(uint32_t gateway, uint32_t worker, uint32_t isolate, uint8_t *region, size_t len) {
+int sl_gateway_attach(uint32_t gateway, uint32_t worker, uint32_t isolate, uint8_t *region,
+                      size_t len) {
     WITH_GATEWAY(g, gateway)
     return sl__gateway_attach(g, worker, isolate, region, len);
 }

@@ -112,7 +112,8 @@ static void cascade(struct sl_timers *timers) {
 static void run_tick(struct sl_timers *timers) {
     struct sl_timer list;
     detach(timers, 0, (unsigned)timers->tick & SLOT_MASK, &list);
-    timers->tick++; // first: a callback that sets an overdue timer gets the next tick, not this one again
+    timers
+        ->tick++; // first: a callback that sets an overdue timer gets the next tick, not this one again
     while (list.next != &list) {
         struct sl_timer *timer = list.next;
         list_unlink(timer);

@@ -21,7 +21,8 @@ static bool same_endpoint(const struct sl_plan_upstream *a, const struct sl_plan
     return a->family == b->family && a->port == b->port && memcmp(a->addr, b->addr, 16) == 0;
 }
 
-struct sl_upstream *sl_upstream_get(struct sl_worker *w, const struct sl_plan *plan, uint32_t index) {
+struct sl_upstream *sl_upstream_get(struct sl_worker *w, const struct sl_plan *plan,
+                                    uint32_t index) {
     const struct sl_plan_upstream *row = &plan->upstreams[index];
     struct sl_upstream *upstream = w->upstreams;
     while (upstream && !same_endpoint(&upstream->row, row)) {
@@ -116,7 +117,8 @@ static void fail(struct sl_upstream_conn *up, int status) {
     }
     w->counters.upstream_failures++;
     if (req->status != 0) {
-        sl_conn_abort(req->conn, SL_E_UPSTREAM_CUT); // a broken transfer, never a short body that looks whole
+        sl_conn_abort(req->conn,
+                      SL_E_UPSTREAM_CUT); // a broken transfer, never a short body that looks whole
     } else {
         sl_request_fail(req, status);
     }
@@ -188,7 +190,8 @@ static bool copy_body_piece(struct sl_upstream_conn *up, struct sl_span piece, b
     return true;
 }
 
-static bool write_body_piece(struct sl_upstream_conn *up, struct sl_span piece, struct sl_buf *buf) {
+static bool write_body_piece(struct sl_upstream_conn *up, struct sl_span piece,
+                             struct sl_buf *buf) {
     struct sl_outq *out = &up->out;
     struct sl_buf_pool *pool = &up->worker->bufs;
     uint8_t head[SL_CHUNK_HEAD_MAX];
@@ -253,8 +256,9 @@ static void flush(struct sl_upstream_conn *up) {
 
 static void pool_or_close(struct sl_upstream_conn *up) {
     struct sl_upstream *upstream = up->upstream;
-    bool clean = !up->broken && up->request_done && up->in.bytes == 0 && !up->in_ended && up->out.count == 0 &&
-                 (up->head.flags & SL_HEAD_KEEP_ALIVE) && up->body != SL_BODY_UNTIL_CLOSE;
+    bool clean = !up->broken && up->request_done && up->in.bytes == 0 && !up->in_ended &&
+                 up->out.count == 0 && (up->head.flags & SL_HEAD_KEEP_ALIVE) &&
+                 up->body != SL_BODY_UNTIL_CLOSE;
     up->req = NULL;
     if (!clean || up->worker->draining || upstream->idle_count >= upstream->row.idle_max) {
         up_close(up);
@@ -291,8 +295,8 @@ static uint8_t framing_for_client(const struct sl_upstream_conn *up, uint64_t *o
 
 static bool forward_head(struct sl_upstream_conn *up, const uint8_t *data, uint32_t head_at) {
     struct sl_request *req = up->req;
-    struct sl_forward_response forward = {.head = &up->head, .data = data + head_at,
-                                          .via = req->hold->plan->via};
+    struct sl_forward_response forward = {
+        .head = &up->head, .data = data + head_at, .via = req->hold->plan->via};
     if (up->head.status >= 200) {
         forward.framing = framing_for_client(up, &forward.content_length);
     }
@@ -311,8 +315,9 @@ static bool interim(struct sl_upstream_conn *up, const uint8_t *data) {
         req->conn->active_ns = up->worker->now_ns;
         sl_request_continue(req);
     } else if (req->head.version > 0 && sl_conn_writable(req->conn)) {
-        sl_request_respond_forward(req, &(struct sl_forward_response){
-                                            .head = &up->head, .data = data, .via = req->hold->plan->via});
+        sl_request_respond_forward(req, &(struct sl_forward_response){.head = &up->head,
+                                                                      .data = data,
+                                                                      .via = req->hold->plan->via});
     }
     return up->req != NULL && up->state == SL_UP_ACTIVE;
 }
@@ -376,7 +381,8 @@ static int body_next(struct sl_upstream_conn *up, struct sl_span *out_data) {
         }
         return rc;
     }
-    size_t n = up->body == SL_BODY_LENGTH ? (size_t)sl_min_u64(front.len, up->body_left) : front.len;
+    size_t n =
+        up->body == SL_BODY_LENGTH ? (size_t)sl_min_u64(front.len, up->body_left) : front.len;
     *out_data = (struct sl_span){front.data, n};
     up->body_left -= up->body == SL_BODY_LENGTH ? n : 0;
     sl_inq_consume(&up->in, &up->worker->bufs, (uint32_t)n);
@@ -549,12 +555,16 @@ static void on_timer(struct sl_timer *timer) {
     if (up->state == SL_UP_IDLE) {
         up_close(up);
     } else {
-        fail(up, up->state == SL_UP_CONNECTING ? SL_E_UPSTREAM_CONNECT_TIMEOUT : SL_E_UPSTREAM_TIMEOUT);
+        fail(up,
+             up->state == SL_UP_CONNECTING ? SL_E_UPSTREAM_CONNECT_TIMEOUT : SL_E_UPSTREAM_TIMEOUT);
     }
 }
 
-static const struct sl_io_handler handler = {.on_data = on_data, .on_end = on_end, .on_sent = on_sent,
-                                             .on_connect = on_connect, .on_closed = on_closed};
+static const struct sl_io_handler handler = {.on_data = on_data,
+                                             .on_end = on_end,
+                                             .on_sent = on_sent,
+                                             .on_connect = on_connect,
+                                             .on_closed = on_closed};
 
 // Taking a connection.
 

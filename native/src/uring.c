@@ -73,8 +73,8 @@ static int ring_setup(struct ring *ring, uint32_t sq_entries, uint32_t cq_entrie
                             URING_SETUP_SUBMIT_ALL | URING_SETUP_SINGLE_ISSUER |
                             URING_SETUP_DEFER_TASKRUN;
     ring->stage = "io_uring_setup";
-    *params = (struct uring_params){.flags = needed | URING_SETUP_NO_SQARRAY,
-                                    .cq_entries = cq_entries};
+    *params =
+        (struct uring_params){.flags = needed | URING_SETUP_NO_SQARRAY, .cq_entries = cq_entries};
     ring->fd = uring_setup(sq_entries, params);
     if (ring->fd < 0 && errno == EINVAL) {
         *params = (struct uring_params){.flags = needed, .cq_entries = cq_entries};
@@ -83,8 +83,8 @@ static int ring_setup(struct ring *ring, uint32_t sq_entries, uint32_t cq_entrie
     if (ring->fd < 0) {
         return errno;
     }
-    const uint32_t features = URING_FEAT_SINGLE_MMAP | URING_FEAT_NODROP |
-                              URING_FEAT_SUBMIT_STABLE | URING_FEAT_EXT_ARG;
+    const uint32_t features =
+        URING_FEAT_SINGLE_MMAP | URING_FEAT_NODROP | URING_FEAT_SUBMIT_STABLE | URING_FEAT_EXT_ARG;
     ring->stage = "io_uring features";
     return (params->features & features) == features ? 0 : ENOSYS;
 }
@@ -336,8 +336,8 @@ static struct uring_sqe *conn_sqe(struct sl_io *io, struct sl_io_conn *io_conn, 
 
 // POLL_FIRST: it waits for data before it takes a buffer, so ENOBUFS means data without a buffer, never an idle connection.
 static bool recv_arm(struct sl_io *io, struct sl_io_conn *io_conn, bool stream) {
-    struct uring_sqe *sqe = conn_sqe(io, io_conn, stream ? SL__OP_RECV : SL__OP_RECV_ONCE,
-                                     URING_OP_RECV);
+    struct uring_sqe *sqe =
+        conn_sqe(io, io_conn, stream ? SL__OP_RECV : SL__OP_RECV_ONCE, URING_OP_RECV);
     if (!sqe) {
         return false;
     }
@@ -373,8 +373,8 @@ static bool recv_sync(struct sl_io *io, struct sl_io_conn *io_conn) {
     if (armed & SL__BIT(SL__OP_RECV_ONCE)) {
         return true;
     }
-    bool arm = io_conn->want == SL_RECV_STREAM ||
-               (io_conn->want == SL_RECV_ONCE && !io_conn->inbox_first);
+    bool arm =
+        io_conn->want == SL_RECV_STREAM || (io_conn->want == SL_RECV_ONCE && !io_conn->inbox_first);
     return !arm || recv_arm(io, io_conn, io_conn->want == SL_RECV_STREAM);
 }
 
@@ -471,8 +471,8 @@ static bool uring_listener_sync(struct sl_io *io, uint32_t index) {
         return true;
     }
     enum sl__io_op op = listener->armed ? SL__OP_CANCEL_ACCEPT : SL__OP_ACCEPT;
-    struct uring_sqe *sqe = listener_sqe(
-        io, index, op, listener->armed ? URING_OP_ASYNC_CANCEL : URING_OP_ACCEPT);
+    struct uring_sqe *sqe =
+        listener_sqe(io, index, op, listener->armed ? URING_OP_ASYNC_CANCEL : URING_OP_ACCEPT);
     if (!sqe) {
         return false;
     }
@@ -554,10 +554,17 @@ static void conn_done(struct sl_io *io, struct sl_io_conn *io_conn, enum sl__io_
     }
     switch (op) {
     case SL__OP_RECV:
-    case SL__OP_RECV_ONCE: recv_done(io, io_conn, op, res, buf, last); return;
-    case SL__OP_SEND: sl__io_got_sent(io, io_conn, error_passes(res) ? 0 : res); return;
-    case SL__OP_CONNECT: sl__io_got_connect(io, io_conn, res); return;
-    default: SL_ASSERT(op == SL__OP_CANCEL);
+    case SL__OP_RECV_ONCE:
+        recv_done(io, io_conn, op, res, buf, last);
+        return;
+    case SL__OP_SEND:
+        sl__io_got_sent(io, io_conn, error_passes(res) ? 0 : res);
+        return;
+    case SL__OP_CONNECT:
+        sl__io_got_connect(io, io_conn, res);
+        return;
+    default:
+        SL_ASSERT(op == SL__OP_CANCEL);
     }
 }
 
@@ -574,13 +581,14 @@ static bool accept_error_passes(int error) {
     case EHOSTDOWN:
     case ENONET:
     case EHOSTUNREACH:
-    case ENETUNREACH: return true;
-    default: return false;
+    case ENETUNREACH:
+        return true;
+    default:
+        return false;
     }
 }
 
-static void listener_done(struct sl_io *io, uint32_t index, enum sl__io_op op, int res,
-                          bool last) {
+static void listener_done(struct sl_io *io, uint32_t index, enum sl__io_op op, int res, bool last) {
     struct sl__listener *listener = &io->listeners[index];
     if (last) {
         uring_of(io)->listener_ops--;
@@ -665,10 +673,13 @@ static int uring_wait(struct sl_io *io, uint64_t wait_ns) {
     case ETIME:
     case EINTR:
     case EBUSY:
-    case EAGAIN: cq_read(io); return SL_OK;
+    case EAGAIN:
+        cq_read(io);
+        return SL_OK;
     case EBADR:
         return sl_fail(SL_E_SYSTEM, "io_uring lost a completion (EBADR): the kernel had no memory");
-    default: return sl_fail(SL_E_SYSTEM, "io_uring_enter: %s", sl__errno_name(error));
+    default:
+        return sl_fail(SL_E_SYSTEM, "io_uring_enter: %s", sl__errno_name(error));
     }
 }
 
@@ -677,13 +688,19 @@ static int uring_wait(struct sl_io *io, uint64_t wait_ns) {
 static const char *fix_of(int error) {
     switch (error) {
     case EPERM:
-    case EACCES: return "seccomp or kernel.io_uring_disabled=2";
-    case ENOSYS: return "no io_uring in this kernel or sandbox; Linux 6.1 or later is needed";
-    case EINVAL: return "Linux 6.1 or later is needed";
-    case ENOMEM: return "raise ulimit -l";
+    case EACCES:
+        return "seccomp or kernel.io_uring_disabled=2";
+    case ENOSYS:
+        return "no io_uring in this kernel or sandbox; Linux 6.1 or later is needed";
+    case EINVAL:
+        return "Linux 6.1 or later is needed";
+    case ENOMEM:
+        return "raise ulimit -l";
     case EMFILE:
-    case ENFILE: return "raise ulimit -n";
-    default: return "this kernel or sandbox does not support it";
+    case ENFILE:
+        return "raise ulimit -n";
+    default:
+        return "this kernel or sandbox does not support it";
     }
 }
 
@@ -737,8 +754,8 @@ static void release(struct sl_io *io) {
         buf_ring_close(&uring->bufs[g], &uring->ring);
         for (uint32_t id = 0; id < io->pool->count[g]; id++) {
             if (io->pool->bufs[g][id].kernel) {
-                sl_buf_unref(io->pool, sl_buf_from_kernel(io->pool, (enum sl_buf_group)g,
-                                                          (uint16_t)id));
+                sl_buf_unref(io->pool,
+                             sl_buf_from_kernel(io->pool, (enum sl_buf_group)g, (uint16_t)id));
             }
         }
     }
@@ -759,8 +776,8 @@ static int uring_open(struct sl_io *io) {
     io->impl = uring;
     int error = ring_open(&uring->ring, SQ_ENTRIES, CQ_ENTRIES);
     for (int g = 0; g < 2 && !error; g++) {
-        error = buf_ring_open(&uring->bufs[g], &uring->ring, io->pool->count[g],
-                              (enum sl_buf_group)g);
+        error =
+            buf_ring_open(&uring->bufs[g], &uring->ring, io->pool->count[g], (enum sl_buf_group)g);
     }
     if (!error) {
         error = ring_enable(&uring->ring);

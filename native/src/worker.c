@@ -119,8 +119,8 @@ static struct sl_plan_hold *hold_new(struct sl_worker *w, struct sl_plan *plan) 
         free(upstreams);
         return NULL;
     }
-    *hold = (struct sl_plan_hold){.plan = plan, .worker = w, .segs = {release_segs},
-                                  .upstreams = upstreams};
+    *hold = (struct sl_plan_hold){
+        .plan = plan, .worker = w, .segs = {release_segs}, .upstreams = upstreams};
     return hold;
 }
 
@@ -267,7 +267,8 @@ static int turn(struct sl_worker *w) {
         sl_ring_wake_up(w->rings[i]);
         sl_ring_read(w->rings[i]);
     }
-    run_work(w); // before the timers: what beat its deadline wins, and a queued byte has only won once it is looked at
+    run_work(
+        w); // before the timers: what beat its deadline wins, and a queued byte has only won once it is looked at
     sl_timers_run(&w->timers, w->now_ns);
     run_work(w);
     for (uint32_t i = 0; i < isolates; i++) {
@@ -290,8 +291,11 @@ static int open_pools(struct sl_worker *w) {
     int rc = sl_buf_pool_init(&w->bufs, counts);
     rc = rc ? rc : sl_slab_init(&w->conns, sizeof(struct sl_conn), c->conns_max);
     rc = rc ? rc : sl_slab_init(&w->requests, sizeof(struct sl_request), c->requests_max);
-    rc = rc ? rc : sl_slab_init(&w->outqs, sizeof(struct sl_outq), sl_min_u32(c->conns_max, c->requests_max * 2));
-    rc = rc ? rc : sl_slab_init(&w->upstream_conns, sizeof(struct sl_upstream_conn), UPSTREAM_CONNS_MAX);
+    rc = rc ? rc
+            : sl_slab_init(&w->outqs, sizeof(struct sl_outq),
+                           sl_min_u32(c->conns_max, c->requests_max * 2));
+    rc = rc ? rc
+            : sl_slab_init(&w->upstream_conns, sizeof(struct sl_upstream_conn), UPSTREAM_CONNS_MAX);
     return rc;
 }
 
@@ -328,7 +332,8 @@ static int open_listeners(struct sl_worker *w) {
         w->listener_count++;
         w->listeners_live++;
         if (listen(listener->fd, (int)g->config.backlog) != 0) {
-            return sl_fail(SL_E_SYSTEM, "listen on %s: %s", g->listeners[i].address, strerror(errno));
+            return sl_fail(SL_E_SYSTEM, "listen on %s: %s", g->listeners[i].address,
+                           strerror(errno));
         }
         listener->number = sl_io_accept_start(w->io, listener->fd, on_accept, listener);
         if (listener->number < 0) {
