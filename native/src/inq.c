@@ -57,6 +57,11 @@ void sl_inq_consume(struct sl_inq *queue, struct sl_buf_pool *pool, uint32_t n) 
 static struct sl_buf *linear_front(struct sl_inq *queue, struct sl_buf_pool *pool) {
     struct sl_buf *front = queue->first;
     if (front->group == SL_BUF_OUT && front->refs == 1) {
+        if (front->end == front->cap) { // consumed bytes before it give their room back
+            memmove(front->data, front->data + front->pos, front->end - front->pos);
+            front->end -= front->pos;
+            front->pos = 0;
+        }
         return front;
     }
     struct sl_buf *linear = sl_buf_take(pool, SL_BUF_OUT);

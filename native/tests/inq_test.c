@@ -189,3 +189,26 @@ TEST(inq_linearize_says_no_without_a_buffer) {
     }
     pool_close();
 }
+
+TEST(inq_linearize_uses_the_room_of_what_was_consumed) {
+    pool_open();
+    struct sl_inq queue = {0};
+    struct sl_buf *full = sl_buf_take(&pool, SL_BUF_OUT);
+    memset(full->data, 'x', full->cap);
+    memcpy(full->data + full->cap - 4, "half", 4);
+    sl_inq_push(&queue, &pool, full, 0, full->cap);
+    sl_inq_consume(&queue, &pool, full->cap - 4);
+    struct sl_buf *next = sl_buf_take(&pool, SL_BUF_HEAD);
+    memcpy(next->data, " head", 5);
+    next->pos = 0;
+    next->end = 5;
+    next->next = NULL;
+    queue.last->next = next; // as two receives leave them
+    queue.last = next;
+    queue.bytes += 5;
+    queue.bufs++;
+    CHECK(sl_inq_linearize(&queue, &pool));
+    CHECK_INT(sl_inq_front(&queue).len, 9);
+    expect(&queue, "half head");
+    pool_close();
+}
