@@ -291,10 +291,11 @@ class Run {
     this.#firstSignal = now;
     if (!this.#plane || !this.#app) this.#exit(EXIT_OK);
     else {
+      const running = this.#plane.stats().requests_live;
+      this.#drain(EXIT_OK); // first: what is said holds by then
       say(
-        `${name}: draining ${this.#plane.stats().requests_live} requests, at most ${this.#app.options.limits.drainMs} ms`,
+        `${name}: draining ${running} requests, at most ${this.#app.options.limits.drainMs} ms`,
       );
-      this.#drain(EXIT_OK);
     }
   }
 
