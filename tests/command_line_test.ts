@@ -692,7 +692,10 @@ describe("the command line", () => {
     it("as one Ctrl-C in a terminal drain once", async () => {
       if (!await has("script")) return;
       await using home = await folderOf({});
-      const words = startWords(["--http", "127.0.0.1:0"], true).join(" ");
+      // `exec`: a shell that stays in between would itself end by the signal, with 130.
+      const words = `exec ${
+        startWords(["--http", "127.0.0.1:0"], true).join(" ")
+      }`;
       const child = new Deno.Command("script", {
         args: ["-qfec", words, "/dev/null"],
         cwd: home.path,
