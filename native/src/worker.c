@@ -257,9 +257,9 @@ static bool may_sleep(struct sl_worker *w) {
     return may && atomic_load_explicit(&w->commands, memory_order_relaxed) == 0;
 }
 
-static int turn(struct sl_worker *w) {
+int sl_worker_turn(struct sl_worker *w, uint64_t max_wait_ns) {
     uint32_t isolates = sl_worker_config(w)->isolates;
-    int rc = sl_io_poll(w->io, may_sleep(w) ? wait_limit(w) : 0);
+    int rc = sl_io_poll(w->io, may_sleep(w) ? sl_min_u64(wait_limit(w), max_wait_ns) : 0);
     read_clock(w);
     take_commands(w);
     update_plan(w);
@@ -274,7 +274,7 @@ static int turn(struct sl_worker *w) {
     for (uint32_t i = 0; i < isolates; i++) {
         sl_ring_publish(w->rings[i]);
     }
-    return rc < 0 ? rc : SL_OK;
+    return rc < 0 ? rc : drained(w) ? SL_WORKER_DRAINED : SL_OK;
 }
 
 // Start and end.
@@ -343,7 +343,7 @@ static int open_listeners(struct sl_worker *w) {
     return SL_OK;
 }
 
-static void close_all(struct sl_worker *w) {
+void sl_worker_close(struct sl_worker *w) {
     atomic_store_explicit(&w->wake_io, NULL, memory_order_seq_cst);
     while (atomic_load_explicit(&w->wakers, memory_order_seq_cst) > 0) {
         sched_yield(); // a thread is inside sl_io_wake: microseconds
@@ -372,10 +372,7 @@ static void close_all(struct sl_worker *w) {
     sl_buf_pool_deinit(&w->bufs);
 }
 
-static int open_all(struct sl_worker *w) {
-    char name[16];
-    snprintf(name, sizeof(name), "sluice-w%u", w->index);
-    prctl(PR_SET_NAME, name);
+int sl_worker_open(struct sl_worker *w) {
     w->work.next = w->work.prev = &w->work;
     struct timespec t;
     clock_gettime(CLOCK_MONOTONIC, &t);
@@ -388,24 +385,28 @@ static int open_all(struct sl_worker *w) {
     read_clock(w);
     sl_timers_init(&w->timers, w->now_ns);
     update_plan(w);
-    return w->hold ? open_listeners(w) : sl_fail(SL_E_NO_MEMORY, "plan of worker %u", w->index);
+    rc = w->hold ? open_listeners(w) : sl_fail(SL_E_NO_MEMORY, "plan of worker %u", w->index);
+    if (rc == SL_OK) {
+        atomic_store_explicit(&w->wake_io, w->io, memory_order_release);
+    }
+    return rc;
 }
 
 void *sl_worker_main(void *arg) {
     struct sl_worker *w = arg;
-    int rc = open_all(w);
-    if (rc == SL_OK) {
-        atomic_store_explicit(&w->wake_io, w->io, memory_order_release);
-    }
+    char name[16];
+    snprintf(name, sizeof(name), "sluice-w%u", w->index);
+    prctl(PR_SET_NAME, name);
+    int rc = sl_worker_open(w);
     sl__worker_report(w, rc);
-    while (rc == SL_OK && !drained(w)) {
-        rc = turn(w);
+    while (rc == SL_OK) {
+        rc = sl_worker_turn(w, UINT64_MAX);
     }
-    if (rc != SL_OK && w->started) {
+    if (rc < 0 && w->started) {
         fprintf(stderr, "sluice: worker %u: %s\n", w->index, sl_fail_text());
         abort(); // the loop is lost: connections cannot be closed in order any more
     }
-    close_all(w);
+    sl_worker_close(w);
     sl__worker_ended(w);
     return NULL;
 }

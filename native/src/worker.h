@@ -1,7 +1,7 @@
 // A worker: one thread, one loop, its listeners, connections, pools, TLS contexts and rings. proxy layer. Nothing of a worker is written by
 // another thread but what is marked so.
 //
-// A turn: io callbacks only queue bytes and mark work; verdicts do the same; timers too; then sl_worker_run_work lets each marked connection
+// A turn: io callbacks only queue bytes and mark work; verdicts do the same; timers too; then run_work lets each marked connection
 // make all the progress it can, and everything it wants to send leaves with the next entry into the kernel.
 #ifndef SL_WORKER_H
 #define SL_WORKER_H
@@ -96,7 +96,12 @@ uint64_t sl_worker_jitter(struct sl_worker *worker, uint64_t value); // value +-
 void sl_plan_hold_ref(struct sl_plan_hold *hold);
 void sl_plan_hold_unref(struct sl_worker *worker, struct sl_plan_hold *hold);
 
-// Called by conn.c when the last connection closes during a drain, and by nothing else.
+// A worker's life, on the one thread that drives it: open, turns until one says that it has drained, close. That thread is sl_worker_main for
+// sl_gateway_start; a test (or an isolate) may drive a worker of a gateway that was never started.
+#define SL_WORKER_DRAINED 1
+int sl_worker_open(struct sl_worker *worker); // takes all that it needs and listens. SL_OK or why not; sl_worker_close in either case
+int sl_worker_turn(struct sl_worker *worker, uint64_t max_wait_ns); // SL_OK, SL_WORKER_DRAINED, or E_SYSTEM: the loop is lost
+void sl_worker_close(struct sl_worker *worker);
 void *sl_worker_main(void *worker); // the thread
 
 #endif
