@@ -11,7 +11,7 @@ type Layer = (typeof LAYERS)[number];
 const LAYER_OF_FILE: Record<Layer, string> = {
   base:
     "base buf log log_format port_holder slab status timer text hash limit metrics",
-  io: "epoll io io_internal sim uring uring_abi",
+  io: "epoll io io_internal sim sys uring uring_abi",
   tls: "tls tls_boringssl tls_certificate ticket stek",
   http: "http1_chunk http1_parse http1_write inq outq",
   proxy:
@@ -31,9 +31,16 @@ const C_RULES: {
     why: "only the tls layer sees BoringSSL",
   },
   {
-    only: (name) => /^uring/.test(name),
+    only: (name) => /^(uring|sys|sim)/.test(name),
     pattern: /\bio_uring_sqe\b|"uring_abi\.h"/,
-    why: "only uring.c sees an SQE",
+    why: "only uring.c and the simulated kernel see an SQE",
+  },
+  {
+    only: (name) => !/^(io|uring|epoll|conn|upstream|worker)$/.test(name),
+    pattern:
+      /(?<![\w>.])(syscall|socket|socketpair|bind|listen|connect|accept4?|recv(msg)?|send(msg)?|shutdown|getsockname|getpeername|[gs]etsockopt|close|read|write|eventfd|epoll_(create1|ctl|p?wait)|mmap|munmap|clock_gettime)\s*\((?!CLOCK_REALTIME)/,
+    why:
+      "only sys.c asks the operating system: through struct sl_sys, or io.h above",
   },
   {
     only: (_, layer) => layer !== "base",

@@ -10,6 +10,8 @@ const BAD: [string, string, string][] = [
   ["native/src/conn.c", '#include "novelty.h"', "which has no layer"],
   ["native/src/conn.c", "#include <openssl/ssl.h>", "BoringSSL"],
   ["native/src/epoll.c", '#include "uring_abi.h"', "SQE"],
+  ["native/src/uring.c", "n = recv(fd, data, len, 0);", "sys.c"],
+  ["native/src/conn.c", "close(fd);", "sys.c"],
   ["native/src/timer.c", "x = clock_gettime(0, &t);", "time is an argument"],
   ["native/src/http1_parse.c", "p = malloc(3);", "parsers own nothing"],
   ["native/include/sluice/sluice.h", '#include "base.h"', "public header"],

@@ -657,7 +657,7 @@ static void run(struct sl_work *work) {
 
 // Asking the kernel costs a system call, so only a send that lasts is asked about: once a little after its begin, then at each deadline.
 static void write_due(struct sl_conn *conn) {
-    uint64_t acked = sl_io_bytes_acked(conn->io);
+    uint64_t acked = sl_io_bytes_acked(conn->worker->io, conn->io);
     uint64_t least = (uint64_t)STALL_BYTES_PER_S * config_of(conn)->write_stall_ms / 1000;
     if (!conn->acked_known || acked - conn->acked >= least) {
         conn->acked = acked;
@@ -780,10 +780,10 @@ void sl_conn_abort(struct sl_conn *conn, int reason) {
 static const struct sl_io_handler handler = {
     .on_data = on_data, .on_end = on_end, .on_sent = on_sent, .on_closed = on_closed};
 
-static void set_remote(struct sl_conn *conn, int fd) {
+static void set_remote(struct sl_conn *conn) {
     struct sockaddr_storage addr;
     socklen_t len = sizeof(addr);
-    if (getpeername(fd, (struct sockaddr *)&addr, &len) != 0) {
+    if (sl_io_peer_address(conn->worker->io, conn->io, (struct sockaddr *)&addr, &len) != 0) {
         conn->remote_family = 4; // it is gone already: the first receive will say so
         return;
     }
@@ -820,7 +820,7 @@ static struct sl_conn *conn_new(struct sl_worker_listener *listener, int fd) {
         sl_slab_give(&w->conns, conn);
         return NULL;
     }
-    set_remote(conn, fd);
+    set_remote(conn);
     conn->local_port = listener->port;
     return conn;
 }
@@ -834,7 +834,7 @@ void sl_conn_accept(struct sl_worker_listener *listener, int fd) {
         w->counters.conns_closed++;
         w->counters.conns_shed++;
         sl_worker_count_status(w, SL_E_SHED_CONNS);
-        close(fd);
+        sl_io_close_fd(w->io, fd);
         return;
     }
     w->counters.conns_live++;

@@ -7,8 +7,6 @@
 
 #include <errno.h>
 #include <stdlib.h>
-#include <sys/epoll.h>
-#include <unistd.h>
 
 #define EVENTS_PER_WAIT 512
 
@@ -20,7 +18,7 @@ struct epoll {
 static bool epoll_set(struct sl_io *io, int op, int fd, uint32_t events, uint64_t ud) {
     struct epoll *epoll = io->impl;
     struct epoll_event event = {.events = events, .data.u64 = ud};
-    return epoll_ctl(epoll->fd, op, fd, &event) == 0;
+    return io->sys->epoll_ctl(io->sys, epoll->fd, op, fd, &event) == 0;
 }
 
 static bool conn_register(struct sl_io *io, struct sl_io_conn *io_conn) {
@@ -80,7 +78,7 @@ static void recv_sync(struct sl_io *io, struct sl_io_conn *io_conn) {
         return;
     }
     io->counters->io_enters++;
-    ssize_t got = recv(io_conn->fd, buf->data, buf->cap, MSG_DONTWAIT);
+    ssize_t got = io->sys->recv(io->sys, io_conn->fd, buf->data, buf->cap, MSG_DONTWAIT);
     recv_result(io, io_conn, buf, got, errno);
 }
 
@@ -97,7 +95,8 @@ static void send_sync(struct sl_io *io, struct sl_io_conn *io_conn) {
         return;
     }
     io->counters->io_enters++;
-    ssize_t sent = sendmsg(io_conn->fd, io_conn->msg, MSG_DONTWAIT | MSG_NOSIGNAL);
+    ssize_t sent =
+        io->sys->sendmsg(io->sys, io_conn->fd, io_conn->msg, MSG_DONTWAIT | MSG_NOSIGNAL);
     int error = errno;
     if (sent < 0 && (error == EAGAIN || error == EINTR)) {
         if (error == EINTR) {
@@ -133,7 +132,8 @@ static void connect_sync(struct sl_io *io, struct sl_io_conn *io_conn) {
     io_conn->flags |= SL__F_WRITABLE;
     sl__io_arm(io, io_conn, SL__OP_CONNECT);
     io->counters->io_enters++;
-    int rc = connect(io_conn->fd, (const struct sockaddr *)&io_conn->addr, io_conn->addr_len);
+    int rc = io->sys->connect(io->sys, io_conn->fd, (const struct sockaddr *)&io_conn->addr,
+                              io_conn->addr_len);
     int error = rc == 0 ? 0 : errno;
     // Registered only now: an unconnected socket would report a hang-up.
     if ((error == 0 || error == EINPROGRESS) && !conn_register(io, io_conn)) {
@@ -147,7 +147,7 @@ static void connect_sync(struct sl_io *io, struct sl_io_conn *io_conn) {
 static void connect_event(struct sl_io *io, struct sl_io_conn *io_conn) {
     int error = 0;
     socklen_t len = sizeof(error);
-    if (getsockopt(io_conn->fd, SOL_SOCKET, SO_ERROR, &error, &len) != 0) {
+    if (io->sys->getsockopt(io->sys, io_conn->fd, SOL_SOCKET, SO_ERROR, &error, &len) != 0) {
         error = errno;
     }
     connect_done(io, io_conn, error);
@@ -163,7 +163,7 @@ static void closing_sync(struct sl_io *io, struct sl_io_conn *io_conn) {
             sl__io_disarm(io, io_conn, (enum sl__io_op)op);
         }
     }
-    sl__io_close_fd(io, io_conn);
+    sl__io_close_now(io, io_conn);
 }
 
 static bool epoll_conn_sync(struct sl_io *io, struct sl_io_conn *io_conn) {
@@ -174,7 +174,7 @@ static bool epoll_conn_sync(struct sl_io *io, struct sl_io_conn *io_conn) {
     } else {
         // Sending first, as io_uring does: a send completes while it is submitted.
         send_sync(io, io_conn);
-        sl__io_shutdown_now(io_conn);
+        sl__io_shutdown_now(io, io_conn);
         recv_sync(io, io_conn);
     }
     return true;
@@ -224,7 +224,7 @@ static void accept_event(struct sl_io *io, uint32_t index) {
     struct sl__listener *listener = &io->listeners[index];
     for (int i = 0; i < SL__ACCEPTS_PER_TURN; i++) {
         io->counters->io_enters++;
-        int fd = accept4(listener->fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
+        int fd = io->sys->accept4(io->sys, listener->fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
         int error = errno;
         if (fd < 0 && error == EAGAIN) {
             return;
@@ -274,17 +274,18 @@ static void event_read(struct sl_io *io, const struct epoll_event *event) {
     }
 }
 
-static int epoll_wait_ns(struct epoll *epoll, uint64_t wait_ns) {
+static int epoll_wait_ns(struct sl_io *io, uint64_t wait_ns) {
+    struct epoll *epoll = io->impl;
     // Rounded up: a timer must not find the loop awake too early again and again.
     uint64_t ms = wait_ns / SL_NS_PER_MS + (wait_ns % SL_NS_PER_MS != 0);
     int timeout = wait_ns == UINT64_MAX ? -1 : (int)sl_min_u64(ms, INT32_MAX);
-    return epoll_wait(epoll->fd, epoll->events, EVENTS_PER_WAIT, timeout);
+    return io->sys->epoll_wait(io->sys, epoll->fd, epoll->events, EVENTS_PER_WAIT, timeout);
 }
 
 static int epoll_backend_wait(struct sl_io *io, uint64_t wait_ns) {
     struct epoll *epoll = io->impl;
     io->counters->io_enters++;
-    int count = epoll_wait_ns(epoll, wait_ns);
+    int count = epoll_wait_ns(io, wait_ns);
     if (count < 0) {
         return errno == EINTR ? SL_OK
                               : sl_fail(SL_E_SYSTEM, "epoll_wait: %s", sl__errno_name(errno));
@@ -306,7 +307,7 @@ static void epoll_free(struct sl_io *io) {
             (void)epoll_listener_sync(io, i);
         }
     }
-    close(epoll->fd);
+    io->sys->close(io->sys, epoll->fd);
     free(epoll);
 }
 
@@ -317,13 +318,13 @@ static int epoll_open(struct sl_io *io) {
     }
     io->impl = epoll;
     io->accepted_cap = (SL__ACCEPTS_PER_TURN + 1) * SL__LISTENERS_MAX;
-    epoll->fd = epoll_create1(EPOLL_CLOEXEC);
+    epoll->fd = io->sys->epoll_create1(io->sys, EPOLL_CLOEXEC);
     // Edge triggered: the counter is never read, each write is an edge.
     if (epoll->fd < 0 ||
         !epoll_set(io, EPOLL_CTL_ADD, io->wake_fd, EPOLLIN | EPOLLET, sl__ud(SL__OP_WAKE, 0, 0))) {
         int error = errno;
         if (epoll->fd >= 0) {
-            close(epoll->fd);
+            io->sys->close(io->sys, epoll->fd);
         }
         free(epoll);
         return sl_fail(SL_E_SYSTEM, "epoll: %s", sl__errno_name(error));

@@ -142,6 +142,7 @@ int sl__gateway_new(struct sl_gateway **out_gateway, const struct sl_config *con
         free(g);
         return rc;
     }
+    g->sys = &sl_sys_kernel;
     g->io_kind = rc;
     uint32_t workers = g->config.workers, rings = workers * g->config.isolates;
     size_t worker_bytes =
@@ -244,36 +245,37 @@ static int bind_failed(const struct sl_gateway_listener *l, uint16_t port, int e
     return sl_fail(SL_E_SYSTEM, "listen on %s: %s", l->address, strerror(error));
 }
 
-static int bind_one(struct sl_gateway_listener *l, bool reuse_port, int *out_fd) {
+static int bind_one(const struct sl_sys *sys, struct sl_gateway_listener *l, bool reuse_port,
+                    int *out_fd) {
     int on = 1;
     uint16_t port = l->addr.ss_family == AF_INET
                         ? ntohs(((struct sockaddr_in *)&l->addr)->sin_port)
                         : ntohs(((struct sockaddr_in6 *)&l->addr)->sin6_port);
-    int fd = socket(l->addr.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    int fd = sys->socket(sys, l->addr.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
     if (fd < 0) {
         return bind_failed(l, port, errno);
     }
-    setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
+    sys->setsockopt(sys, fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
     if (reuse_port) {
-        setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &on, sizeof(on));
+        sys->setsockopt(sys, fd, SOL_SOCKET, SO_REUSEPORT, &on, sizeof(on));
     }
-    setsockopt(fd, IPPROTO_TCP, 1 /* TCP_NODELAY, inherited by what is accepted */, &on,
-               sizeof(on));
+    sys->setsockopt(sys, fd, IPPROTO_TCP, 1 /* TCP_NODELAY, inherited by what is accepted */, &on,
+                    sizeof(on));
     if (l->addr.ss_family == AF_INET6) {
-        setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &on, sizeof(on));
+        sys->setsockopt(sys, fd, IPPROTO_IPV6, IPV6_V6ONLY, &on, sizeof(on));
     }
-    if (bind(fd, (struct sockaddr *)&l->addr, l->addr_len) != 0) {
+    if (sys->bind(sys, fd, (struct sockaddr *)&l->addr, l->addr_len) != 0) {
         int error = errno;
-        close(fd);
+        sys->close(sys, fd);
         return bind_failed(l, port, error);
     }
     *out_fd = fd;
     return SL_OK;
 }
 
-static int read_port(struct sl_gateway_listener *l, int fd) {
+static int read_port(const struct sl_sys *sys, struct sl_gateway_listener *l, int fd) {
     socklen_t len = sizeof(l->addr);
-    if (getsockname(fd, (struct sockaddr *)&l->addr, &len) != 0) {
+    if (sys->getsockname(sys, fd, (struct sockaddr *)&l->addr, &len) != 0) {
         return sl_fail(SL_E_SYSTEM, "getsockname: %s", strerror(errno));
     }
     l->port = l->addr.ss_family == AF_INET ? ntohs(((struct sockaddr_in *)&l->addr)->sin_port)
@@ -283,17 +285,17 @@ static int read_port(struct sl_gateway_listener *l, int fd) {
 
 // First alone, without SO_REUSEPORT: a second gateway would otherwise silently share the port. SO_REUSEADDR lets bind(2) pass while another
 // listens with it, so the proof is listen(2).
-static int claim(struct sl_gateway_listener *l) {
+static int claim(const struct sl_sys *sys, struct sl_gateway_listener *l) {
     int fd;
-    int rc = bind_one(l, false, &fd);
+    int rc = bind_one(sys, l, false, &fd);
     if (rc) {
         return rc;
     }
-    rc = read_port(l, fd);
-    if (!rc && listen(fd, 1) != 0) {
+    rc = read_port(sys, l, fd);
+    if (!rc && sys->listen(sys, fd, 1) != 0) {
         rc = bind_failed(l, l->port, errno);
     }
-    close(fd);
+    sys->close(sys, fd);
     return rc;
 }
 
@@ -316,14 +318,14 @@ int sl__gateway_listen(struct sl_gateway *g, struct sl_span address, uint32_t ce
     memcpy(l->address, address.data, address.len);
     l->certificate = certificate;
     int rc = parse_address(l);
-    rc = rc ? rc : claim(l);
+    rc = rc ? rc : claim(g->sys, l);
     uint32_t bound = 0;
     for (; !rc && bound < g->config.workers; bound++) {
-        rc = bind_one(l, true, &l->fds[bound]);
+        rc = bind_one(g->sys, l, true, &l->fds[bound]);
     }
     if (rc) {
         while (bound-- > 1) {
-            close(l->fds[bound - 1]);
+            g->sys->close(g->sys, l->fds[bound - 1]);
         }
         return rc;
     }
@@ -617,7 +619,7 @@ int sl__gateway_free(struct sl_gateway *g) {
     for (uint32_t i = 0; i < g->listener_count; i++) {
         for (uint32_t k = 0; k < g->config.workers; k++) {
             if (g->listeners[i].fds[k] > 0) {
-                close(g->listeners[i].fds[k]);
+                g->sys->close(g->sys, g->listeners[i].fds[k]);
             }
         }
     }

@@ -15,6 +15,7 @@ struct sl_gateway_listener {
 
 struct sl_gateway {
     struct sl_config config; // defaults filled in
+    const struct sl_sys *sys; // sl_sys_kernel; tests may put a simulated one before they listen
     int io_kind;
     char io_reason[256];
     _Atomic int state; // enum sl_state

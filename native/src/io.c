@@ -5,9 +5,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/eventfd.h>
-#include <sys/mman.h>
-#include <time.h>
-#include <unistd.h>
 
 // Probe.
 
@@ -82,7 +79,7 @@ int sl_io_probe(int kind, char *reason, size_t reason_len) {
         snprintf(reason, reason_len, "unknown backend %d", kind);
         return sl_fail(SL_E_INVALID, "I/O backend %d is unknown", kind);
     }
-    if (sl__uring_probe(reason, reason_len) == SL_OK) {
+    if (sl__uring_probe(&sl_sys_kernel, reason, reason_len) == SL_OK) {
         return SL_IO_URING;
     }
     if (kind == SL_IO_AUTO) {
@@ -291,19 +288,20 @@ void sl__io_got_no_buf(struct sl_io *io, struct sl_io_conn *io_conn, enum sl_buf
     }
 }
 
-void sl__io_close_fd(struct sl_io *io, struct sl_io_conn *io_conn) {
+void sl__io_close_now(struct sl_io *io, struct sl_io_conn *io_conn) {
     SL_ASSERT(io_conn->state == SL__IO_CLOSING && io_conn->armed == 0);
     if (io_conn->flags & SL__F_ABORT) {
         struct linger linger = {.l_onoff = 1, .l_linger = 0};
-        (void)setsockopt(io_conn->fd, SOL_SOCKET, SO_LINGER, &linger, sizeof(linger));
+        (void)io->sys->setsockopt(io->sys, io_conn->fd, SOL_SOCKET, SO_LINGER, &linger,
+                                  sizeof(linger));
     }
-    close(io_conn->fd);
+    io->sys->close(io->sys, io_conn->fd);
     io_conn->fd = -1;
     io_conn->flags |= SL__F_CLOSED;
     ready(io, io_conn);
 }
 
-void sl__io_shutdown_now(struct sl_io_conn *io_conn) {
+void sl__io_shutdown_now(struct sl_io *io, struct sl_io_conn *io_conn) {
     uint32_t wish = io_conn->flags & (SL__F_SHUT_RD | SL__F_SHUT_WR);
     if (wish == SL__F_SHUT_WR && (io_conn->flags & SL__F_SENDING) &&
         !(io_conn->flags & SL__F_SENT)) {
@@ -311,7 +309,7 @@ void sl__io_shutdown_now(struct sl_io_conn *io_conn) {
     }
     if (wish) {
         int how = wish == SL__F_SHUT_WR ? SHUT_WR : wish == SL__F_SHUT_RD ? SHUT_RD : SHUT_RDWR;
-        (void)shutdown(io_conn->fd, how); // ENOTCONN: the peer was faster
+        (void)io->sys->shutdown(io->sys, io_conn->fd, how); // ENOTCONN: the peer was faster
         io_conn->flags &= ~wish;
     }
 }
@@ -374,13 +372,14 @@ struct sl_io_conn *sl_io_connect(struct sl_io *io, const struct sockaddr *addr, 
         return NULL;
     }
     SL_ASSERT(len <= sizeof(io_conn->addr));
-    io_conn->fd = socket(addr->sa_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    io_conn->fd =
+        io->sys->socket(io->sys, addr->sa_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
     if (io_conn->fd < 0) {
         slot_give(io, io_conn);
         return NULL;
     }
     int on = 1;
-    (void)setsockopt(io_conn->fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
+    (void)io->sys->setsockopt(io->sys, io_conn->fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
     memcpy(&io_conn->addr, addr, len);
     io_conn->addr_len = len;
     io_conn->flags |= SL__F_CONNECT;
@@ -423,11 +422,11 @@ void sl_io_send(struct sl_io *io, struct sl_io_conn *io_conn, struct msghdr *msg
 
 bool sl_io_sending(const struct sl_io_conn *io_conn) { return io_conn->flags & SL__F_SENDING; }
 
-uint64_t sl_io_bytes_acked(const struct sl_io_conn *io_conn) {
+uint64_t sl_io_bytes_acked(const struct sl_io *io, const struct sl_io_conn *io_conn) {
     struct tcp_info info;
     socklen_t len = sizeof(info);
     memset(&info, 0, sizeof(info));
-    if (getsockopt(io_conn->fd, IPPROTO_TCP, TCP_INFO, &info, &len) != 0) {
+    if (io->sys->getsockopt(io->sys, io_conn->fd, IPPROTO_TCP, TCP_INFO, &info, &len) != 0) {
         return 0;
     }
     return info.tcpi_bytes_acked;
@@ -457,6 +456,33 @@ void sl_io_close(struct sl_io *io, struct sl_io_conn *io_conn) { close_with(io, 
 
 void sl_io_abort(struct sl_io *io, struct sl_io_conn *io_conn) {
     close_with(io, io_conn, SL__F_ABORT);
+}
+
+// Descriptors without a slot.
+
+static int result_of(int rc) { return rc < 0 ? -errno : rc; }
+
+int sl_io_peer_address(const struct sl_io *io, const struct sl_io_conn *io_conn,
+                       struct sockaddr *out_addr, socklen_t *len) {
+    return result_of(io->sys->getpeername(io->sys, io_conn->fd, out_addr, len));
+}
+
+int sl_io_listen(const struct sl_io *io, int fd, int backlog) {
+    return result_of(io->sys->listen(io->sys, fd, backlog));
+}
+
+int sl_io_accept_now(const struct sl_io *io, int listen_fd) {
+    return result_of(
+        io->sys->accept4(io->sys, listen_fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC));
+}
+
+int sl_io_socket_option(const struct sl_io *io, int fd, int level, int name, const void *value,
+                        socklen_t len) {
+    return result_of(io->sys->setsockopt(io->sys, fd, level, name, value, len));
+}
+
+int sl_io_close_fd(const struct sl_io *io, int fd) {
+    return result_of(io->sys->close(io->sys, fd));
 }
 
 // Listeners.
@@ -606,12 +632,6 @@ static void dirty_sync(struct sl_io *io) {
     }
 }
 
-static uint64_t clock_ns(void) {
-    struct timespec ts;
-    clock_gettime(CLOCK_MONOTONIC, &ts);
-    return (uint64_t)ts.tv_sec * SL_NS_PER_S + (uint64_t)ts.tv_nsec;
-}
-
 int sl_io_poll(struct sl_io *io, uint64_t max_wait_ns) {
     SL_ASSERT(!io->running); // never from a callback
     io->running = true;
@@ -622,7 +642,7 @@ int sl_io_poll(struct sl_io *io, uint64_t max_wait_ns) {
     dirty_sync(io);
     uint64_t wait_ns = sl_min_u64(max_wait_ns, listeners_sync(io));
     int status = io->backend->wait(io, io->ready.first || io->dirty.first ? 0 : wait_ns);
-    io->now_ns = clock_ns();
+    io->now_ns = io->sys->now_ns(io->sys);
     if (status == SL_OK) {
         listeners_run(io);
         ready_run(io);
@@ -637,7 +657,7 @@ uint64_t sl_io_now_ns(const struct sl_io *io) { return io->now_ns; }
 void sl_io_wake(struct sl_io *io) {
     if (atomic_exchange(&io->wake_pending, 1) == 0) {
         uint64_t one = 1;
-        ssize_t rc = write(io->wake_fd, &one, sizeof(one));
+        ssize_t rc = io->sys->write(io->sys, io->wake_fd, &one, sizeof(one));
         (void)rc; // only a full counter can fail, and then the loop is awake
     }
 }
@@ -661,7 +681,7 @@ static int slots_init(struct sl_io *io) {
 
 static void io_release(struct sl_io *io) {
     if (io->wake_fd >= 0) {
-        close(io->wake_fd);
+        io->sys->close(io->sys, io->wake_fd);
     }
     free(io->accepted);
     free(io->conns);
@@ -673,11 +693,11 @@ static int io_init(struct sl_io *io) {
     if (status != SL_OK) {
         return status;
     }
-    io->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    io->wake_fd = io->sys->eventfd(io->sys, 0, EFD_CLOEXEC | EFD_NONBLOCK);
     if (io->wake_fd < 0) {
         return sl_fail(SL_E_SYSTEM, "eventfd: %s", sl__errno_name(errno));
     }
-    io->now_ns = clock_ns();
+    io->now_ns = io->sys->now_ns(io->sys);
     status = io->backend->open(io);
     if (status != SL_OK) {
         return status;
@@ -699,6 +719,7 @@ int sl_io_open(struct sl_io **out_io, const struct sl_io_config *config) {
         return sl_fail(SL_E_NO_MEMORY, "no memory for a loop");
     }
     io->wake_fd = -1;
+    io->sys = config->sys ? config->sys : &sl_sys_kernel;
     io->backend = config->kind == SL_IO_URING ? &sl__uring : &sl__epoll;
     io->conns_max = config->conns_max;
     io->pool = config->pool;

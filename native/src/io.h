@@ -23,6 +23,7 @@
 
 #include "buf.h"
 #include "sluice/counters.h"
+#include "sys.h"
 
 struct sl_io;
 struct sl_io_conn; // opaque: a slot of a flat array, at most 128 bytes
@@ -46,6 +47,7 @@ struct sl_io_config {
     uint32_t conns_max; // slots, downstream and upstream together
     struct sl_buf_pool *pool;
     struct sl_counters *counters;
+    const struct sl_sys *sys; // NULL: sl_sys_kernel
 };
 
 // Decides `kind` (SL_IO_AUTO, URING, EPOLL) by doing: opens a small ring with all our flags and a buffer ring, receives 5 bytes over a socket
@@ -83,10 +85,19 @@ void sl_io_recv(struct sl_io *io, struct sl_io_conn *io_conn, enum sl_recv_want 
 // msg and its iovec stay yours and untouched until on_sent, or on_closed if you close before (a short send advances them). No send may be in flight.
 void sl_io_send(struct sl_io *io, struct sl_io_conn *io_conn, struct msghdr *msg);
 bool sl_io_sending(const struct sl_io_conn *io_conn);
-uint64_t sl_io_bytes_acked(const struct sl_io_conn *io_conn); // tcpi_bytes_acked, for the write-stall rule; 0 if unknown
+uint64_t sl_io_bytes_acked(const struct sl_io *io, const struct sl_io_conn *io_conn); // tcpi_bytes_acked, for the write-stall rule; 0 if unknown
 void sl_io_shutdown(struct sl_io *io, struct sl_io_conn *io_conn, int how); // SHUT_WR after the last send; asynchronous
 void sl_io_close(struct sl_io *io, struct sl_io_conn *io_conn);             // once
 // Like sl_io_close, but the peer gets a RST (SO_LINGER 0): a broken transfer must not look whole.
 void sl_io_abort(struct sl_io *io, struct sl_io_conn *io_conn);
+
+// For descriptors that the loop's operating system made, which may be a simulated one: the layers above ask it through these, never directly.
+// 0 or negative errno.
+int sl_io_peer_address(const struct sl_io *io, const struct sl_io_conn *io_conn, struct sockaddr *out_addr,
+                       socklen_t *len);
+int sl_io_listen(const struct sl_io *io, int fd, int backlog);
+int sl_io_accept_now(const struct sl_io *io, int listen_fd); // as for on_accept: the fd, or -EAGAIN when nobody waits
+int sl_io_socket_option(const struct sl_io *io, int fd, int level, int name, const void *value, socklen_t len);
+int sl_io_close_fd(const struct sl_io *io, int fd); // a listener, or an accepted fd without a slot
 
 #endif

@@ -124,10 +124,11 @@ struct sl__io_backend {
     int (*wait)(struct sl_io *io, uint64_t wait_ns); // SL_OK or E_SYSTEM
 };
 extern const struct sl__io_backend sl__uring, sl__epoll;
-int sl__uring_probe(char *reason, size_t reason_len); // SL_OK or E_IO_UNAVAILABLE
+int sl__uring_probe(const struct sl_sys *sys, char *reason, size_t reason_len); // SL_OK or E_IO_UNAVAILABLE
 const char *sl__errno_name(int error);                // "EPERM"; "errno 123" for a rare one
 
 struct sl_io {
+    const struct sl_sys *sys;
     const struct sl__io_backend *backend;
     void *impl; // of the backend
     struct sl_buf_pool *pool;
@@ -161,7 +162,7 @@ void sl__io_got_connect(struct sl_io *io, struct sl_io_conn *io_conn, int error)
 void sl__io_got_accept(struct sl_io *io, uint32_t index, int fd); // or negative errno
 void sl__io_got_wake(struct sl_io *io);
 void sl__io_got_no_buf(struct sl_io *io, struct sl_io_conn *io_conn, enum sl_buf_group group);
-void sl__io_close_fd(struct sl_io *io, struct sl_io_conn *io_conn); // nothing is armed any more
-void sl__io_shutdown_now(struct sl_io_conn *io_conn);               // the part of the wish that may run
+void sl__io_close_now(struct sl_io *io, struct sl_io_conn *io_conn);    // nothing is armed any more
+void sl__io_shutdown_now(struct sl_io *io, struct sl_io_conn *io_conn); // the part of the wish that may run
 
 #endif

@@ -15,8 +15,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/mman.h>
-#include <sys/syscall.h>
-#include <unistd.h>
 
 #include "io_internal.h"
 
@@ -40,6 +38,7 @@ struct buf_ring {
 };
 
 struct ring {
+    const struct sl_sys *sys;
     int fd;
     int enter_fd; // fd, or its index among the thread's registered rings
     uint32_t enter_flags;
@@ -56,12 +55,9 @@ struct ring {
     const char *stage;   // what was tried last, for messages
 };
 
-static int uring_setup(uint32_t entries, struct uring_params *params) {
-    return (int)syscall(URING_NR_SETUP, entries, params);
-}
-
-static int uring_register(int fd, enum uring_register op, void *arg, uint32_t count) {
-    return (int)syscall(URING_NR_REGISTER, fd, op, arg, count);
+static int ring_register(const struct ring *ring, enum uring_register op, void *arg,
+                         uint32_t count) {
+    return ring->sys->uring_register(ring->sys, ring->fd, op, arg, count);
 }
 
 static uint64_t addr_of(const void *pointer) { return (uint64_t)(uintptr_t)pointer; }
@@ -75,10 +71,10 @@ static int ring_setup(struct ring *ring, uint32_t sq_entries, uint32_t cq_entrie
     ring->stage = "io_uring_setup";
     *params =
         (struct uring_params){.flags = needed | URING_SETUP_NO_SQARRAY, .cq_entries = cq_entries};
-    ring->fd = uring_setup(sq_entries, params);
+    ring->fd = ring->sys->uring_setup(ring->sys, sq_entries, params);
     if (ring->fd < 0 && errno == EINVAL) {
         *params = (struct uring_params){.flags = needed, .cq_entries = cq_entries};
-        ring->fd = uring_setup(sq_entries, params);
+        ring->fd = ring->sys->uring_setup(ring->sys, sq_entries, params);
     }
     if (ring->fd < 0) {
         return errno;
@@ -101,12 +97,14 @@ static int ring_map(struct ring *ring, const struct uring_params *params) {
     ring->sqes_bytes = params->sq_entries * sizeof(struct uring_sqe);
     ring->stage = "mmap of the ring";
     int prot = PROT_READ | PROT_WRITE, flags = MAP_SHARED | MAP_POPULATE;
-    void *map = mmap(NULL, ring->map_bytes, prot, flags, ring->fd, (off_t)URING_OFF_SQ_RING);
+    void *map = ring->sys->mmap(ring->sys, NULL, ring->map_bytes, prot, flags, ring->fd,
+                                (off_t)URING_OFF_SQ_RING);
     if (map == MAP_FAILED) {
         return errno;
     }
     ring->map = map;
-    void *sqes = mmap(NULL, ring->sqes_bytes, prot, flags, ring->fd, (off_t)URING_OFF_SQES);
+    void *sqes = ring->sys->mmap(ring->sys, NULL, ring->sqes_bytes, prot, flags, ring->fd,
+                                 (off_t)URING_OFF_SQES);
     if (sqes == MAP_FAILED) {
         return errno;
     }
@@ -136,7 +134,7 @@ static int ring_map(struct ring *ring, const struct uring_params *params) {
 // the ring's fd can be registered (5.18; the table is per thread and has 16 entries).
 static int ring_enable(struct ring *ring) {
     ring->stage = "io_uring_register(ENABLE_RINGS)";
-    if (uring_register(ring->fd, URING_REGISTER_ENABLE_RINGS, NULL, 0) < 0) {
+    if (ring_register(ring, URING_REGISTER_ENABLE_RINGS, NULL, 0) < 0) {
         return errno;
     }
     ring->enter_fd = ring->fd;
@@ -145,15 +143,16 @@ static int ring_enable(struct ring *ring) {
         ring->enter_flags |= URING_ENTER_NO_IOWAIT; // else an idle worker shows as iowait
     }
     struct uring_rsrc_update update = {.offset = UINT32_MAX, .data = (uint64_t)ring->fd};
-    if (uring_register(ring->fd, URING_REGISTER_RING_FDS, &update, 1) == 1) {
+    if (ring_register(ring, URING_REGISTER_RING_FDS, &update, 1) == 1) {
         ring->enter_fd = (int)update.offset;
         ring->enter_flags |= URING_ENTER_REGISTERED_RING;
     }
     return 0;
 }
 
-static int ring_open(struct ring *ring, uint32_t sq_entries, uint32_t cq_entries) {
-    *ring = (struct ring){.fd = -1};
+static int ring_open(struct ring *ring, const struct sl_sys *sys, uint32_t sq_entries,
+                     uint32_t cq_entries) {
+    *ring = (struct ring){.sys = sys, .fd = -1};
     ring->locked_bytes = sq_entries * sizeof(struct uring_sqe) +
                          cq_entries * sizeof(struct uring_cqe) + sq_entries * sizeof(uint32_t);
     struct uring_params params;
@@ -168,16 +167,16 @@ static int ring_open(struct ring *ring, uint32_t sq_entries, uint32_t cq_entries
 static void ring_close(struct ring *ring) {
     if (ring->enter_flags & URING_ENTER_REGISTERED_RING) {
         struct uring_rsrc_update update = {.offset = (uint32_t)ring->enter_fd};
-        (void)uring_register(ring->fd, URING_UNREGISTER_RING_FDS, &update, 1);
+        (void)ring_register(ring, URING_UNREGISTER_RING_FDS, &update, 1);
     }
     if (ring->sqes) {
-        munmap(ring->sqes, ring->sqes_bytes);
+        ring->sys->munmap(ring->sys, ring->sqes, ring->sqes_bytes);
     }
     if (ring->map) {
-        munmap(ring->map, ring->map_bytes);
+        ring->sys->munmap(ring->sys, ring->map, ring->map_bytes);
     }
     if (ring->fd >= 0) {
-        close(ring->fd);
+        ring->sys->close(ring->sys, ring->fd);
     }
 }
 
@@ -202,8 +201,8 @@ static int ring_enter(struct ring *ring, uint32_t wait_count, uint64_t wait_ns) 
     bool timed = wait_count > 0 && wait_ns != UINT64_MAX;
     struct uring_getevents_arg arg = {.ts = timed ? addr_of(&ts) : 0};
     atomic_store_explicit(ring->sq_tail, ring->sq_filled, memory_order_release);
-    long rc = syscall(URING_NR_ENTER, ring->enter_fd, ring_unsubmitted(ring), wait_count,
-                      ring->enter_flags, &arg, sizeof(arg));
+    int rc = ring->sys->uring_enter(ring->sys, ring->enter_fd, ring_unsubmitted(ring), wait_count,
+                                    ring->enter_flags, &arg, sizeof(arg));
     return rc < 0 ? errno : 0;
 }
 
@@ -253,8 +252,8 @@ static int buf_ring_open(struct buf_ring *buf_ring, struct ring *ring, uint32_t 
     ring->stage = "mmap of a buffer ring";
     ring->locked_bytes += entries * sizeof(struct uring_buf);
     // mmap, because it must be page aligned.
-    void *bufs = mmap(NULL, entries * sizeof(struct uring_buf), PROT_READ | PROT_WRITE,
-                      MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    void *bufs = ring->sys->mmap(ring->sys, NULL, entries * sizeof(struct uring_buf),
+                                 PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (bufs == MAP_FAILED) {
         return errno;
     }
@@ -266,7 +265,7 @@ static int buf_ring_open(struct buf_ring *buf_ring, struct ring *ring, uint32_t 
         .bgid = buf_ring->group,
     };
     ring->stage = "io_uring_register(PBUF_RING)";
-    if (uring_register(ring->fd, URING_REGISTER_PBUF_RING, &reg, 1) < 0) {
+    if (ring_register(ring, URING_REGISTER_PBUF_RING, &reg, 1) < 0) {
         return errno;
     }
     buf_ring->registered = true;
@@ -276,10 +275,10 @@ static int buf_ring_open(struct buf_ring *buf_ring, struct ring *ring, uint32_t 
 static void buf_ring_close(struct buf_ring *buf_ring, struct ring *ring) {
     if (buf_ring->registered) {
         struct uring_buf_reg reg = {.bgid = buf_ring->group};
-        (void)uring_register(ring->fd, URING_UNREGISTER_PBUF_RING, &reg, 1);
+        (void)ring_register(ring, URING_UNREGISTER_PBUF_RING, &reg, 1);
     }
     if (buf_ring->bufs) {
-        munmap(buf_ring->bufs, buf_ring->entries * sizeof(struct uring_buf));
+        ring->sys->munmap(ring->sys, buf_ring->bufs, buf_ring->entries * sizeof(struct uring_buf));
     }
 }
 
@@ -419,12 +418,12 @@ static bool closing_sync(struct sl_io *io, struct sl_io_conn *io_conn) {
         return true;
     }
     if (io_conn->armed == 0) {
-        sl__io_close_fd(io, io_conn);
+        sl__io_close_now(io, io_conn);
         return true;
     }
     bool cancel = (io_conn->flags & SL__F_ABORT) || (io_conn->armed & SL__BIT(SL__OP_CONNECT));
     if (!cancel && !(io_conn->flags & SL__F_SHUT)) {
-        (void)shutdown(io_conn->fd, SHUT_RDWR);
+        (void)io->sys->shutdown(io->sys, io_conn->fd, SHUT_RDWR);
         io_conn->flags |= SL__F_SHUT;
     }
     if (!cancel || (io_conn->armed & SL__BIT(SL__OP_CANCEL))) {
@@ -448,7 +447,7 @@ static bool uring_conn_sync(struct sl_io *io, struct sl_io_conn *io_conn) {
     if (!recv_sync(io, io_conn) || !send_sync(io, io_conn)) {
         return false;
     }
-    sl__io_shutdown_now(io_conn);
+    sl__io_shutdown_now(io, io_conn);
     return true;
 }
 
@@ -741,7 +740,7 @@ static void drain(struct sl_io *io) {
         }
         for (uint32_t i = 0; i < io->accepted_count; i++) {
             if (io->accepted[i].fd >= 0) {
-                close(io->accepted[i].fd);
+                io->sys->close(io->sys, io->accepted[i].fd);
             }
         }
         io->accepted_count = 0;
@@ -774,7 +773,7 @@ static int uring_open(struct sl_io *io) {
         return sl_fail(SL_E_NO_MEMORY, "no memory for io_uring");
     }
     io->impl = uring;
-    int error = ring_open(&uring->ring, SQ_ENTRIES, CQ_ENTRIES);
+    int error = ring_open(&uring->ring, io->sys, SQ_ENTRIES, CQ_ENTRIES);
     for (int g = 0; g < 2 && !error; g++) {
         error =
             buf_ring_open(&uring->bufs[g], &uring->ring, io->pool->count[g], (enum sl_buf_group)g);
@@ -819,6 +818,7 @@ struct probe {
 };
 
 static int probe_receive(struct probe *probe) {
+    const struct sl_sys *sys = probe->ring.sys;
     probe->ring.stage = "multishot receive";
     struct uring_sqe *sqe = ring_sqe(&probe->ring);
     sqe->opcode = URING_OP_RECV;
@@ -826,7 +826,7 @@ static int probe_receive(struct probe *probe) {
     sqe->flags = URING_SQE_BUFFER_SELECT;
     sqe->ioprio = URING_RECV_POLL_FIRST | URING_RECV_MULTISHOT;
     struct uring_cqe cqe;
-    if (write(probe->pair[1], "12345", 5) != 5) {
+    if (sys->write(sys, probe->pair[1], "12345", 5) != 5) {
         return errno;
     }
     int error = ring_cqe(&probe->ring, &cqe);
@@ -839,7 +839,7 @@ static int probe_receive(struct probe *probe) {
     }
     // The end of the stream ends it; only then may its buffer go.
     probe->ring.stage = "end of a multishot receive";
-    shutdown(probe->pair[1], SHUT_WR);
+    sys->shutdown(sys, probe->pair[1], SHUT_WR);
     error = ring_cqe(&probe->ring, &cqe);
     if (error) {
         return error;
@@ -847,8 +847,8 @@ static int probe_receive(struct probe *probe) {
     return cqe.res == 0 && !(cqe.flags & URING_CQE_F_MORE) ? 0 : EOPNOTSUPP;
 }
 
-static int probe_run(struct probe *probe) {
-    int error = ring_open(&probe->ring, SQ_ENTRIES, CQ_ENTRIES);
+static int probe_run(struct probe *probe, const struct sl_sys *sys) {
+    int error = ring_open(&probe->ring, sys, SQ_ENTRIES, CQ_ENTRIES);
     if (!error) {
         error = buf_ring_open(&probe->bufs, &probe->ring, 2, SL_BUF_HEAD);
     }
@@ -863,20 +863,20 @@ static int probe_run(struct probe *probe) {
     }
     buf_ring_publish(&probe->bufs);
     probe->ring.stage = "socketpair";
-    if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, probe->pair) != 0) {
+    if (sys->socketpair(sys, AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, probe->pair) != 0) {
         return errno;
     }
     error = probe_receive(probe);
-    close(probe->pair[0]);
-    close(probe->pair[1]);
+    sys->close(sys, probe->pair[0]);
+    sys->close(sys, probe->pair[1]);
     return error;
 }
 
-int sl__uring_probe(char *reason, size_t reason_len) {
+int sl__uring_probe(const struct sl_sys *sys, char *reason, size_t reason_len) {
     // Not on the stack: if the kernel misbehaves, a late receive must hit memory that stays.
     static _Thread_local struct probe probe;
     memset(&probe, 0, sizeof(probe));
-    int error = probe_run(&probe);
+    int error = probe_run(&probe, sys);
     buf_ring_close(&probe.bufs, &probe.ring);
     ring_close(&probe.ring);
     if (error) {

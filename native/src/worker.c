@@ -1,6 +1,5 @@
 #include "worker.h"
 
-#include <errno.h>
 #include <linux/filter.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -163,7 +162,7 @@ static void on_accept(void *owner, int fd) {
 // A listener that closes resets what the kernel queued for it between the last accept and the close. So the drain begins with a filter that
 // drops new SYNs: handshakes under way end while the accept is being stopped, the queue is emptied, and nothing can follow. A client whose
 // SYN was dropped tries again by itself, and meets a closed port. Without the filter (a kernel without BPF) the gap is a few microseconds.
-static void refuse_handshakes(int fd) {
+static void refuse_handshakes(const struct sl_io *io, int fd) {
     static struct sock_filter drop_syn[] = {
         BPF_STMT(BPF_LD | BPF_B | BPF_ABS, 13), // the flags; offset 0 is the TCP header
         BPF_STMT(BPF_ALU | BPF_AND | BPF_K, 0x12),
@@ -172,17 +171,18 @@ static void refuse_handshakes(int fd) {
         BPF_STMT(BPF_RET | BPF_K, 0xffffffff),
     };
     struct sock_fprog program = {.len = 5, .filter = drop_syn};
-    (void)setsockopt(fd, SOL_SOCKET, SO_ATTACH_FILTER, &program, sizeof(program));
+    (void)sl_io_socket_option(io, fd, SOL_SOCKET, SO_ATTACH_FILTER, &program, sizeof(program));
 }
 
 // What the kernel had queued when accepting stopped is served too: a client that connected has been promised an answer.
 static void on_accept_stopped(void *owner) {
     struct sl_worker_listener *listener = owner;
+    const struct sl_io *io = listener->worker->io;
     int fd;
-    while ((fd = accept4(listener->fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC)) >= 0) {
+    while ((fd = sl_io_accept_now(io, listener->fd)) >= 0) {
         sl_conn_accept(listener, fd);
     }
-    close(listener->fd);
+    sl_io_close_fd(io, listener->fd);
     listener->fd = -1;
     listener->worker->listeners_live--;
 }
@@ -195,7 +195,7 @@ static void begin_drain(struct sl_worker *w) {
     w->draining = true;
     w->drain_started_ns = w->now_ns;
     for (uint32_t i = 0; i < w->listener_count; i++) {
-        refuse_handshakes(w->listeners[i].fd);
+        refuse_handshakes(w->io, w->listeners[i].fd);
         sl_io_accept_stop(w->io, w->listeners[i].number, on_accept_stopped);
     }
     for (struct sl_conn *conn = w->conn_first; conn; conn = conn->next) {
@@ -306,6 +306,7 @@ static int open_io(struct sl_worker *w) {
         .conns_max = g->config.conns_max + UPSTREAM_CONNS_MAX,
         .pool = &w->bufs,
         .counters = &w->counters,
+        .sys = g->sys,
     };
     int rc = sl_io_open(&w->io, &config);
     if (rc == SL_E_IO_UNAVAILABLE && g->config.io == SL_IO_AUTO) {
@@ -331,9 +332,10 @@ static int open_listeners(struct sl_worker *w) {
         g->listeners[i].fds[w->index] = -1; // ours now
         w->listener_count++;
         w->listeners_live++;
-        if (listen(listener->fd, (int)g->config.backlog) != 0) {
+        int error = sl_io_listen(w->io, listener->fd, (int)g->config.backlog);
+        if (error) {
             return sl_fail(SL_E_SYSTEM, "listen on %s: %s", g->listeners[i].address,
-                           strerror(errno));
+                           strerror(-error));
         }
         listener->number = sl_io_accept_start(w->io, listener->fd, on_accept, listener);
         if (listener->number < 0) {
@@ -350,7 +352,7 @@ void sl_worker_close(struct sl_worker *w) {
     }
     for (uint32_t i = 0; i < w->listener_count; i++) {
         if (w->listeners[i].fd >= 0) {
-            close(w->listeners[i].fd);
+            w->gateway->sys->close(w->gateway->sys, w->listeners[i].fd);
         }
     }
     if (w->io) {
@@ -374,9 +376,8 @@ void sl_worker_close(struct sl_worker *w) {
 
 int sl_worker_open(struct sl_worker *w) {
     w->work.next = w->work.prev = &w->work;
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    w->random = (uint64_t)t.tv_nsec * 0x9e3779b97f4a7c15ull + w->index + 1;
+    const struct sl_sys *sys = w->gateway->sys;
+    w->random = (sys->now_ns(sys) | 1) * 0x9e3779b97f4a7c15ull + w->index;
     int rc = open_pools(w);
     rc = rc ? rc : open_io(w);
     if (rc) {

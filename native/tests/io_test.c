@@ -380,7 +380,7 @@ static bool world_open(struct world *w, int kind, struct sizes sizes) {
     if (sl_buf_pool_init(&w->pool, counts) != SL_OK) {
         return false;
     }
-    struct sl_io_config config = {kind, sizes.conns, &w->pool, &w->counters};
+    struct sl_io_config config = {kind, sizes.conns, &w->pool, &w->counters, NULL};
     int status = sl_io_open(&w->io, &config);
     CHECK_MSG(status == SL_OK, "%d: %s", status, sl_fail_text());
     if (status != SL_OK) {
@@ -1038,7 +1038,7 @@ SCENARIO(connect_then_talk) {
     send_text(&a, "ping");
     UNTIL(w, a.sends == 1);
     CHECK_STR(peer_text(peer), "ping");
-    CHECK_INT(sl_io_bytes_acked(a.io) >= 4, 1);
+    CHECK_INT(sl_io_bytes_acked(w->io, a.io) >= 4, 1);
     peer_write(peer, "pong");
     close(peer);
     UNTIL(w, a.ended);
