@@ -157,6 +157,7 @@ export const SL_E_HANDLER_TIMEOUT = -64;
 export const SL_E_ISOLATE_GONE = -65;
 export const SL_E_DRAINING = -66;
 export const SL_E_SHED_NOT_FOUND = -67;
+export const SL_E_SHED_HEADS = -68;
 export const SL_E_UPSTREAM_REFUSED = -80;
 export const SL_E_UPSTREAM_RESET = -81;
 export const SL_E_UPSTREAM_BAD = -82;
@@ -490,6 +491,7 @@ export const STATUS: readonly StatusRow[] = [
   { status: -65, name: "E_ISOLATE_GONE", label: "isolate_gone", source: "gateway", retry: true, http: 503, text: "The isolate that runs this route has ended." },
   { status: -66, name: "E_DRAINING", label: "draining", source: "gateway", retry: true, http: 503, text: "The gateway is shutting down." },
   { status: -67, name: "E_SHED_NOT_FOUND", label: "shed_not_found", source: "gateway", retry: true, http: 503, text: "Too many requests match no route." },
+  { status: -68, name: "E_SHED_HEADS", label: "shed_heads", source: "gateway", retry: true, http: 408, text: "Too many requests wait for the rest of their head." },
   { status: -80, name: "E_UPSTREAM_REFUSED", label: "upstream_refused", source: "upstream", retry: true, http: 502, text: "The upstream refused the connection." },
   { status: -81, name: "E_UPSTREAM_RESET", label: "upstream_reset", source: "upstream", retry: true, http: 502, text: "The upstream closed the connection before its answer." },
   { status: -82, name: "E_UPSTREAM_BAD", label: "upstream_bad_answer", source: "upstream", retry: false, http: 502, text: "The upstream's answer is malformed." },

@@ -49,6 +49,15 @@ struct sl_buf *sl_buf_take(struct sl_buf_pool *pool, enum sl_buf_group group);
 static inline void sl_buf_ref(struct sl_buf *buf) { buf->refs++; }
 void sl_buf_unref(struct sl_buf_pool *pool, struct sl_buf *buf); // the last one frees it; NULL is ignored
 uint32_t sl_buf_lent(const struct sl_buf_pool *pool);            // over all groups
+// What is left to receive with, or to take.
+static inline uint32_t sl_buf_left(const struct sl_buf_pool *pool, enum sl_buf_group group) {
+    return pool->free_count[group] + pool->kernel_count[group];
+}
+// None, or less than a quarter: what need not be held is not.
+static inline bool sl_buf_scarce(const struct sl_buf_pool *pool, enum sl_buf_group group) {
+    uint32_t left = sl_buf_left(pool, group);
+    return left == 0 || left < pool->count[group] / 4;
+}
 
 // For the io layer alone: free -> kernel, kernel -> lent (refs 1), kernel -> free.
 struct sl_buf *sl_buf_to_kernel(struct sl_buf_pool *pool, enum sl_buf_group group); // NULL when none is free

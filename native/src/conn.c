@@ -36,9 +36,20 @@ size_t sl_conn_client_ip(const struct sl_conn *conn, char out[46]) {
     return inet_ntop(family, conn->remote_addr, out, 46) ? strlen(out) : 0;
 }
 
+// Whoever does not read, or is not read, holds buffers. While they are scarce each may hold one part and no more, so that those who stall
+// cannot take them all from those who go on.
+static bool bufs_scarce(const struct sl_conn *conn) {
+    const struct sl_buf_pool *bufs = &conn->worker->bufs;
+    return sl_buf_scarce(bufs, SL_BUF_BODY) || sl_buf_scarce(bufs, SL_BUF_PAGE) ||
+           sl_buf_scarce(bufs, SL_BUF_OUT);
+}
+
 // Unread bytes at which reading pauses. A head that is being read may have its own limit's, and the empty lines before it.
 static uint32_t in_bytes_max(const struct sl_conn *conn) {
     const struct sl_config *c = config_of(conn);
+    if (conn->req && conn->req->head_done && bufs_scarce(conn)) {
+        return 1;
+    }
     bool head = conn->req && !conn->req->head_done;
     return head && c->head_bytes_max >= c->pipeline_bytes_max
                ? c->head_bytes_max + EMPTY_LINES_BYTES
@@ -59,8 +70,11 @@ struct sl_outq *sl_conn_out(struct sl_conn *conn) {
 }
 
 bool sl_conn_writable(const struct sl_conn *conn) {
-    return !conn->out || (conn->out->bytes < config_of(conn)->high_watermark_bytes &&
-                          sl_outq_room(conn->out) >= 8);
+    if (!conn->out || conn->out->count == 0) {
+        return true;
+    }
+    return conn->out->bytes < config_of(conn)->high_watermark_bytes &&
+           sl_outq_room(conn->out) >= 8 && !bufs_scarce(conn);
 }
 
 bool sl_conn_drained(const struct sl_conn *conn) {
@@ -110,7 +124,8 @@ static void send_sealed(struct sl_conn *conn) {
 static bool seal(struct sl_conn *conn) {
     struct sl_outq *out = conn->out;
     while (out && out->count > 0) {
-        bool small = out->bytes < SL_BUF_PAGE_BYTES - 512;
+        bool small =
+            out->bytes < SL_BUF_PAGE_BYTES - 512 || sl_buf_scarce(&conn->worker->bufs, SL_BUF_OUT);
         if (!give_sealed(conn, small ? SL_BUF_PAGE : SL_BUF_OUT)) {
             sl_conn_abort(conn, SL_E_NO_MEMORY);
             return false;
@@ -145,8 +160,8 @@ static void flush_tls(struct sl_conn *conn) {
     }
     if (conn->sealed && sl_tls_out_bytes(conn->tls) > 0) {
         send_sealed(conn);
-    } else if (conn->handshaken) {
-        drop_sealed(conn); // an idle connection holds no buffer
+    } else {
+        drop_sealed(conn); // who has nothing to send holds no buffer
     }
 }
 
@@ -396,7 +411,8 @@ static bool read_head(struct sl_conn *conn) {
             return true;
         }
         if (!buf->next) {
-            return false; // partial
+            sl_request_half(req, buf->group == SL_BUF_OUT);
+            return false;
         }
         if (!sl_inq_linearize(&conn->in, &conn->worker->bufs)) {
             sl_request_refuse(req, SL_E_NO_MEMORY);

@@ -54,6 +54,8 @@ enum sl_handled { SL_BY_NATIVE, SL_BY_TYPESCRIPT, SL_BY_UPSTREAM };
 
 struct sl_request {
     struct sl_conn *conn;
+    struct sl_half_heads *half;        // the list it is in while its head is not whole, or NULL
+    struct sl_request *older, *newer;  // in it
     struct sl_buf *head_buf; // holds the head's bytes while the request lives
     uint8_t *head_data;
     struct sl_plan_hold *hold;
@@ -86,7 +88,7 @@ struct sl_request {
 void sl_conn_accept(struct sl_worker_listener *listener, int fd);
 void sl_conn_mark(struct sl_conn *conn);               // run it at the end of the turn
 struct sl_outq *sl_conn_out(struct sl_conn *conn);     // NULL: no memory, the connection is being cut
-bool sl_conn_writable(const struct sl_conn *conn);     // below the high watermark
+bool sl_conn_writable(const struct sl_conn *conn);     // below the high watermark; while buffers are scarce: nothing is queued
 bool sl_conn_drained(const struct sl_conn *conn);      // below the low watermark
 void sl_conn_close(struct sl_conn *conn, int reason);  // now, without linger
 void sl_conn_abort(struct sl_conn *conn, int reason);  // with RST
@@ -95,6 +97,7 @@ void sl_conn_drain(struct sl_conn *conn);              // the worker drains: idl
 
 // request.c
 struct sl_request *sl_request_new(struct sl_conn *conn);     // NULL: requests_max
+void sl_request_half(struct sl_request *req, bool large);     // its head is not whole yet; large: it lies in an OUT buffer
 void sl_request_start(struct sl_request *req);                // its head is complete
 void sl_request_refuse(struct sl_request *req, int status);   // an error answer, then close
 void sl_request_fail(struct sl_request *req, int status);     // an error answer if none was begun, else break the transfer

@@ -71,10 +71,9 @@ static void recv_sync(struct sl_io *io, struct sl_io_conn *io_conn) {
                      io_conn); // one buffer per turn; there will be no second edge for these bytes
         return;
     }
-    enum sl_buf_group group = io_conn->want == SL_RECV_STREAM ? SL_BUF_HEAD : SL_BUF_BODY;
-    struct sl_buf *buf = sl_buf_take(io->pool, group);
+    struct sl_buf *buf = sl_buf_take(io->pool, sl__io_recv_group(io, io_conn));
     if (!buf) {
-        sl__io_got_no_buf(io, io_conn, group);
+        sl__io_got_no_buf(io, io_conn);
         return;
     }
     io->counters->io_enters++;

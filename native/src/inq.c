@@ -12,6 +12,22 @@ static bool join_last(struct sl_inq *queue, const struct sl_buf *buf, uint32_t p
     return true;
 }
 
+_Static_assert(SL_BUF_PAGE_BYTES >= SL_BUF_HEAD_BYTES, "a page takes what a HEAD buffer holds");
+
+// The buffer that will hold the bytes, at the same place.
+static struct sl_buf *keep(struct sl_buf_pool *pool, struct sl_buf *buf, uint32_t pos,
+                           uint32_t end) {
+    bool move = buf->group == SL_BUF_HEAD && sl_buf_scarce(pool, SL_BUF_HEAD) &&
+                !sl_buf_scarce(pool, SL_BUF_PAGE);
+    struct sl_buf *page = move ? sl_buf_take(pool, SL_BUF_PAGE) : NULL;
+    if (!page) {
+        return buf;
+    }
+    memcpy(page->data + pos, buf->data + pos, end - pos);
+    sl_buf_unref(pool, buf);
+    return page;
+}
+
 void sl_inq_push(struct sl_inq *queue, struct sl_buf_pool *pool, struct sl_buf *buf, uint32_t pos,
                  uint32_t end) {
     SL_ASSERT(pos <= end && end <= buf->cap);
@@ -19,6 +35,7 @@ void sl_inq_push(struct sl_inq *queue, struct sl_buf_pool *pool, struct sl_buf *
         sl_buf_unref(pool, buf);
         return;
     }
+    buf = keep(pool, buf, pos, end);
     buf->pos = pos;
     buf->end = end;
     buf->next = NULL;

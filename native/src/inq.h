@@ -10,7 +10,8 @@ struct sl_inq {
     uint32_t bufs;
 };
 
-// Takes over the loan of buf's bytes [pos, end). They may be copied behind the last ones, where nobody else holds that buffer.
+// Takes over the loan of buf's bytes [pos, end). They may be copied behind the last ones, where nobody else holds that buffer, or into a PAGE
+// while HEAD buffers are scarce: those are what everybody receives with, so they must not lie here until somebody reads.
 void sl_inq_push(struct sl_inq *queue, struct sl_buf_pool *pool, struct sl_buf *buf, uint32_t pos, uint32_t end);
 // The unread bytes of the front buffer; empty if there are none.
 static inline struct sl_span sl_inq_front(const struct sl_inq *queue) {

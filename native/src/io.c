@@ -154,13 +154,13 @@ static void unstarve(struct sl_io *io, struct sl_io_conn *io_conn) {
 }
 
 // Not before a quarter is free: re-arming for each single buffer would only turn one ENOBUFS into the next. Then at most one connection per
-// free buffer, in the order in which they came.
+// free buffer, in the order in which they came. Who waits for a BODY buffer takes a HEAD buffer if there are none of those.
 static void starved_rearm(struct sl_io *io, enum sl_buf_group group) {
-    const struct sl_buf_pool *pool = io->pool;
-    uint32_t avail = pool->free_count[group] + pool->kernel_count[group];
-    if (avail == 0 || avail < pool->count[group] / 4) {
+    bool scarce = sl_buf_scarce(io->pool, group);
+    if (scarce && (group == SL_BUF_HEAD || sl_buf_scarce(io->pool, SL_BUF_HEAD))) {
         return;
     }
+    uint32_t avail = sl_buf_left(io->pool, scarce ? SL_BUF_HEAD : group);
     for (; avail > 0 && io->starved_first[group]; avail--) {
         unstarve(io, io->starved_first[group]);
     }
@@ -280,11 +280,11 @@ void sl__io_got_wake(struct sl_io *io) {
     }
 }
 
-void sl__io_got_no_buf(struct sl_io *io, struct sl_io_conn *io_conn, enum sl_buf_group group) {
+void sl__io_got_no_buf(struct sl_io *io, struct sl_io_conn *io_conn) {
     io->counters->io_enobufs++;
     if (io_conn->state == SL__IO_OPEN && io_conn->want != SL_RECV_OFF &&
         !(io_conn->flags & SL__F_STARVED)) {
-        starve(io, io_conn, group);
+        starve(io, io_conn, io_conn->want == SL_RECV_ONCE ? SL_BUF_BODY : SL_BUF_HEAD);
     }
 }
 

@@ -55,6 +55,7 @@ enum sl__io_flag {
     SL__F_READABLE = 1u << 15, // epoll: receiving may work
     SL__F_WRITABLE = 1u << 16, // epoll: sending may work
     SL__F_HANGUP = 1u << 17,   // epoll: FIN or an error waits behind the data
+    SL__F_ONE = 1u << 18,      // uring: what is armed as SL__OP_RECV ends with one part
 };
 
 struct sl_io_conn {
@@ -149,6 +150,12 @@ struct sl_io {
     bool running;
 };
 
+// What the next receive takes. While BODY buffers are scarce those who stall hold them: parts are small then, and go on.
+static inline enum sl_buf_group sl__io_recv_group(const struct sl_io *io, const struct sl_io_conn *io_conn) {
+    bool large = io_conn->want == SL_RECV_ONCE && !sl_buf_scarce(io->pool, SL_BUF_BODY);
+    return large ? SL_BUF_BODY : SL_BUF_HEAD;
+}
+
 // Lists.
 void sl__io_dirty(struct sl_io *io, struct sl_io_conn *io_conn);
 // An operation goes to the kernel; the kernel is done with it.
@@ -161,7 +168,7 @@ void sl__io_got_sent(struct sl_io *io, struct sl_io_conn *io_conn, int64_t bytes
 void sl__io_got_connect(struct sl_io *io, struct sl_io_conn *io_conn, int error);
 void sl__io_got_accept(struct sl_io *io, uint32_t index, int fd); // or negative errno
 void sl__io_got_wake(struct sl_io *io);
-void sl__io_got_no_buf(struct sl_io *io, struct sl_io_conn *io_conn, enum sl_buf_group group);
+void sl__io_got_no_buf(struct sl_io *io, struct sl_io_conn *io_conn);
 void sl__io_close_now(struct sl_io *io, struct sl_io_conn *io_conn);    // nothing is armed any more
 void sl__io_shutdown_now(struct sl_io *io, struct sl_io_conn *io_conn); // the part of the wish that may run
 

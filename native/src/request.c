@@ -31,8 +31,36 @@ struct sl_request *sl_request_new(struct sl_conn *conn) {
     return req;
 }
 
+static void half_remove(struct sl_request *req) {
+    struct sl_half_heads *list = req->half;
+    if (!list) {
+        return;
+    }
+    *(req->older ? &req->older->newer : &list->first) = req->newer;
+    *(req->newer ? &req->newer->older : &list->last) = req->older;
+    list->count--;
+    req->half = NULL;
+}
+
+void sl_request_half(struct sl_request *req, bool large) {
+    struct sl_half_heads *list = &req->conn->worker->half_heads[large];
+    if (req->half == list) {
+        return;
+    }
+    half_remove(req);
+    req->half = list;
+    req->older = list->last;
+    req->newer = NULL;
+    *(list->last ? &list->last->newer : &list->first) = req;
+    list->last = req;
+    if (++list->count > list->max) {
+        sl_request_refuse(list->first, SL_E_SHED_HEADS);
+    }
+}
+
 static void request_free(struct sl_request *req) {
     struct sl_worker *w = req->conn->worker;
+    half_remove(req);
     sl_buf_unref(&w->bufs, req->head_buf);
     if (req->hold) {
         sl_plan_hold_unref(w, req->hold);
@@ -357,6 +385,7 @@ static void answer_error(struct sl_request *req, int status) {
 }
 
 void sl_request_refuse(struct sl_request *req, int status) {
+    half_remove(req);
     req->conn->close_after = true;
     req->conn->worker->counters.bad_requests++;
     answer_error(req, status);
@@ -542,6 +571,7 @@ static void route(struct sl_request *req) {
 }
 
 void sl_request_start(struct sl_request *req) {
+    half_remove(req);
     struct sl_conn *conn = req->conn;
     struct sl_worker *w = conn->worker;
     const struct sl_head *h = &req->head;

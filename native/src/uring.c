@@ -334,15 +334,19 @@ static struct uring_sqe *conn_sqe(struct sl_io *io, struct sl_io_conn *io_conn, 
 }
 
 // POLL_FIRST: it waits for data before it takes a buffer, so ENOBUFS means data without a buffer, never an idle connection.
-static bool recv_arm(struct sl_io *io, struct sl_io_conn *io_conn, bool stream) {
+// The operation's name says which buffers it takes.
+static bool recv_arm(struct sl_io *io, struct sl_io_conn *io_conn) {
+    bool stream = io_conn->want == SL_RECV_STREAM;
+    enum sl_buf_group group = sl__io_recv_group(io, io_conn);
     struct uring_sqe *sqe =
-        conn_sqe(io, io_conn, stream ? SL__OP_RECV : SL__OP_RECV_ONCE, URING_OP_RECV);
+        conn_sqe(io, io_conn, group == SL_BUF_HEAD ? SL__OP_RECV : SL__OP_RECV_ONCE, URING_OP_RECV);
     if (!sqe) {
         return false;
     }
+    io_conn->flags = stream ? io_conn->flags & ~SL__F_ONE : io_conn->flags | SL__F_ONE;
     sqe->flags = URING_SQE_BUFFER_SELECT;
     sqe->ioprio = (uint16_t)(URING_RECV_POLL_FIRST | (stream ? URING_RECV_MULTISHOT : 0));
-    sqe->buf_group = stream ? SL_BUF_HEAD : SL_BUF_BODY;
+    sqe->buf_group = (uint16_t)group;
     sqe->optlen = stream && uring_of(io)->recv_limited ? RECV_BYTES_PER_ARM : 0;
     return true;
 }
@@ -365,16 +369,18 @@ static bool recv_sync(struct sl_io *io, struct sl_io_conn *io_conn) {
     if (io_conn->flags & (SL__F_ENDED | SL__F_STARVED)) {
         return true;
     }
+    bool one =
+        armed & (SL__BIT(SL__OP_RECV) | SL__BIT(SL__OP_RECV_ONCE)) && (io_conn->flags & SL__F_ONE);
+    if (one) {
+        return true;
+    }
     if (armed & SL__BIT(SL__OP_RECV)) {
         bool cancel = io_conn->want != SL_RECV_STREAM && !(armed & SL__BIT(SL__OP_CANCEL));
         return !cancel || recv_cancel(io, io_conn);
     }
-    if (armed & SL__BIT(SL__OP_RECV_ONCE)) {
-        return true;
-    }
     bool arm =
         io_conn->want == SL_RECV_STREAM || (io_conn->want == SL_RECV_ONCE && !io_conn->inbox_first);
-    return !arm || recv_arm(io, io_conn, io_conn->want == SL_RECV_STREAM);
+    return !arm || recv_arm(io, io_conn);
 }
 
 // WAITALL: the kernel goes on by itself when the socket has room again. One piece needs no message: the kernel then copies and checks neither
@@ -526,11 +532,11 @@ static void uring_begin(struct sl_io *io) {
 static bool error_passes(int error) { return error == -EINTR || error == -EAGAIN; }
 
 // ECANCELED is our own doing; the submitter arms again what is still wished. So it does after EINTR and EAGAIN.
-static void recv_done(struct sl_io *io, struct sl_io_conn *io_conn, enum sl__io_op op, int res,
-                      struct sl_buf *buf, bool last) {
+static void recv_done(struct sl_io *io, struct sl_io_conn *io_conn, int res, struct sl_buf *buf,
+                      bool last) {
     if (res > 0) {
         SL_ASSERT(buf);
-        if (last && op == SL__OP_RECV && !uring_of(io)->recv_limited &&
+        if (last && !(io_conn->flags & SL__F_ONE) && !uring_of(io)->recv_limited &&
             io_conn->want == SL_RECV_STREAM) {
             io->counters->io_multishot_ended++;
         }
@@ -539,7 +545,7 @@ static void recv_done(struct sl_io *io, struct sl_io_conn *io_conn, enum sl__io_
     }
     sl_buf_unref(io->pool, buf);
     if (res == -ENOBUFS) {
-        sl__io_got_no_buf(io, io_conn, op == SL__OP_RECV ? SL_BUF_HEAD : SL_BUF_BODY);
+        sl__io_got_no_buf(io, io_conn);
     } else if (res != -ECANCELED && !error_passes(res)) {
         sl__io_got_end(io, io_conn, res);
     }
@@ -554,7 +560,7 @@ static void conn_done(struct sl_io *io, struct sl_io_conn *io_conn, enum sl__io_
     switch (op) {
     case SL__OP_RECV:
     case SL__OP_RECV_ONCE:
-        recv_done(io, io_conn, op, res, buf, last);
+        recv_done(io, io_conn, res, buf, last);
         return;
     case SL__OP_SEND:
         sl__io_got_sent(io, io_conn, error_passes(res) ? 0 : res);

@@ -378,6 +378,8 @@ int sl_worker_open(struct sl_worker *w) {
     w->work.next = w->work.prev = &w->work;
     const struct sl_sys *sys = w->gateway->sys;
     w->random = (sys->now_ns(sys) | 1) * 0x9e3779b97f4a7c15ull + w->index;
+    w->half_heads[0].max = sl_worker_config(w)->requests_max / 4 + 1;
+    w->half_heads[1].max = sl_worker_config(w)->large_bufs / 4;
     int rc = open_pools(w);
     rc = rc ? rc : open_io(w);
     if (rc) {

@@ -40,6 +40,13 @@ struct sl_plan_hold {
     struct sl_upstream **upstreams; // by the plan's index
 };
 
+// Requests whose head is not whole, oldest first. Half a head costs its sender nothing and us a request and a buffer: so all of them together may
+// have a part of those, and past it the oldest is answered 408.
+struct sl_half_heads {
+    struct sl_request *first, *last;
+    uint32_t count, max;
+};
+
 struct sl_worker_listener {
     struct sl_worker *worker;
     int fd;
@@ -61,6 +68,7 @@ struct sl_worker {
     struct sl_slab conns, requests, outqs, upstream_conns;
     struct sl_work work; // list head
     struct sl_conn *conn_first;
+    struct sl_half_heads half_heads[2]; // in a small buffer; in a large one
     struct sl_plan_hold *hold, *old_holds;
     uint32_t plan_version;
     struct sl_upstream *upstreams; // pools live as long as the worker

@@ -1126,6 +1126,123 @@ TEST(an_answers_head_may_be_larger_too) {
     }
 }
 
+// Those who stall and those who go on.
+
+TEST(half_heads_have_a_part_of_the_requests_and_the_oldest_goes_first) {
+    enum { HALF = 100, PART = 64 / 4 + 1 };
+    EACH_BACKEND(io) {
+        struct rig rig;
+        int fds[HALF];
+        plan_basic();
+        REQUIRE(rig_start(&rig, io, (struct sl_config){.requests_max = 64}, NULL));
+        for (int i = 0; i < HALF; i++) {
+            fds[i] = peer_connect(rig.port);
+            peer_send_text(fds[i], "GET / HTTP/1.1\r\nHo");
+            if (i >= PART) { // the next one is sent once this one has made the oldest go
+                CHECK(peer_read_until(fds[i - PART], text, sizeof(text), "head.\n") > 0);
+                CHECK_MSG(strncmp(text, "HTTP/1.1 408 ", 13) == 0 && strstr(text, "connection: close\r\n"), "%d: %s", i, text);
+            }
+        }
+        struct sl_counters c = stats(&rig);
+        CHECK_INT(c.by_status[-SL_E_SHED_HEADS], HALF - PART);
+        CHECK_INT(c.requests_live, PART);
+        CHECK_INT(c.io_bufs_lent, PART);
+        int fd = peer_connect(rig.port);
+        peer_send_text(fd, "GET / HTTP/1.1\r\nHost: a\r\n\r\n"); // a whole head waits for nobody
+        CHECK_INT(peer_read_answer(fd, text, sizeof(text)), 6);
+        close(fd);
+        for (int i = HALF - PART; i < HALF; i++) {
+            peer_send_text(fds[i], "st: a\r\n\r\n");
+            CHECK_MSG(peer_read_answer(fds[i], text, sizeof(text)) == 6, "%d: %s", i, text);
+        }
+        for (int i = 0; i < HALF; i++) {
+            close(fds[i]);
+        }
+        rig_stop(&rig);
+    }
+}
+
+TEST(half_heads_that_are_long_have_a_part_of_the_large_buffers) {
+    enum { HALF = 80, PART = 64 / 4 };
+    EACH_BACKEND(io) {
+        struct rig rig;
+        int fds[HALF];
+        char head[6000];
+        int n = sprintf(head, "GET / HTTP/1.1\r\nHost: a\r\nX-Long: ");
+        memset(head + n, 'v', 5000);
+        head[n + 5000] = 0;
+        plan_basic();
+        REQUIRE(rig_start(&rig, io, (struct sl_config){.large_bufs = 64}, NULL));
+        for (int i = 0; i < HALF; i++) {
+            fds[i] = peer_connect(rig.port);
+            peer_send_text(fds[i], head);
+            if (i >= PART) {
+                CHECK(peer_read_until(fds[i - PART], text, sizeof(text), "head.\n") > 0);
+                CHECK_MSG(strncmp(text, "HTTP/1.1 408 ", 13) == 0, "%d: %s", i, text);
+            }
+        }
+        CHECK_INT(stats(&rig).by_status[-SL_E_SHED_HEADS], HALF - PART);
+        peer_send_text(fds[HALF - 1], "\r\n\r\n");
+        CHECK_INT(peer_read_answer(fds[HALF - 1], text, sizeof(text)), 6);
+        for (int i = 0; i < HALF; i++) {
+            close(fds[i]);
+        }
+        rig_stop(&rig);
+    }
+}
+
+TEST(requests_that_wait_for_their_answer_leave_others_something_to_receive_with) {
+    EACH_BACKEND(io) {
+        struct rig rig;
+        int fds[64];
+        atomic_store(&held_count, 0);
+        plan_typescript();
+        REQUIRE(rig_start(&rig, io, (struct sl_config){.small_bufs = 64}, handle_hold));
+        for (uint32_t i = 0; i < 64; i++) { // as many as there are buffers for heads
+            fds[i] = peer_connect(rig.port);
+            peer_send_text(fds[i], "GET /hold HTTP/1.1\r\nHost: a\r\n\r\n");
+        }
+        CHECK(wait_held(64));
+        int fd = peer_connect(rig.port);
+        peer_send_text(fd, "GET / HTTP/1.1\r\nHost: a\r\n\r\n");
+        CHECK_INT(peer_read_answer(fd, text, sizeof(text)), 6);
+        CHECK_INT(stats(&rig).io_starved, 0);
+        close(fd);
+        for (uint32_t i = 0; i < 64; i++) {
+            answer(&rig.isolate, &held[i], 200, "", "ok", 2);
+            CHECK_INT(peer_read_answer(fds[i], text, sizeof(text)), 2);
+            close(fds[i]);
+        }
+        rig_stop(&rig);
+    }
+}
+
+TEST(clients_that_connect_for_tls_and_say_nothing_hold_no_buffer) {
+    EACH_BACKEND(io) {
+        struct rig rig;
+        int fds[80];
+        plan_basic();
+        REQUIRE(rig_start(&rig, io, (struct sl_config){.large_bufs = 64}, NULL));
+        for (int i = 0; i < 80; i++) {
+            fds[i] = peer_connect(rig.tls_port);
+            peer_send(fds[i], "\x16\x03\x01", i % 4); // some begin a record
+        }
+        for (int i = 0; i < 10000 && stats(&rig).bytes_in < 20 * (1 + 2 + 3); i++) {
+            usleep(1000);
+        }
+        CHECK_INT(stats(&rig).io_bufs_lent, 0);
+        SSL_CTX *ctx = SSL_CTX_new(TLS_method());
+        int fd;
+        SSL *ssl = tls_connect(ctx, rig.tls_port, &fd);
+        tls_close(ssl, fd);
+        SSL_CTX_free(ctx);
+        for (int i = 0; i < 80; i++) {
+            close(fds[i]);
+        }
+        rig_stop(&rig);
+    }
+}
+
 // Ends.
 
 struct crowd {

@@ -212,3 +212,23 @@ TEST(inq_linearize_uses_the_room_of_what_was_consumed) {
     expect(&queue, "half head");
     pool_close();
 }
+
+TEST(inq_moves_what_waits_out_of_the_last_quarter_of_head_buffers) {
+    pool_open();
+    struct sl_inq queues[17] = {0};
+    for (int i = 0; i < 12; i++) {
+        push(&queues[i], SL_BUF_HEAD, "waits", 5);
+    }
+    CHECK_INT(sl_buf_left(&pool, SL_BUF_HEAD), 4);
+    for (int i = 12; i < 16; i++) { // there are 4 pages
+        push(&queues[i], SL_BUF_HEAD, "moves", 5);
+        CHECK_INT(sl_buf_left(&pool, SL_BUF_HEAD), 4);
+        CHECK_INT(queues[i].first->group, SL_BUF_PAGE);
+    }
+    push(&queues[16], SL_BUF_HEAD, "stays", 5);
+    CHECK_INT(sl_buf_left(&pool, SL_BUF_HEAD), 3);
+    for (int i = 0; i < 17; i++) {
+        expect(&queues[i], i < 12 ? "waits" : i < 16 ? "moves" : "stays");
+    }
+    pool_close();
+}

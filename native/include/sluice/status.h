@@ -53,6 +53,7 @@
     X(E_ISOLATE_GONE,     -65, "isolate_gone",        GATEWAY,  1, 503, "The isolate that runs this route has ended.") \
     X(E_DRAINING,         -66, "draining",            GATEWAY,  1, 503, "The gateway is shutting down.") \
     X(E_SHED_NOT_FOUND,   -67, "shed_not_found",      GATEWAY,  1, 503, "Too many requests match no route.") \
+    X(E_SHED_HEADS,       -68, "shed_heads",          GATEWAY,  1, 408, "Too many requests wait for the rest of their head.") \
     X(E_UPSTREAM_REFUSED, -80, "upstream_refused",    UPSTREAM, 1, 502, "The upstream refused the connection.") \
     X(E_UPSTREAM_RESET,   -81, "upstream_reset",      UPSTREAM, 1, 502, "The upstream closed the connection before its answer.") \
     X(E_UPSTREAM_BAD,     -82, "upstream_bad_answer", UPSTREAM, 0, 502, "The upstream's answer is malformed.") \
