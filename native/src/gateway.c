@@ -284,18 +284,22 @@ static int read_port(const struct sl_sys *sys, struct sl_gateway_listener *l, in
 }
 
 // First alone, without SO_REUSEPORT: a second gateway would otherwise silently share the port. SO_REUSEADDR lets bind(2) pass while another
-// listens with it, so the proof is listen(2).
-static int claim(const struct sl_sys *sys, struct sl_gateway_listener *l) {
-    int fd;
-    int rc = bind_one(sys, l, false, &fd);
+// listens with it, so the proof is listen(2). The socket is the first worker's, and goes on listening: whoever comes at any time meets it. It may
+// be shared from then on, by sockets that say so too and are of the same user: ours.
+static int claim(const struct sl_sys *sys, struct sl_gateway_listener *l, uint32_t backlog) {
+    int on = 1;
+    int rc = bind_one(sys, l, false, &l->fds[0]);
     if (rc) {
         return rc;
     }
-    rc = read_port(sys, l, fd);
-    if (!rc && sys->listen(sys, fd, 1) != 0) {
+    rc = read_port(sys, l, l->fds[0]);
+    if (!rc && (sys->listen(sys, l->fds[0], (int)backlog) != 0 ||
+                sys->setsockopt(sys, l->fds[0], SOL_SOCKET, SO_REUSEPORT, &on, sizeof(on)) != 0)) {
         rc = bind_failed(l, l->port, errno);
     }
-    sys->close(sys, fd);
+    if (rc) {
+        sys->close(sys, l->fds[0]);
+    }
     return rc;
 }
 
@@ -318,16 +322,18 @@ int sl__gateway_listen(struct sl_gateway *g, struct sl_span address, uint32_t ce
     memcpy(l->address, address.data, address.len);
     l->certificate = certificate;
     int rc = parse_address(l);
-    rc = rc ? rc : claim(g->sys, l);
-    uint32_t bound = 0;
-    for (; !rc && bound < g->config.workers; bound++) {
-        rc = bind_one(g->sys, l, true, &l->fds[bound]);
-    }
+    rc = rc ? rc : claim(g->sys, l, g->config.backlog);
     if (rc) {
-        while (bound-- > 1) {
-            g->sys->close(g->sys, l->fds[bound - 1]);
-        }
         return rc;
+    }
+    for (uint32_t bound = 1; bound < g->config.workers; bound++) {
+        rc = bind_one(g->sys, l, true, &l->fds[bound]);
+        if (rc) {
+            while (bound-- > 0) {
+                g->sys->close(g->sys, l->fds[bound]);
+            }
+            return rc;
+        }
     }
     g->listener_count++;
     return l->port;
