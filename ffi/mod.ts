@@ -136,7 +136,7 @@ export function ringBytes(exchanges: number): number {
   return binding.sluice_ring_bytes(exchanges);
 }
 
-/** Gives the region of (worker, isolate): page aligned, zeroed, and to be kept until {@linkcode gatewayJoin} said true. */
+/** Gives the region of (worker, isolate), page aligned: C replaces its pages by its own. Again after {@linkcode gatewayIsolateGone}. */
 export function gatewayAttach(
   gateway: number,
   worker: number,

@@ -31,6 +31,10 @@ export function regionBytes(exchanges: number): number {
     exchanges * abi.SL_SLOT_BYTES;
 }
 
+// C puts its own pages in the place of a region's. Blocks above 32 MiB have pages that they share with no other, whatever malloc has learned
+// (M_MMAP_THRESHOLD_MAX); what is never touched costs nothing.
+const OWN_PAGES_BYTES = 33 * 1024 * 1024;
+
 /**
  * Makes a region that C takes. C asks for page alignment, and JavaScript does not know where its memory lies: so regions
  * are offered at each offset that the alignment may need, until `attach` throws no more.
@@ -40,7 +44,9 @@ export function makeRegion(
   attach: (region: Uint8Array) => void,
 ): RingMemory {
   const bytes = regionBytes(exchanges);
-  const memory = new SharedArrayBuffer(bytes + abi.SL_RING_PAGE);
+  const memory = new SharedArrayBuffer(
+    Math.max(bytes + abi.SL_RING_PAGE, OWN_PAGES_BYTES),
+  );
   let failure: unknown;
   // Allocators align to 16 bytes, and a large block lies 16 bytes into its first page.
   for (let offset = abi.SL_RING_PAGE - 16; offset >= 0; offset -= 16) {

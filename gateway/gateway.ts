@@ -95,7 +95,8 @@ export class DataPlane {
   readonly handle: number;
   readonly addresses: Deno.NetAddr[] = [];
   readonly seats: IsolateSeat[] = [];
-  // C writes to the rings until its threads have ended: nothing may free them before.
+  #exchanges = 0;
+  #workers = 0;
   #started = false;
 
   constructor(options: CheckedOptions, isolates: number) {
@@ -123,19 +124,23 @@ export class DataPlane {
       const hostname = host === "localhost" ? "127.0.0.1" : host;
       this.addresses.push({ transport: "tcp", hostname, port });
     }
-    const workers = Number(this.describe().workers);
-    for (let isolate = 0; isolate < isolates; isolate++) {
-      const rings = Array.from(
-        { length: workers },
-        (_, worker) =>
-          makeRegion(
-            options.limits.exchanges,
-            (region) =>
-              native.gatewayAttach(this.handle, worker, isolate, region),
-          ),
-      );
-      this.seats.push({ gateway: this.handle, isolate, rings });
-    }
+    this.#exchanges = options.limits.exchanges;
+    this.#workers = Number(this.describe().workers);
+    for (let isolate = 0; isolate < isolates; isolate++) this.seat(isolate);
+  }
+
+  /** Makes the seat of an isolate, or of its next life: the one before it must be gone. */
+  seat(isolate: number): IsolateSeat {
+    const rings = Array.from(
+      { length: this.#workers },
+      (_, worker) =>
+        makeRegion(
+          this.#exchanges,
+          (region) =>
+            native.gatewayAttach(this.handle, worker, isolate, region),
+        ),
+    );
+    return this.seats[isolate] = { gateway: this.handle, isolate, rings };
   }
 
   #certificate({ cert, key }: CertificateOptions): number {
@@ -173,6 +178,7 @@ export class DataPlane {
     return native.gatewayStats(this.handle);
   }
 
+  /** Requests that wait for this isolate are answered 503, and those that come until it has another seat. */
   isolateGone(isolate: number): void {
     native.gatewayIsolateGone(this.handle, isolate);
   }

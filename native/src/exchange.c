@@ -5,6 +5,7 @@
 #include <sys/socket.h>
 
 #include "gateway.h"
+#include "region.h"
 
 // The shared words. A region is mapped by TypeScript as well, so every access is atomic.
 static _Atomic uint32_t *word(const struct sl_ring *ring, uint32_t off) {
@@ -17,18 +18,10 @@ static uint8_t *slot_of(const struct sl_exchange *ex) {
 
 static void tx_released(struct sl_seg_owner *owner);
 
-int sl_ring_attach(struct sl_ring *ring, uint32_t slots, uint8_t *region, size_t len) {
-    if (((uintptr_t)region & (SL_RING_PAGE - 1)) != 0 || len < sl_ring_bytes(slots)) {
-        return sl_fail(SL_E_INVALID, "ring region: %zu bytes at %p; it takes %u, page aligned", len,
-                       (void *)region, sl_ring_bytes(slots));
-    }
-    ring->exchanges = calloc(slots, sizeof(*ring->exchanges));
-    if (!ring->exchanges) {
-        return sl_fail(SL_E_NO_MEMORY, "ring: %u exchanges", slots);
-    }
+static void lay_out(struct sl_ring *ring, uint32_t slots) {
+    uint8_t *region = ring->region;
     ring->slots = slots;
     ring->entries = slots * SL_RING_ENTRIES_PER_SLOT;
-    ring->region = region;
     ring->events = (struct sl_event *)(void *)(region + SL_RING_EVENTS_OFF);
     ring->verdicts = (const struct sl_verdict *)(const void *)(ring->events + ring->entries);
     ring->slot_memory =
@@ -42,12 +35,39 @@ int sl_ring_attach(struct sl_ring *ring, uint32_t slots, uint8_t *region, size_t
     atomic_store(word(ring, SL_RING_ABI_OFF), SL_RING_ABI);
     atomic_store(word(ring, SL_RING_SLOTS_OFF), slots);
     atomic_store(word(ring, SL_RING_MAGIC_OFF), SL_RING_MAGIC);
+}
+
+static void *own_lines(size_t bytes) {
+    size_t whole = (bytes + 127) & ~(size_t)127;
+    void *memory = aligned_alloc(128, whole);
+    return memory ? memset(memory, 0, whole) : NULL;
+}
+
+int sl_ring_new(struct sl_ring **out_ring, uint32_t slots, uint8_t *region, size_t len) {
+    if (((uintptr_t)region & (SL_RING_PAGE - 1)) != 0 || len < sl_ring_bytes(slots)) {
+        return sl_fail(SL_E_INVALID, "ring region: %zu bytes at %p; it takes %u, page aligned", len,
+                       (void *)region, sl_ring_bytes(slots));
+    }
+    struct sl_ring *ring = own_lines(sizeof(*ring));
+    struct sl_exchange *exchanges = own_lines(slots * sizeof(*exchanges));
+    int rc = ring && exchanges ? sl_region_new(&ring->region, region, sl_ring_bytes(slots))
+                               : sl_fail(SL_E_NO_MEMORY, "ring: %u exchanges", slots);
+    if (rc) {
+        free(ring);
+        free(exchanges);
+        return rc;
+    }
+    ring->theirs = region;
+    ring->exchanges = exchanges;
+    lay_out(ring, slots);
+    *out_ring = ring;
     return SL_OK;
 }
 
-void sl_ring_detach(struct sl_ring *ring) {
+void sl_ring_free(struct sl_ring *ring) {
+    sl_region_free(ring->region, ring->theirs, sl_ring_bytes(ring->slots));
     free(ring->exchanges);
-    memset(ring, 0, sizeof(*ring));
+    free(ring);
 }
 
 // Events.
@@ -174,7 +194,7 @@ static struct sl_ring *choose_ring(struct sl_worker *w, bool *out_any_alive) {
     *out_any_alive = false;
     for (uint32_t i = 0; i < n; i++) {
         struct sl_ring *ring = w->rings[w->ring_next++ % n];
-        if (ring->region && !ring->gone) {
+        if (!ring->gone) {
             *out_any_alive = true;
             if (ring->free) {
                 return ring;

@@ -17,11 +17,15 @@ struct sl_exchange {
     bool writable_due; // a WRITABLE event waits until the client's queue has drained
 };
 
+// One life of an isolate, as one worker sees it: an isolate that is started again brings another region, and so another ring. The old one lives
+// on until what it sends has left. Written by its worker alone; on cache lines of its own.
 struct sl_ring {
-    struct sl_worker *worker;
+    _Alignas(128) struct sl_worker *worker;
+    struct sl_ring *next_old; // in the worker's list of rings that were replaced
     uint32_t isolate;
+    uint32_t life; // from 1: which region of (worker, isolate) this is
     uint32_t slots, entries;
-    uint8_t *region; // NULL: not attached
+    uint8_t *region, *theirs; // the same pages, as C and as TypeScript maps them
     struct sl_event *events;
     const struct sl_verdict *verdicts;
     uint8_t *slot_memory;
@@ -32,8 +36,8 @@ struct sl_ring {
     bool gone; // the isolate has ended
 };
 
-int sl_ring_attach(struct sl_ring *ring, uint32_t slots, uint8_t *region, size_t len);
-void sl_ring_detach(struct sl_ring *ring);
+int sl_ring_new(struct sl_ring **out_ring, uint32_t slots, uint8_t *region, size_t len);
+void sl_ring_free(struct sl_ring *ring); // nothing of it may be on its way to a client
 // Reads all verdicts; returns how many.
 uint32_t sl_ring_read(struct sl_ring *ring);
 // Publishes the turn's events; wakes the isolate if it sleeps.

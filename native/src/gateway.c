@@ -121,7 +121,6 @@ static int probe_io(struct sl_gateway *g) {
 
 static void free_gateway(struct sl_gateway *g) {
     free(g->workers);
-    free(g->rings);
     free(g);
 }
 
@@ -144,14 +143,13 @@ int sl__gateway_new(struct sl_gateway **out_gateway, const struct sl_config *con
     }
     g->sys = &sl_sys_kernel;
     g->io_kind = rc;
-    uint32_t workers = g->config.workers, rings = workers * g->config.isolates;
+    uint32_t workers = g->config.workers;
     size_t worker_bytes =
         sizeof(struct sl_worker) * workers; // a multiple of its alignment, by C's rules
     g->workers = aligned_alloc(_Alignof(struct sl_worker), worker_bytes);
-    g->rings = calloc(rings ? rings : 1, sizeof(*g->rings));
-    if (!g->workers || !g->rings) {
+    if (!g->workers) {
         free_gateway(g);
-        return sl_fail(SL_E_NO_MEMORY, "%u workers, %u rings", workers, rings);
+        return sl_fail(SL_E_NO_MEMORY, "%u workers", workers);
     }
     memset(g->workers, 0, worker_bytes);
     pthread_mutex_init(&g->lock, NULL);
@@ -162,12 +160,6 @@ int sl__gateway_new(struct sl_gateway **out_gateway, const struct sl_config *con
     for (uint32_t i = 0; i < workers; i++) {
         g->workers[i].gateway = g;
         g->workers[i].index = i;
-        for (uint32_t k = 0; k < g->config.isolates; k++) {
-            struct sl_ring *ring = &g->rings[i * g->config.isolates + k];
-            ring->worker = &g->workers[i];
-            ring->isolate = k;
-            g->workers[i].rings[k] = ring;
-        }
     }
     *out_gateway = g;
     return SL_OK;
@@ -341,19 +333,49 @@ int sl__gateway_listen(struct sl_gateway *g, struct sl_span address, uint32_t ce
 
 // Rings and isolates.
 
+// To the worker's thread, which takes it in its next turn; or in place, while there is none.
+static void hand_over_ring(struct sl_gateway *g, struct sl_worker *w, struct sl_ring *ring) {
+    if (atomic_load(&g->state) == SL_WARMING) {
+        struct sl_ring *old = w->rings[ring->isolate];
+        w->rings[ring->isolate] = ring;
+        if (old) {
+            sl_ring_free(old);
+        }
+        return;
+    }
+    struct sl_ring *missed = atomic_exchange(&w->ring_new[ring->isolate], ring);
+    if (missed) {
+        sl_ring_free(missed); // a life so short that the worker never saw it
+    }
+    atomic_fetch_or(&w->commands, SL_COMMAND_RINGS);
+    sl__gateway_wake(g, w->index);
+}
+
 int sl__gateway_attach(struct sl_gateway *g, uint32_t worker, uint32_t isolate, uint8_t *region,
                        size_t len) {
     if (worker >= g->config.workers || isolate >= g->config.isolates) {
         return sl_fail(SL_E_INVALID, "attach: worker %u of %u, isolate %u of %u", worker,
                        g->config.workers, isolate, g->config.isolates);
     }
-    struct sl_ring *ring = &g->rings[worker * g->config.isolates + isolate];
-    if (ring->region || atomic_load(&g->state) != SL_WARMING) {
+    struct sl_worker *w = &g->workers[worker];
+    uint32_t life = atomic_load(&w->ring_life[isolate]);
+    if (life > atomic_load(&w->gone_life[isolate]) || atomic_load(&g->state) == SL_CLOSED) {
         return sl_fail(SL_E_STATE,
-                       "attach: worker %u, isolate %u is attached already, or the gateway runs",
+                       "attach: worker %u has a region of isolate %u, which was not said to be "
+                       "gone; or the gateway is closed",
                        worker, isolate);
     }
-    return sl_ring_attach(ring, g->config.exchanges, region, len);
+    struct sl_ring *ring;
+    int rc = sl_ring_new(&ring, g->config.exchanges, region, len);
+    if (rc) {
+        return rc;
+    }
+    ring->worker = w;
+    ring->isolate = isolate;
+    ring->life = life + 1;
+    atomic_store(&w->ring_life[isolate], life + 1);
+    hand_over_ring(g, w, ring);
+    return SL_OK;
 }
 
 int sl__gateway_isolate_wake(struct sl_gateway *g, uint32_t isolate, uint32_t port,
@@ -377,9 +399,12 @@ int sl__gateway_isolate_wake(struct sl_gateway *g, uint32_t isolate, uint32_t po
     }
     setsockopt(fd, IPPROTO_TCP, 1 /* TCP_NODELAY */, &on, sizeof(on));
     fcntl(fd, F_SETFL, O_NONBLOCK);
-    int old = atomic_exchange(&g->wake_fds[isolate], fd);
-    if (old >= 0) {
-        close(old);
+    int old = -1;
+    if (!atomic_compare_exchange_strong(&g->wake_fds[isolate], &old, fd)) {
+        // The number stays: a worker may be about to send on it.
+        int rc = dup3(fd, old, O_CLOEXEC);
+        close(fd);
+        return rc < 0 ? sl_fail(SL_E_SYSTEM, "wake socket: %s", strerror(errno)) : SL_OK;
     }
     return SL_OK;
 }
@@ -389,7 +414,9 @@ int sl__gateway_isolate_gone(struct sl_gateway *g, uint32_t isolate) {
         return sl_fail(SL_E_INVALID, "isolate %u of %u", isolate, g->config.isolates);
     }
     for (uint32_t i = 0; i < g->config.workers; i++) {
-        atomic_fetch_or(&g->workers[i].isolates_gone, 1u << isolate);
+        struct sl_worker *w = &g->workers[i];
+        atomic_store(&w->gone_life[isolate], atomic_load(&w->ring_life[isolate]));
+        atomic_fetch_or(&w->commands, SL_COMMAND_RINGS);
         sl__gateway_wake(g, i);
     }
     return SL_OK;
@@ -465,10 +492,11 @@ static int check_ready(const struct sl_gateway *g) {
     if (!g->plan) {
         return sl_fail(SL_E_STATE, "start: no plan is loaded");
     }
-    for (uint32_t i = 0; i < g->config.workers * g->config.isolates; i++) {
-        if (!g->rings[i].region) {
-            return sl_fail(SL_E_STATE, "start: worker %u, isolate %u has no ring region",
-                           i / g->config.isolates, i % g->config.isolates);
+    for (uint32_t i = 0; i < g->config.workers; i++) {
+        for (uint32_t k = 0; k < g->config.isolates; k++) {
+            if (!g->workers[i].rings[k]) {
+                return sl_fail(SL_E_STATE, "start: worker %u, isolate %u has no ring region", i, k);
+            }
         }
     }
     return SL_OK;
@@ -616,12 +644,27 @@ void sl__gateway_stats(struct sl_gateway *g, struct sl_counters *out) {
     pthread_mutex_unlock(&g->lock);
 }
 
-int sl__gateway_free(struct sl_gateway *g) {
+static void free_rings(struct sl_worker *w) {
+    for (uint32_t i = 0; i < SL_ISOLATES_MAX; i++) {
+        struct sl_ring *rings[] = {w->rings[i], atomic_load(&w->ring_new[i])};
+        for (int k = 0; k < 2; k++) {
+            if (rings[k]) {
+                sl_ring_free(rings[k]);
+            }
+        }
+    }
+}
+
+int sl__gateway_may_free(struct sl_gateway *g) {
     int state = atomic_load(&g->state);
     if (state == SL_ACTIVE || state == SL_DRAINING ||
         (g->workers_ended > 0 && g->workers[0].thread)) {
         return sl_fail(SL_E_STATE, "free: join the gateway first");
     }
+    return SL_OK;
+}
+
+void sl__gateway_free(struct sl_gateway *g) {
     for (uint32_t i = 0; i < g->listener_count; i++) {
         for (uint32_t k = 0; k < g->config.workers; k++) {
             if (g->listeners[i].fds[k] > 0) {
@@ -629,8 +672,8 @@ int sl__gateway_free(struct sl_gateway *g) {
             }
         }
     }
-    for (uint32_t i = 0; i < g->config.workers * g->config.isolates; i++) {
-        sl_ring_detach(&g->rings[i]);
+    for (uint32_t i = 0; i < g->config.workers; i++) {
+        free_rings(&g->workers[i]);
     }
     for (uint32_t i = 0; i < g->config.isolates; i++) {
         int fd = atomic_load(&g->wake_fds[i]);
@@ -650,5 +693,4 @@ int sl__gateway_free(struct sl_gateway *g) {
     pthread_cond_destroy(&g->changed);
     pthread_mutex_destroy(&g->lock);
     free_gateway(g);
-    return SL_OK;
 }

@@ -32,10 +32,9 @@ struct sl_gateway {
     int worker_error; // of a worker that could not start
     char worker_error_text[512];
     _Atomic uint32_t drain_ms;
-    _Atomic int wake_fds[SL_ISOLATES_MAX]; // -1: none
+    _Atomic int wake_fds[SL_ISOLATES_MAX]; // -1: none; set once, then only what it stands for changes
     struct sl_log *log;
     struct sl_worker *workers; // config.workers of them
-    struct sl_ring *rings;     // [worker * isolates + isolate]
 };
 
 int sl__gateway_new(struct sl_gateway **out_gateway, const struct sl_config *config);
@@ -51,7 +50,8 @@ int sl__gateway_wake(struct sl_gateway *gateway, uint32_t worker);
 int sl__gateway_drain(struct sl_gateway *gateway, uint32_t deadline_ms);
 int sl__gateway_join(struct sl_gateway *gateway, uint32_t wait_ms);
 void sl__gateway_stats(struct sl_gateway *gateway, struct sl_counters *out);
-int sl__gateway_free(struct sl_gateway *gateway);
+int sl__gateway_may_free(struct sl_gateway *gateway); // SL_OK: it never started, or was joined
+void sl__gateway_free(struct sl_gateway *gateway);    // then
 void sl__worker_report(struct sl_worker *worker, int status); // started (SL_OK) or why not
 void sl__worker_publish(struct sl_worker *worker); // its counters, for sl__gateway_stats
 void sl__worker_ended(struct sl_worker *worker);

@@ -1,29 +1,46 @@
 // The public functions: handles to gateways, spans to internals, nothing else. api layer.
 #include "sluice/sluice.h"
 
-#include <pthread.h>
+#include <sched.h>
+#include <stdatomic.h>
 #include <time.h>
 
 #include "gateway.h"
 
-static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER; // of the table, not of the gateways in it
-static struct sl_gateway *gateways[SL_GATEWAYS_MAX];
+// A handle's place. Any thread may come with any handle at any time: it says so in `users` before it looks, and sl_gateway_free takes the
+// gateway out before it waits for them. On lines of its own: isolates wake workers through it.
+struct seat {
+    _Alignas(128) _Atomic(struct sl_gateway *) gateway;
+    _Atomic uint32_t users;
+};
+static struct seat seats[SL_GATEWAYS_MAX];
 
-static struct sl_gateway *find(uint32_t handle) {
-    struct sl_gateway *g = NULL;
-    if (handle < SL_GATEWAYS_MAX) {
-        g = __atomic_load_n(&gateways[handle], __ATOMIC_ACQUIRE);
+static int no_gateway(uint32_t handle) {
+    return sl_fail(SL_E_STATE, "gateway %u does not exist (it was freed, or never made)", handle);
+}
+
+// NULL: there is none. Else to be left.
+static struct sl_gateway *enter(uint32_t handle) {
+    if (handle >= SL_GATEWAYS_MAX) {
+        return NULL;
     }
+    atomic_fetch_add_explicit(&seats[handle].users, 1, memory_order_seq_cst);
+    struct sl_gateway *g = atomic_load_explicit(&seats[handle].gateway, memory_order_seq_cst);
     if (!g) {
-        sl_fail(SL_E_STATE, "gateway %u does not exist (it was freed, or never made)", handle);
+        atomic_fetch_sub_explicit(&seats[handle].users, 1, memory_order_release);
     }
     return g;
 }
 
+static int leave(uint32_t handle, int rc) {
+    atomic_fetch_sub_explicit(&seats[handle].users, 1, memory_order_release);
+    return rc;
+}
+
 #define WITH_GATEWAY(g, handle)                                                                    \
-    struct sl_gateway *g = find(handle);                                                           \
+    struct sl_gateway *g = enter(handle);                                                          \
     if (!g) {                                                                                      \
-        return SL_E_STATE;                                                                         \
+        return no_gateway(handle);                                                                 \
     }
 
 int sl_error_text(uint8_t *out, size_t len) {
@@ -36,17 +53,16 @@ int sl_error_text(uint8_t *out, size_t len) {
 }
 
 static int register_gateway(struct sl_gateway *g) {
-    pthread_mutex_lock(&lock);
-    uint32_t handle = 0;
-    while (handle < SL_GATEWAYS_MAX && gateways[handle]) {
-        handle++;
+    for (uint32_t handle = 0; handle < SL_GATEWAYS_MAX; handle++) {
+        struct sl_gateway *none = NULL;
+        if (!atomic_load(&seats[handle].gateway)) {
+            g->handle = handle; // nobody looks at it before the next line
+            if (atomic_compare_exchange_strong(&seats[handle].gateway, &none, g)) {
+                return (int)handle;
+            }
+        }
     }
-    if (handle < SL_GATEWAYS_MAX) {
-        g->handle = handle;
-        __atomic_store_n(&gateways[handle], g, __ATOMIC_RELEASE);
-    }
-    pthread_mutex_unlock(&lock);
-    return handle < SL_GATEWAYS_MAX ? (int)handle : SL_E_STATE;
+    return SL_E_STATE;
 }
 
 int sl_gateway_new(const uint8_t *config, size_t len) {
@@ -70,19 +86,19 @@ int sl_gateway_new(const uint8_t *config, size_t len) {
 
 int sl_gateway_describe(uint32_t gateway, uint8_t *out, size_t len) {
     WITH_GATEWAY(g, gateway)
-    return sl__gateway_describe(g, (char *)out, len);
+    return leave(gateway, sl__gateway_describe(g, (char *)out, len));
 }
 
 int sl_gateway_certificate(uint32_t gateway, const uint8_t *cert, size_t cert_len,
                            const uint8_t *key, size_t key_len) {
     WITH_GATEWAY(g, gateway)
-    return sl__gateway_certificate(g, (struct sl_span){cert, cert_len},
-                                   (struct sl_span){key, key_len});
+    return leave(gateway, sl__gateway_certificate(g, (struct sl_span){cert, cert_len},
+                                                  (struct sl_span){key, key_len}));
 }
 
 int sl_gateway_listen(uint32_t gateway, const uint8_t *address, size_t len, uint32_t certificate) {
     WITH_GATEWAY(g, gateway)
-    return sl__gateway_listen(g, (struct sl_span){address, len}, certificate);
+    return leave(gateway, sl__gateway_listen(g, (struct sl_span){address, len}, certificate));
 }
 
 uint32_t sl_ring_bytes(uint32_t exchanges) {
@@ -96,66 +112,73 @@ uint32_t sl_ring_bytes(uint32_t exchanges) {
 int sl_gateway_attach(uint32_t gateway, uint32_t worker, uint32_t isolate, uint8_t *region,
                       size_t len) {
     WITH_GATEWAY(g, gateway)
-    return sl__gateway_attach(g, worker, isolate, region, len);
+    return leave(gateway, sl__gateway_attach(g, worker, isolate, region, len));
 }
 
 int sl_gateway_isolate_wake(uint32_t gateway, uint32_t isolate, uint32_t port, const uint8_t *token,
                             size_t len) {
     WITH_GATEWAY(g, gateway)
-    return sl__gateway_isolate_wake(g, isolate, port, (struct sl_span){token, len});
+    return leave(gateway, sl__gateway_isolate_wake(g, isolate, port, (struct sl_span){token, len}));
 }
 
 int sl_gateway_isolate_gone(uint32_t gateway, uint32_t isolate) {
     WITH_GATEWAY(g, gateway)
-    return sl__gateway_isolate_gone(g, isolate);
+    return leave(gateway, sl__gateway_isolate_gone(g, isolate));
 }
 
 int sl_plan_load(uint32_t gateway, const uint8_t *blob, size_t len) {
     WITH_GATEWAY(g, gateway)
-    return sl__gateway_plan(g, (struct sl_span){blob, len});
+    return leave(gateway, sl__gateway_plan(g, (struct sl_span){blob, len}));
 }
 
 int sl_gateway_start(uint32_t gateway) {
     WITH_GATEWAY(g, gateway)
-    return sl__gateway_start(g);
+    return leave(gateway, sl__gateway_start(g));
 }
 
 int sl_gateway_wake(uint32_t gateway, uint32_t worker) {
     WITH_GATEWAY(g, gateway)
-    return sl__gateway_wake(g, worker);
+    return leave(gateway, sl__gateway_wake(g, worker));
 }
 
 int sl_gateway_drain(uint32_t gateway, uint32_t deadline_ms) {
     WITH_GATEWAY(g, gateway)
-    return sl__gateway_drain(g, deadline_ms);
+    return leave(gateway, sl__gateway_drain(g, deadline_ms));
 }
 
 int sl_gateway_state(uint32_t gateway) {
     WITH_GATEWAY(g, gateway)
-    return atomic_load(&g->state);
+    return leave(gateway, atomic_load(&g->state));
 }
 
 int sl_gateway_join(uint32_t gateway, uint32_t wait_ms) {
     WITH_GATEWAY(g, gateway)
-    return sl__gateway_join(g, wait_ms);
+    return leave(gateway, sl__gateway_join(g, wait_ms));
 }
 
 int sl_gateway_free(uint32_t gateway) {
     WITH_GATEWAY(g, gateway)
-    int rc = sl__gateway_free(g);
-    if (rc == SL_OK) {
-        __atomic_store_n(&gateways[gateway], NULL, __ATOMIC_RELEASE);
+    int rc = sl__gateway_may_free(g);
+    struct sl_gateway *here = g;
+    if (rc || !atomic_compare_exchange_strong(&seats[gateway].gateway, &here, NULL)) {
+        return leave(gateway, rc ? rc : no_gateway(gateway));
     }
-    return rc;
+    leave(gateway, SL_OK);
+    while (atomic_load_explicit(&seats[gateway].users, memory_order_seq_cst) > 0) {
+        sched_yield(); // a thread is inside a call: microseconds
+    }
+    sl__gateway_free(g);
+    return SL_OK;
 }
 
 int sl_gateway_stats(uint32_t gateway, uint8_t *out, size_t len) {
-    WITH_GATEWAY(g, gateway)
     struct sl_counters sum;
     if (len < sizeof(sum)) {
         return sl_fail(SL_E_INVALID, "stats: %zu bytes, expected %zu", len, sizeof(sum));
     }
+    WITH_GATEWAY(g, gateway)
     sl__gateway_stats(g, &sum);
+    leave(gateway, SL_OK);
     memcpy(out, &sum, sizeof(sum));
     return (int)(sizeof(sum) / sizeof(uint64_t));
 }

@@ -222,15 +222,41 @@ static bool drained(struct sl_worker *w) {
     return w->listeners_live == 0 && !w->conn_first && w->upstream_conns.used == 0;
 }
 
+// An isolate has ended, or has been started again, or both. Its old ring is kept until the clients have what was in it.
+static void update_ring(struct sl_worker *w, uint32_t isolate) {
+    struct sl_ring *ring = atomic_exchange(&w->ring_new[isolate], NULL);
+    if (ring) {
+        struct sl_ring *old = w->rings[isolate];
+        sl_ring_gone(old);
+        old->next_old = w->old_rings;
+        w->old_rings = old;
+        w->rings[isolate] = ring;
+    }
+    if (atomic_load(&w->gone_life[isolate]) >= w->rings[isolate]->life) {
+        sl_ring_gone(w->rings[isolate]);
+    }
+}
+
+static void free_old_rings(struct sl_worker *w) {
+    for (struct sl_ring **at = &w->old_rings; *at;) {
+        struct sl_ring *ring = *at;
+        if (ring->lent > 0) {
+            at = &ring->next_old;
+        } else {
+            *at = ring->next_old;
+            sl_ring_free(ring);
+        }
+    }
+}
+
 static void take_commands(struct sl_worker *w) {
     uint32_t commands = atomic_exchange_explicit(&w->commands, 0, memory_order_acquire);
     if (commands & SL_COMMAND_DRAIN) {
         begin_drain(w);
     }
-    uint32_t gone = atomic_exchange_explicit(&w->isolates_gone, 0, memory_order_acquire);
-    for (uint32_t i = 0; gone && i < SL_ISOLATES_MAX; i++) {
-        if ((gone >> i & 1) && w->rings[i]) {
-            sl_ring_gone(w->rings[i]);
+    if (commands & SL_COMMAND_RINGS) {
+        for (uint32_t i = 0; i < sl_worker_config(w)->isolates; i++) {
+            update_ring(w, i);
         }
     }
     if (commands & SL_COMMAND_STATS) {
@@ -274,6 +300,7 @@ int sl_worker_turn(struct sl_worker *w, uint64_t max_wait_ns) {
     for (uint32_t i = 0; i < isolates; i++) {
         sl_ring_publish(w->rings[i]);
     }
+    free_old_rings(w);
     return rc < 0 ? rc : drained(w) ? SL_WORKER_DRAINED : SL_OK;
 }
 
@@ -362,6 +389,8 @@ void sl_worker_close(struct sl_worker *w) {
         hold_free(w->hold);
     }
     sl_upstreams_free(w);
+    free_old_rings(w); // no connection is left that they could be sending to
+    SL_ASSERT(!w->old_rings);
     for (uint32_t i = 0; i < w->gateway->certificate_count; i++) {
         if (w->tls_ctx[i]) {
             sl_tls_ctx_free(w->tls_ctx[i]);

@@ -73,6 +73,7 @@ struct sl_worker {
     uint32_t plan_version;
     struct sl_upstream *upstreams; // pools live as long as the worker
     struct sl_ring *rings[SL_ISOLATES_MAX];
+    struct sl_ring *old_rings; // replaced, but something of them is still being sent
     uint32_t ring_next; // round robin over isolates
     uint32_t not_found_live;
     struct sl_tls_ctx *tls_ctx[SL_CERTIFICATES_MAX];
@@ -88,11 +89,13 @@ struct sl_worker {
     // Written by other threads:
     _Alignas(128) _Atomic(struct sl_io *) wake_io; // NULL: not running
     _Atomic uint32_t commands;                      // enum sl_worker_command bits
-    _Atomic uint32_t isolates_gone;                 // a bit per isolate
     _Atomic uint32_t wakers;                        // threads inside sl_gateway_wake
+    // Per isolate: its life (rings handed over so far), which of its lives have ended, and the ring of a new one until the worker takes it.
+    _Atomic uint32_t ring_life[SL_ISOLATES_MAX], gone_life[SL_ISOLATES_MAX];
+    _Atomic(struct sl_ring *) ring_new[SL_ISOLATES_MAX];
 };
 
-enum sl_worker_command { SL_COMMAND_DRAIN = 1, SL_COMMAND_STATS = 2 };
+enum sl_worker_command { SL_COMMAND_DRAIN = 1, SL_COMMAND_STATS = 2, SL_COMMAND_RINGS = 4 };
 
 void sl_work_init(struct sl_work *work, void (*run)(struct sl_work *work));
 void sl_work_mark(struct sl_worker *worker, struct sl_work *work); // fine if it is marked

@@ -4,10 +4,10 @@
 // control plane makes one (warming), gives it listeners, certificates, ring memory and a plan, starts it (active), drains it (draining) and
 // frees it (closed). Handles are small numbers, never pointers, so that a stale one is an error and not a crash.
 //
-// Threads: sl_gateway_wake and sl_gateway_isolate_* may be called from any thread; all others from the thread that made the gateway, one at a
-// time. No function calls back. Only sl_gateway_join waits (bounded by its argument).
+// Threads: sl_gateway_wake and sl_gateway_isolate_* may be called from any thread, at any time (a gateway that is being freed is E_STATE); all
+// others from the thread that made the gateway, one at a time. No function calls back. Only sl_gateway_join waits (bounded by its argument).
 // Errors: a negative enum sl_status; sl_error_text then gives what was tried, why it failed and the value at hand (per thread).
-// Buffers are borrowed for the call, except ring regions: they must stay mapped until sl_gateway_join returned SL_OK.
+// Buffers are borrowed for the call. Of ring regions the address space is lent, the pages are ours: see sl_gateway_attach.
 #ifndef SLUICE_SLUICE_H
 #define SLUICE_SLUICE_H
 
@@ -76,18 +76,21 @@ int sl_gateway_describe(uint32_t gateway, uint8_t *out, size_t len);
 // A certificate chain and its key (PEM). Returns the certificate's index, for sl_gateway_listen.
 int sl_gateway_certificate(uint32_t gateway, const uint8_t *cert, size_t cert_len, const uint8_t *key, size_t key_len);
 
-// Binds and holds an address: "127.0.0.1:8080", "[::1]:0". certificate: index, or 0xffffffff for plain HTTP. Binds once without SO_REUSEPORT
-// first; E_ADDRESS_IN_USE names the holder's pid where /proc shows it. Returns the bound port.
+// Binds and holds an address: "127.0.0.1:8080", "[::1]:0". certificate: index, or 0xffffffff for plain HTTP. It listens from here on, alone:
+// who connects before the start waits, and E_ADDRESS_IN_USE names the holder's pid where /proc shows it. Returns the bound port.
 int sl_gateway_listen(uint32_t gateway, const uint8_t *address, size_t len, uint32_t certificate);
 
 // Bytes of one ring region.
 uint32_t sl_ring_bytes(uint32_t exchanges);
 
-// Gives the region of (worker, isolate); page aligned, zeroed, of sl_ring_bytes. Before start.
+// Gives the region of (worker, isolate); page aligned, of sl_ring_bytes. Before start, and again for each new life of an isolate, after
+// sl_gateway_isolate_gone: another region then replaces the old one, of which C keeps what it is still sending.
+// C puts pages of its own in the region's place and maps them a second time for itself. So the caller may unmap a region at any time, even while
+// workers run: then nobody answers from it, and nothing else happens.
 int sl_gateway_attach(uint32_t gateway, uint32_t worker, uint32_t isolate, uint8_t *region, size_t len);
 
 // Connects the wake socket of an isolate, which listens on 127.0.0.1:port, and sends it the token (16 bytes). Any thread. One byte then
-// comes for each wake, from any worker.
+// comes for each wake, from any worker. Again for each new life of the isolate.
 int sl_gateway_isolate_wake(uint32_t gateway, uint32_t isolate, uint32_t port, const uint8_t *token, size_t len);
 
 // The isolate has ended (or was terminated): its requests answer 503, its slots are taken back. Any thread, after the isolate stopped.
