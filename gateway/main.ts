@@ -26,7 +26,7 @@ import type {
   GatewayOptions,
   ListenerOptions,
 } from "./options.ts";
-import { IsolateHandle, ModuleError } from "./supervisor.ts";
+import { IsolateHandle, ModuleError, RestartPolicy } from "./supervisor.ts";
 
 const EXIT_OK = 0;
 const EXIT_FAILED = 1;
@@ -181,7 +181,9 @@ function applyCertificate(
 
 class Run {
   #isolates: IsolateHandle[] = [];
-  #ended = 0;
+  #restarts: RestartPolicy[] = [];
+  #source!: AppSource;
+  #overrides!: Partial<GatewayOptions>;
   #app!: LoadedApp;
   #plane!: DataPlane;
   #closing: Promise<number> | undefined;
@@ -193,14 +195,15 @@ class Run {
   }
 
   async start(command: Command): Promise<void> {
-    const source = await sourceOf(command);
+    const source = this.#source = await sourceOf(command);
     const flags = await flagsOf(command, source);
+    this.#overrides = flags.overrides;
     say(
       `pid ${Deno.pid}, version ${VERSION}, running ${
         sourceText(source, command)
       }`,
     );
-    this.#app = await this.#load(source, command, flags.overrides);
+    this.#app = await this.#load(command);
     applyCertificate(this.#app, flags.certificate);
     const { options, plan, given } = this.#app;
     for (const line of overrideLines(given, flags.overrides)) say(line);
@@ -209,7 +212,7 @@ class Run {
       say(line);
     }
     this.#plane.load(plan);
-    await this.#runIsolates(source, flags.overrides);
+    await this.#runIsolates();
     this.#plane.start();
     for (const line of [...routeLines(plan), ...upstreamLines(plan)]) say(line);
     for (const warning of plan.warnings) say(`warning: ${warning}`);
@@ -222,13 +225,9 @@ class Run {
     );
   }
 
-  async #load(
-    source: AppSource,
-    command: Command,
-    overrides: Partial<GatewayOptions>,
-  ): Promise<LoadedApp> {
+  async #load(command: Command): Promise<LoadedApp> {
     const isolate = this.#spawn(0);
-    const name = sourceText(source, command);
+    const name = sourceText(this.#source, command);
     const slow = setTimeout(
       () =>
         say(
@@ -237,7 +236,7 @@ class Run {
       SLOW_LOAD_MS,
     );
     try {
-      return await isolate.load(source, overrides);
+      return await isolate.load(this.#source, this.#overrides);
     } catch (error) {
       if (!(error instanceof ModuleError)) throw error;
       throw new StartError(
@@ -259,25 +258,49 @@ class Run {
     return isolate;
   }
 
-  async #runIsolates(
-    source: AppSource,
-    overrides: Partial<GatewayOptions>,
-  ): Promise<void> {
+  async #runIsolates(): Promise<void> {
     await Promise.all(this.#plane.seats.map(async (seat, index) => {
       const isolate = this.#isolates[index] ?? this.#spawn(index);
-      if (index > 0) await isolate.load(source, overrides);
+      if (index > 0) await isolate.load(this.#source, this.#overrides);
       await isolate.run(seat);
     }));
   }
 
-  // Its requests are answered 503 from here on. Without any isolate left, whoever restarts us can do better.
+  // Its requests are answered 503 from here on, until it runs again. Where that does not help, whoever restarts us can do better.
   #isolateEnded(index: number, reason: string): void {
     if (!this.#plane || this.#closing) return;
-    say(`error: isolate ${index} has ended: ${reason}`);
     this.#plane.isolateGone(index);
-    if (++this.#ended < this.#isolates.length) return;
-    say("error: no isolate is left to run TypeScript routes; draining, exit 1");
-    this.#drain(EXIT_FAILED);
+    const policy = this.#restarts[index] ??= new RestartPolicy();
+    const pauseMs = policy.crashed(performance.now());
+    if (pauseMs === undefined) {
+      say(`error: isolate ${index} has ended: ${reason}`);
+      say(`error: ${policy}; draining, exit 1`);
+      this.#drain(EXIT_FAILED);
+      return;
+    }
+    say(
+      `error: isolate ${index} has ended: ${reason}; it starts again in ${pauseMs} ms`,
+    );
+    setTimeout(() => this.#restart(index), pauseMs);
+  }
+
+  // The plan stays: it is what all isolates run.
+  async #restart(index: number): Promise<void> {
+    if (this.#closing) return;
+    const isolate = this.#spawn(index);
+    try {
+      await isolate.load(this.#source, this.#overrides);
+      if (this.#closing) return;
+      await isolate.run(this.#plane.seat(index));
+      say(`isolate ${index} runs again`);
+    } catch (error) {
+      if (isolate.ended) return; // that was told
+      isolate.terminate();
+      this.#isolateEnded(
+        index,
+        error instanceof Error ? error.message : show(error),
+      );
+    }
   }
 
   signal(name: string): void {

@@ -18,6 +18,31 @@ export class ModuleError extends Error {
   override name = "ModuleError";
 }
 
+const CRASHES_MAX = 5;
+const CRASHES_WITHIN_MS = 30_000;
+const FIRST_PAUSE_MS = 100;
+
+/** Whether an isolate that has crashed is started again, and when: each time later, and not for ever. */
+export class RestartPolicy {
+  #crashes: number[] = [];
+
+  /** The pause before it may start again; undefined: it crashed too often. */
+  crashed(nowMs: number): number | undefined {
+    this.#crashes = this.#crashes.filter((at) =>
+      nowMs - at < CRASHES_WITHIN_MS
+    );
+    this.#crashes.push(nowMs);
+    const count = this.#crashes.length;
+    return count < CRASHES_MAX ? FIRST_PAUSE_MS * 2 ** (count - 1) : undefined;
+  }
+
+  toString(): string {
+    return `it crashed ${this.#crashes.length} times within ${
+      CRASHES_WITHIN_MS / 1000
+    } s`;
+  }
+}
+
 type Waiting = {
   resolve: (message: FromIsolate) => void;
   reject: (error: Error) => void;
@@ -47,6 +72,11 @@ export class IsolateHandle {
       this.#end(event.message);
     };
     this.#watch();
+  }
+
+  /** Whether it has ended, by itself or by `terminate`. */
+  get ended(): boolean {
+    return this.#ended;
   }
 
   async #watch(): Promise<void> {

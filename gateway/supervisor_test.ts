@@ -1,7 +1,7 @@
 import { expect } from "@std/expect";
 import { describe, it } from "@std/testing/bdd";
 import type { AppSource } from "./isolate_messages.ts";
-import { IsolateHandle, ModuleError } from "./supervisor.ts";
+import { IsolateHandle, ModuleError, RestartPolicy } from "./supervisor.ts";
 
 function moduleOf(text: string): AppSource {
   return {
@@ -105,4 +105,22 @@ describe("IsolateHandle", () => {
       );
       await isolate.close(10);
     }));
+});
+
+describe("RestartPolicy", () => {
+  it("waits longer each time and gives up at the fifth crash within 30 s", () => {
+    const policy = new RestartPolicy();
+    const pauses = [0, 1000, 2000, 29_000, 29_500].map((at) =>
+      policy.crashed(at)
+    );
+    expect(pauses).toEqual([100, 200, 400, 800, undefined]);
+    expect(`${policy}`).toBe("it crashed 5 times within 30 s");
+  });
+
+  it("forgets a crash after 30 s", () => {
+    const policy = new RestartPolicy();
+    for (const at of [0, 1000, 2000, 3000]) policy.crashed(at);
+    expect(policy.crashed(30_000)).toBe(800); // the first is forgotten
+    expect(policy.crashed(90_000)).toBe(100);
+  });
 });

@@ -761,25 +761,6 @@ describe("the command line", () => {
       expect(await ask(command, "/reject")).toBe("200 rejected");
       expect((await command.stop()).code).toBe(0);
     });
-
-    it("that end are told, their requests answered 503; without any the gateway drains and exits 1", async () => {
-      await using folder = await folderOf({ "slow.js": SLOW });
-      await using command = await startCommand(["slow.js"], {
-        folder: folder.path,
-      });
-      using client = await command.connect();
-      const answer = await client.ask(get("/exit"));
-      expect([answer.status, answer.text]).toEqual([
-        503,
-        "The isolate that runs this route has ended.\n",
-      ]);
-      const { code, err } = await command.end();
-      expect(code).toBe(1);
-      expect(err).toMatch(/^sluice: error: isolate 0 has ended: /m);
-      expect(err).toMatch(
-        /^sluice: error: no isolate is left to run TypeScript routes; draining, exit 1$/m,
-      );
-    });
   });
 });
 
