@@ -606,5 +606,6 @@ export const COUNTERS = [
   ["io_ops_armed", "operations armed now"],
   ["io_bufs_lent", "buffers lent now"],
   ["io_wakes", "wakes of the loop by another thread"],
+  ["io_batch_waits", "waits for several completions at once"],
 ] as const;
 export type CounterName = (typeof COUNTERS)[number][0];

@@ -649,8 +649,11 @@ int sl_io_poll(struct sl_io *io, uint64_t max_wait_ns) {
     }
     io->counters->io_bufs_lent = sl_buf_lent(io->pool);
     io->running = false;
+    io->hurried = false;
     return status == SL_OK ? io->delivered : status;
 }
+
+void sl_io_hurry(struct sl_io *io) { io->hurried = true; }
 
 uint64_t sl_io_now_ns(const struct sl_io *io) { return io->now_ns; }
 

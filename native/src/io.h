@@ -63,6 +63,9 @@ void sl_io_free(struct sl_io *io); // every connection must be closed; listeners
 // One turn: submits, waits at most max_wait_ns (0: not at all), reads completions, runs callbacks. Returns callbacks run, or a status
 // (E_SYSTEM: the loop is lost).
 int sl_io_poll(struct sl_io *io, uint64_t max_wait_ns);
+// The next wait ends with its first completion. Under load io_uring may otherwise wait some microseconds for several receives at once
+// (docs/internals/io.md), and a wake would wait with them: for an owner who expects one.
+void sl_io_hurry(struct sl_io *io);
 uint64_t sl_io_now_ns(const struct sl_io *io); // CLOCK_MONOTONIC, read once per turn after the wait
 void sl_io_wake(struct sl_io *io);             // any thread; wakes are merged
 

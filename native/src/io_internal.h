@@ -83,6 +83,7 @@ struct sl_io_conn {
     };
     struct sl_io_conn *dirty_next, *ready_next;
     struct sl_io_conn *starved_next, *starved_prev;
+    uint32_t window; // uring: of receives, in which the last one was its
 };
 _Static_assert(sizeof(struct sl_io_conn) <= 128, "a slot is two cache lines");
 
@@ -147,6 +148,7 @@ struct sl_io {
     _Atomic uint32_t wake_pending;
     uint64_t now_ns;
     int delivered; // callbacks of this turn
+    bool hurried;  // the next wait ends with its first completion
     bool running;
 };
 

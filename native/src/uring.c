@@ -194,12 +194,14 @@ static struct uring_sqe *ring_sqe(struct ring *ring) {
     return sqe;
 }
 
-// The only way into the kernel. What was really submitted shows in the kernel's head, whatever this returns: 0 or errno.
-static int ring_enter(struct ring *ring, uint32_t wait_count, uint64_t wait_ns) {
+// The only way into the kernel. What was really submitted shows in the kernel's head, whatever this returns: 0 or errno. After min_wait_us (0:
+// none; needs FEAT_MIN_TIMEOUT) one completion is enough.
+static int ring_enter(struct ring *ring, uint32_t wait_count, uint64_t wait_ns,
+                      uint32_t min_wait_us) {
     struct uring_timespec ts = {.sec = (int64_t)(wait_ns / SL_NS_PER_S),
                                 .nsec = (int64_t)(wait_ns % SL_NS_PER_S)};
     bool timed = wait_count > 0 && wait_ns != UINT64_MAX;
-    struct uring_getevents_arg arg = {.ts = timed ? addr_of(&ts) : 0};
+    struct uring_getevents_arg arg = {.min_wait_usec = min_wait_us, .ts = timed ? addr_of(&ts) : 0};
     atomic_store_explicit(ring->sq_tail, ring->sq_filled, memory_order_release);
     int rc = ring->sys->uring_enter(ring->sys, ring->enter_fd, ring_unsubmitted(ring), wait_count,
                                     ring->enter_flags, &arg, sizeof(arg));
@@ -212,7 +214,7 @@ static bool ring_overflowed(const struct ring *ring) {
 
 // Waits for one completion, at most a second: while nothing else is armed.
 static int ring_cqe(struct ring *ring, struct uring_cqe *out_cqe) {
-    int error = ring_enter(ring, 1, SL_NS_PER_S);
+    int error = ring_enter(ring, 1, SL_NS_PER_S, 0);
     uint32_t head = atomic_load_explicit(ring->cq_head, memory_order_relaxed);
     if (head == atomic_load_explicit(ring->cq_tail, memory_order_acquire)) {
         return error ? error : EIO;
@@ -294,6 +296,52 @@ static void buf_ring_publish(struct buf_ring *buf_ring) {
     atomic_store_explicit(tail, buf_ring->tail, memory_order_release);
 }
 
+// Pace: how fast receives come, and from how many connections. It decides whether a wait is for several of them.
+//
+// The more one enter brings, the less each costs, in system calls and in the kernel's own work; but whoever waits for more is late with the
+// first. So: only as many as are expected within BATCH_NS anyway, at most one per BATCH_SHARE busy connections (few that wait for their
+// answers would send nothing more meanwhile), not if so many have just come by themselves, and after MIN_WAIT_US whatever is there. Few
+// connections, or slow ones, are never waited for.
+#define BATCH_NS 40000u
+#define BATCH_SHARE 8u
+#define MIN_WAIT_US 50u
+#define PACE_WINDOW 64u       // receives among which the busy connections are counted
+#define SMALL_SEND_BYTES 8192 // completes while it is submitted, as a rule
+
+struct pace {
+    uint64_t last_ns; // when receives came last
+    uint64_t gap_ns;  // between two of them: a moving average
+    uint32_t recvs;   // since the last wait
+    uint32_t last;    // the last that was not 0
+    uint32_t sends;   // small ones that were submitted since the last wait
+    uint32_t window, window_recvs, window_conns;
+    uint32_t busy; // connections in the window before this one
+};
+
+static void pace_recv(struct pace *pace, struct sl_io_conn *io_conn) {
+    pace->recvs++;
+    pace->window_conns += io_conn->window != pace->window;
+    io_conn->window = pace->window;
+    if (++pace->window_recvs == PACE_WINDOW) {
+        pace->busy = pace->window_conns;
+        pace->window_recvs = pace->window_conns = 0;
+        pace->window++;
+    }
+}
+
+// How many receives to wait for; 0: whatever comes first.
+static uint32_t pace_batch(struct pace *pace, uint64_t now_ns) {
+    if (pace->recvs > 0) {
+        uint64_t gap_ns = sl_min_u64((now_ns - pace->last_ns) / pace->recvs, SL_NS_PER_MS);
+        pace->gap_ns = (7 * pace->gap_ns + gap_ns) / 8;
+        pace->last_ns = now_ns;
+        pace->last = pace->recvs;
+        pace->recvs = 0;
+    }
+    uint64_t batch = sl_min_u64(BATCH_NS / (pace->gap_ns + 1), pace->busy / BATCH_SHARE);
+    return pace->last < batch ? (uint32_t)batch : 0;
+}
+
 // State of the backend.
 
 struct uring {
@@ -302,6 +350,7 @@ struct uring {
     uint32_t listener_ops;   // accepts and their cancels that are armed
     bool wake_armed, wake_cancelling;
     bool recv_limited; // the kernel takes RECV_BYTES_PER_ARM
+    struct pace pace;
 };
 
 static struct uring *uring_of(const struct sl_io *io) { return io->impl; }
@@ -314,7 +363,7 @@ static struct uring_sqe *sqe_take(struct sl_io *io) {
     struct uring_sqe *sqe = ring_sqe(ring);
     if (!sqe) {
         io->counters->io_enters++;
-        (void)ring_enter(ring, 0, 0);
+        (void)ring_enter(ring, 0, 0, 0);
         sqe = ring_sqe(ring);
     }
     return sqe;
@@ -400,6 +449,7 @@ static bool send_sync(struct sl_io *io, struct sl_io_conn *io_conn) {
     sqe->len = plain ? (uint32_t)iov->iov_len : 1;
     sqe->op_flags = MSG_WAITALL | MSG_NOSIGNAL;
     io_conn->flags &= ~SL__F_SEND;
+    uring_of(io)->pace.sends += plain && iov->iov_len <= SMALL_SEND_BYTES;
     return true;
 }
 
@@ -536,6 +586,7 @@ static void recv_done(struct sl_io *io, struct sl_io_conn *io_conn, int res, str
                       bool last) {
     if (res > 0) {
         SL_ASSERT(buf);
+        pace_recv(&uring_of(io)->pace, io_conn);
         if (last && !(io_conn->flags & SL__F_ONE) && !uring_of(io)->recv_limited &&
             io_conn->want == SL_RECV_STREAM) {
             io->counters->io_multishot_ended++;
@@ -664,15 +715,27 @@ static void cq_read(struct sl_io *io) {
     atomic_store_explicit(ring->cq_head, head, memory_order_release);
 }
 
+// Sends that are already done when the kernel begins to wait count as completions, too.
+static int wait_enter(struct sl_io *io, uint64_t wait_ns) {
+    struct uring *uring = uring_of(io);
+    uint32_t batch = pace_batch(&uring->pace, io->now_ns), sends = uring->pace.sends;
+    bool may = (uring->ring.features & URING_FEAT_MIN_TIMEOUT) && !io->hurried;
+    uring->pace.sends = 0;
+    io->counters->io_enters++;
+    if (wait_ns == 0 || batch == 0 || !may) {
+        return ring_enter(&uring->ring, wait_ns ? 1 : 0, wait_ns, 0);
+    }
+    io->counters->io_batch_waits++;
+    return ring_enter(&uring->ring, sends + batch, wait_ns, MIN_WAIT_US);
+}
+
 // A full completion queue parks the rest in the kernel until the next enter: then this turn must not sleep.
 static int uring_wait(struct sl_io *io, uint64_t wait_ns) {
-    struct ring *ring = &uring_of(io)->ring;
-    if (ring_overflowed(ring)) {
+    if (ring_overflowed(&uring_of(io)->ring)) {
         io->counters->io_cq_overflow++;
         wait_ns = 0;
     }
-    io->counters->io_enters++;
-    int error = ring_enter(ring, wait_ns ? 1 : 0, wait_ns);
+    int error = wait_enter(io, wait_ns);
     switch (error) {
     case 0:
     case ETIME:
@@ -794,6 +857,7 @@ static int uring_open(struct sl_io *io) {
         return sl_fail(SL_E_IO_UNAVAILABLE, "%s", text);
     }
     uring->recv_limited = ring_limits_recv(&uring->ring);
+    uring->pace = (struct pace){.gap_ns = SL_NS_PER_MS, .window = 1};
     io->accepted_cap = uring->ring.cq_entries;
     return SL_OK;
 }

@@ -137,6 +137,7 @@ enum uring_feat {
     URING_FEAT_NODROP = 1u << 1,
     URING_FEAT_SUBMIT_STABLE = 1u << 2,
     URING_FEAT_EXT_ARG = 1u << 8,
+    URING_FEAT_MIN_TIMEOUT = 1u << 15,
     URING_FEAT_NO_IOWAIT = 1u << 17,
 };
 

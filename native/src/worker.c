@@ -285,6 +285,9 @@ static bool may_sleep(struct sl_worker *w) {
 
 int sl_worker_turn(struct sl_worker *w, uint64_t max_wait_ns) {
     uint32_t isolates = sl_worker_config(w)->isolates;
+    if (w->counters.exchanges_live > 0) {
+        sl_io_hurry(w->io); // the isolate's answers come with one wake
+    }
     int rc = sl_io_poll(w->io, may_sleep(w) ? sl_min_u64(wait_limit(w), max_wait_ns) : 0);
     read_clock(w);
     take_commands(w);

@@ -17,6 +17,7 @@
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
+#include <sys/utsname.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -1427,6 +1428,79 @@ SCENARIO_WITH(one_buffer_is_enough, 1, 1, 8) {
     CHECK_INT(b.got, 50000);
     close_end(&a);
     close_end(&b);
+}
+
+// Pace.
+
+#define MANY_BUSY 64
+
+// With a wait that would show whatever does not come by itself.
+static void receive_until(struct world *w, const struct end *end, uint64_t goal, bool hurry) {
+    uint64_t start = clock_now();
+    while (end->got < goal && !w->stuck) {
+        if (hurry) {
+            sl_io_hurry(w->io);
+        }
+        CHECK(sl_io_poll(w->io, 10 * SEC) >= 0);
+        w->stuck = clock_now() - start > 9 * SEC;
+    }
+    CHECK_INT(end->got, goal);
+}
+
+static void each_receives_a_byte(struct world *w, struct end *ends, const int *peers, int count,
+                                 bool hurry) {
+    for (int i = 0; i < count; i++) {
+        uint8_t byte = pattern(ends[i].got);
+        CHECK_INT(send(peers[i], &byte, 1, MSG_NOSIGNAL), 1);
+    }
+    uint64_t goal = ends[count - 1].got + 1;
+    for (int i = 0; i < count; i++) {
+        receive_until(w, &ends[i], goal, hurry);
+    }
+}
+
+static bool kernel_has_min_wait(void) {
+    struct utsname name;
+    unsigned major = 0, minor = 0;
+    uname(&name);
+    sscanf(name.release, "%u.%u", &major, &minor);
+    return major > 6 || (major == 6 && minor >= 12);
+}
+
+SCENARIO_WITH(many_busy_connections_are_waited_for_together, 256, 4, MANY_BUSY) {
+    static struct end ends[MANY_BUSY];
+    int peers[MANY_BUSY];
+    for (int i = 0; i < MANY_BUSY; i++) {
+        peers[i] = open_pair(w, &ends[i], 'x', UNIX);
+        ends[i].quiet = true;
+        want(&ends[i], SL_RECV_STREAM);
+    }
+    settle(w);
+    for (int round = 0; round < 50; round++) { // few are not
+        for (int i = 0; i < 4; i++) {
+            each_receives_a_byte(w, &ends[i], &peers[i], 1, false);
+        }
+    }
+    CHECK_INT(w->counters.io_batch_waits, 0);
+    for (int round = 0; round < 50; round++) { // all as far as the four
+        for (int i = 4; i < MANY_BUSY; i++) {
+            each_receives_a_byte(w, &ends[i], &peers[i], 1, true);
+        }
+    }
+    for (int round = 0; round < 50; round++) { // nor whoever is in a hurry
+        each_receives_a_byte(w, ends, peers, MANY_BUSY, true);
+    }
+    CHECK_INT(w->counters.io_batch_waits, 0);
+    bool batches = w->kind == SL_IO_URING && kernel_has_min_wait();
+    for (int i = 0; i < 8000 && batches && w->counters.io_batch_waits == 0; i += 4) {
+        each_receives_a_byte(w, &ends[i % MANY_BUSY], &peers[i % MANY_BUSY], 4, false);
+    }
+    CHECK_INT(w->counters.io_batch_waits > 0, batches);
+    each_receives_a_byte(w, ends, peers, 1, false); // nothing follows it, and it comes
+    for (int i = 0; i < MANY_BUSY; i++) {
+        close_end(&ends[i]);
+        close(peers[i]);
+    }
 }
 
 // Slots.

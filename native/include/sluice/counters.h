@@ -46,7 +46,8 @@
     X(io_stale_cqes, "completions for an earlier life of a slot (must stay 0)") \
     X(io_ops_armed, "operations armed now") \
     X(io_bufs_lent, "buffers lent now") \
-    X(io_wakes, "wakes of the loop by another thread")
+    X(io_wakes, "wakes of the loop by another thread") \
+    X(io_batch_waits, "waits for several completions at once")
 // clang-format on
 
 struct sl_counters {
