@@ -607,5 +607,6 @@ export const COUNTERS = [
   ["io_bufs_lent", "buffers lent now"],
   ["io_wakes", "wakes of the loop by another thread"],
   ["io_batch_waits", "waits for several completions at once"],
+  ["io_unrestricted", "rings that the kernel did not restrict to our operations"],
 ] as const;
 export type CounterName = (typeof COUNTERS)[number][0];

@@ -51,6 +51,7 @@ struct ring {
     uint32_t sq_mask, sq_entries, cq_mask, cq_entries;
     uint32_t sq_filled; // our tail, published before each enter
     const struct uring_cqe *cqes;
+    int unrestricted;    // why the kernel did not restrict it, or 0
     size_t locked_bytes; // what may count against RLIMIT_MEMLOCK, buffer rings included
     const char *stage;   // what was tried last, for messages
 };
@@ -130,24 +131,47 @@ static int ring_map(struct ring *ring, const struct uring_params *params) {
     return 0;
 }
 
-// From here on nothing can be registered that we did not mean to, and the ring belongs to this thread. Saves a fd look-up per enter where
-// the ring's fd can be registered (5.18; the table is per thread and has 16 entries).
-static int ring_enable(struct ring *ring) {
-    ring->stage = "io_uring_register(ENABLE_RINGS)";
-    if (ring_register(ring, URING_REGISTER_ENABLE_RINGS, NULL, 0) < 0) {
-        return errno;
-    }
-    ring->enter_fd = ring->fd;
-    ring->enter_flags = URING_ENTER_GETEVENTS | URING_ENTER_EXT_ARG;
-    if (ring->features & URING_FEAT_NO_IOWAIT) {
-        ring->enter_flags |= URING_ENTER_NO_IOWAIT; // else an idle worker shows as iowait
-    }
+// Saves a fd look-up per enter where the ring's fd can be registered (5.18; the table is per thread and has 16 entries).
+static void ring_register_fd(struct ring *ring) {
     struct uring_rsrc_update update = {.offset = UINT32_MAX, .data = (uint64_t)ring->fd};
     if (ring_register(ring, URING_REGISTER_RING_FDS, &update, 1) == 1) {
         ring->enter_fd = (int)update.offset;
         ring->enter_flags |= URING_ENTER_REGISTERED_RING;
     }
-    return 0;
+}
+
+// What a ring may be used for from now on, whoever gets to write into it: our operations, and taking it down. Hardening, so a kernel that
+// refuses is gone on with; the counter io_unrestricted says so.
+static void ring_restrict(struct ring *ring) {
+    static const struct uring_restriction allowed[] = {
+        {URING_RESTRICT_SQE_OP, URING_OP_POLL_ADD, 0, {0}},
+        {URING_RESTRICT_SQE_OP, URING_OP_SENDMSG, 0, {0}},
+        {URING_RESTRICT_SQE_OP, URING_OP_ACCEPT, 0, {0}},
+        {URING_RESTRICT_SQE_OP, URING_OP_ASYNC_CANCEL, 0, {0}},
+        {URING_RESTRICT_SQE_OP, URING_OP_CONNECT, 0, {0}},
+        {URING_RESTRICT_SQE_OP, URING_OP_SEND, 0, {0}},
+        {URING_RESTRICT_SQE_OP, URING_OP_RECV, 0, {0}},
+        {URING_RESTRICT_SQE_FLAGS_ALLOWED, URING_SQE_BUFFER_SELECT, 0, {0}},
+        {URING_RESTRICT_REGISTER_OP, URING_UNREGISTER_RING_FDS, 0, {0}},
+        {URING_RESTRICT_REGISTER_OP, URING_UNREGISTER_PBUF_RING, 0, {0}},
+    };
+    struct uring_restriction list[SL_COUNT_OF(allowed)];
+    memcpy(list, allowed, sizeof(list));
+    int rc = ring_register(ring, URING_REGISTER_RESTRICTIONS, list, SL_COUNT_OF(list));
+    ring->unrestricted = rc < 0 ? errno : 0;
+}
+
+// The last step: from here on nothing more can be registered, and the ring belongs to this thread.
+static int ring_enable(struct ring *ring) {
+    ring->enter_fd = ring->fd;
+    ring->enter_flags = URING_ENTER_GETEVENTS | URING_ENTER_EXT_ARG;
+    if (ring->features & URING_FEAT_NO_IOWAIT) {
+        ring->enter_flags |= URING_ENTER_NO_IOWAIT; // else an idle worker shows as iowait
+    }
+    ring_register_fd(ring);
+    ring_restrict(ring);
+    ring->stage = "io_uring_register(ENABLE_RINGS)";
+    return ring_register(ring, URING_REGISTER_ENABLE_RINGS, NULL, 0) < 0 ? errno : 0;
 }
 
 static int ring_open(struct ring *ring, const struct sl_sys *sys, uint32_t sq_entries,
@@ -857,6 +881,7 @@ static int uring_open(struct sl_io *io) {
         return sl_fail(SL_E_IO_UNAVAILABLE, "%s", text);
     }
     uring->recv_limited = ring_limits_recv(&uring->ring);
+    io->counters->io_unrestricted += uring->ring.unrestricted != 0;
     uring->pace = (struct pace){.gap_ns = SL_NS_PER_MS, .window = 1};
     io->accepted_cap = uring->ring.cq_entries;
     return SL_OK;
@@ -953,6 +978,8 @@ int sl__uring_probe(const struct sl_sys *sys, char *reason, size_t reason_len) {
         explain(&probe.ring, error, reason, reason_len);
         return SL_E_IO_UNAVAILABLE;
     }
-    snprintf(reason, reason_len, "multishot receive with a buffer ring works");
+    snprintf(reason, reason_len, "multishot receive with a buffer ring works%s%s",
+             probe.ring.unrestricted ? "; operations are not restricted: " : "",
+             probe.ring.unrestricted ? sl__errno_name(probe.ring.unrestricted) : "");
     return SL_OK;
 }

@@ -112,6 +112,21 @@ struct uring_rsrc_update {
 };
 _Static_assert(sizeof(struct uring_rsrc_update) == 16, "ABI");
 
+struct uring_restriction {
+    uint16_t kind; // enum uring_restrict
+    uint8_t what;  // an opcode, a register call, or flags, by kind
+    uint8_t resv;
+    uint32_t resv2[3];
+};
+_Static_assert(sizeof(struct uring_restriction) == 16, "ABI");
+_Static_assert(offsetof(struct uring_restriction, what) == 2, "ABI");
+
+enum uring_restrict {
+    URING_RESTRICT_REGISTER_OP = 0,
+    URING_RESTRICT_SQE_OP = 1,
+    URING_RESTRICT_SQE_FLAGS_ALLOWED = 2,
+};
+
 enum uring_op {
     URING_OP_POLL_ADD = 6,
     URING_OP_SENDMSG = 9,
@@ -149,6 +164,7 @@ enum uring_enter {
 };
 
 enum uring_register {
+    URING_REGISTER_RESTRICTIONS = 11,
     URING_REGISTER_ENABLE_RINGS = 12,
     URING_REGISTER_RING_FDS = 20,
     URING_UNREGISTER_RING_FDS = 21,

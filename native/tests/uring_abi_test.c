@@ -69,6 +69,11 @@ TEST(structs_are_laid_out_as_the_kernel_says) {
     SAME_SIZE(uring_rsrc_update, io_uring_rsrc_update);
     SAME_FIELD(uring_rsrc_update, offset, io_uring_rsrc_update, offset);
     SAME_FIELD(uring_rsrc_update, data, io_uring_rsrc_update, data);
+    SAME_SIZE(uring_restriction, io_uring_restriction);
+    SAME_FIELD(uring_restriction, kind, io_uring_restriction, opcode);
+    SAME_FIELD(uring_restriction, what, io_uring_restriction, register_op);
+    SAME_FIELD(uring_restriction, what, io_uring_restriction, sqe_op);
+    SAME_FIELD(uring_restriction, what, io_uring_restriction, sqe_flags);
 }
 
 TEST(numbers_are_the_kernels) {
@@ -102,6 +107,10 @@ TEST(numbers_are_the_kernels) {
     CHECK_INT(URING_ENTER_GETEVENTS, IORING_ENTER_GETEVENTS);
     CHECK_INT(URING_ENTER_EXT_ARG, IORING_ENTER_EXT_ARG);
     CHECK_INT(URING_ENTER_REGISTERED_RING, IORING_ENTER_REGISTERED_RING);
+    CHECK_INT(URING_RESTRICT_REGISTER_OP, IORING_RESTRICTION_REGISTER_OP);
+    CHECK_INT(URING_RESTRICT_SQE_OP, IORING_RESTRICTION_SQE_OP);
+    CHECK_INT(URING_RESTRICT_SQE_FLAGS_ALLOWED, IORING_RESTRICTION_SQE_FLAGS_ALLOWED);
+    CHECK_INT(URING_REGISTER_RESTRICTIONS, IORING_REGISTER_RESTRICTIONS);
     CHECK_INT(URING_REGISTER_ENABLE_RINGS, IORING_REGISTER_ENABLE_RINGS);
     CHECK_INT(URING_REGISTER_RING_FDS, IORING_REGISTER_RING_FDS);
     CHECK_INT(URING_UNREGISTER_RING_FDS, IORING_UNREGISTER_RING_FDS);

@@ -47,7 +47,8 @@
     X(io_ops_armed, "operations armed now") \
     X(io_bufs_lent, "buffers lent now") \
     X(io_wakes, "wakes of the loop by another thread") \
-    X(io_batch_waits, "waits for several completions at once")
+    X(io_batch_waits, "waits for several completions at once") \
+    X(io_unrestricted, "rings that the kernel did not restrict to our operations")
 // clang-format on
 
 struct sl_counters {
