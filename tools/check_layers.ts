@@ -11,7 +11,8 @@ type Layer = (typeof LAYERS)[number];
 const LAYER_OF_FILE: Record<Layer, string> = {
   base:
     "base buf log log_format port_holder region slab status timer text hash limit metrics",
-  io: "epoll io io_internal sim sys uring uring_abi",
+  io:
+    "epoll io io_internal sim sim_epoll sim_internal sim_uring sys uring uring_abi",
   tls: "tls tls_boringssl tls_certificate ticket stek",
   http: "http1_chunk http1_parse http1_write inq outq",
   proxy:
