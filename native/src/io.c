@@ -422,14 +422,21 @@ void sl_io_send(struct sl_io *io, struct sl_io_conn *io_conn, struct msghdr *msg
 
 bool sl_io_sending(const struct sl_io_conn *io_conn) { return io_conn->flags & SL__F_SENDING; }
 
+static bool tcp_info_of(const struct sl_io *io, const struct sl_io_conn *io_conn,
+                        struct tcp_info *out_info) {
+    socklen_t len = sizeof(*out_info);
+    memset(out_info, 0, sizeof(*out_info));
+    return io->sys->getsockopt(io->sys, io_conn->fd, IPPROTO_TCP, TCP_INFO, out_info, &len) == 0;
+}
+
+bool sl__io_is_reset(const struct sl_io *io, const struct sl_io_conn *io_conn) {
+    struct tcp_info info;
+    return tcp_info_of(io, io_conn, &info) && info.tcpi_state == 7; // TCP_CLOSE
+}
+
 uint64_t sl_io_bytes_acked(const struct sl_io *io, const struct sl_io_conn *io_conn) {
     struct tcp_info info;
-    socklen_t len = sizeof(info);
-    memset(&info, 0, sizeof(info));
-    if (io->sys->getsockopt(io->sys, io_conn->fd, IPPROTO_TCP, TCP_INFO, &info, &len) != 0) {
-        return 0;
-    }
-    return info.tcpi_bytes_acked;
+    return tcp_info_of(io, io_conn, &info) ? info.tcpi_bytes_acked : 0;
 }
 
 void sl_io_shutdown(struct sl_io *io, struct sl_io_conn *io_conn, int how) {

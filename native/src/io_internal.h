@@ -56,6 +56,7 @@ enum sl__io_flag {
     SL__F_WRITABLE = 1u << 16, // epoll: sending may work
     SL__F_HANGUP = 1u << 17,   // epoll: FIN or an error waits behind the data
     SL__F_ONE = 1u << 18,      // uring: what is armed as SL__OP_RECV ends with one part
+    SL__F_SHORT = 1u << 19,    // uring: the last send came back short: it may have heard of a reset, and kept it
 };
 
 struct sl_io_conn {
@@ -173,5 +174,6 @@ void sl__io_got_wake(struct sl_io *io);
 void sl__io_got_no_buf(struct sl_io *io, struct sl_io_conn *io_conn);
 void sl__io_close_now(struct sl_io *io, struct sl_io_conn *io_conn);    // nothing is armed any more
 void sl__io_shutdown_now(struct sl_io *io, struct sl_io_conn *io_conn); // the part of the wish that may run
+bool sl__io_is_reset(const struct sl_io *io, const struct sl_io_conn *io_conn); // TCP has given the connection up
 
 #endif

@@ -26,7 +26,6 @@
 #define FEATURES                                                                                   \
     (URING_FEAT_SINGLE_MMAP | URING_FEAT_NODROP | URING_FEAT_SUBMIT_STABLE | URING_FEAT_EXT_ARG |  \
      URING_FEAT_NO_IOWAIT)
-#define FEAT_MIN_TIMEOUT (1u << 15)
 #define REGISTER_RESTRICTIONS 11
 
 // A restriction as REGISTER_RESTRICTIONS takes it.
@@ -787,9 +786,10 @@ static int wait_for(struct sl_sim *sim, struct ring *ring, struct waiting waitin
     }
 }
 
-static struct waiting waiting_of(struct sl_sim *sim, uint32_t count, uint32_t flags,
-                                 const void *arg) {
-    struct waiting waiting = {.count = count, .deadline_ns = UINT64_MAX};
+static struct waiting waiting_of(struct sl_sim *sim, const struct ring *ring, uint32_t count,
+                                 uint32_t flags, const void *arg) {
+    struct waiting waiting = {.count = sl_min_u32(count, ring->cq_entries),
+                              .deadline_ns = UINT64_MAX};
     const struct uring_getevents_arg *events = flags & URING_ENTER_EXT_ARG ? arg : NULL;
     if (events && events->ts) {
         const struct uring_timespec *ts = (const struct uring_timespec *)(uintptr_t)events->ts;
@@ -833,7 +833,7 @@ static int enter(struct sl_sim *sim, struct ring *ring, uint32_t count, uint32_t
     if (done != count || !(flags & URING_ENTER_GETEVENTS)) {
         return done > 0 ? (int)done : -EAGAIN;
     }
-    int rc = wait_for(sim, ring, waiting_of(sim, wait, flags, arg));
+    int rc = wait_for(sim, ring, waiting_of(sim, ring, wait, flags, arg));
     return done > 0 ? (int)done : rc;
 }
 
@@ -867,7 +867,7 @@ static void params_fill(const struct sl_sim *sim, const struct ring *ring,
     bool min_wait = !(sim->config.lacks & SL_SIM_NO_MIN_WAIT);
     params->sq_entries = ring->sq_entries;
     params->cq_entries = ring->cq_entries;
-    params->features = FEATURES | (min_wait ? FEAT_MIN_TIMEOUT : 0);
+    params->features = FEATURES | (min_wait ? URING_FEAT_MIN_TIMEOUT : 0);
     params->sq_off = (struct uring_sq_offsets){
         .head = SQ_HEAD,
         .tail = SQ_TAIL,

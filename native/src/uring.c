@@ -605,6 +605,13 @@ static void uring_begin(struct sl_io *io) {
 
 static bool error_passes(int error) { return error == -EINTR || error == -EAGAIN; }
 
+// A send that fails in its middle returns what was sent and keeps the error, which the socket tells but once: then the next send sees EPIPE,
+// and receiving a plain end that is none. The socket's state knows.
+static int true_result(const struct sl_io *io, const struct sl_io_conn *io_conn, int res) {
+    bool doubtful = (res == 0 || res == -EPIPE) && (io_conn->flags & SL__F_SHORT);
+    return doubtful && sl__io_is_reset(io, io_conn) ? -ECONNRESET : res;
+}
+
 // ECANCELED is our own doing; the submitter arms again what is still wished. So it does after EINTR and EAGAIN.
 static void recv_done(struct sl_io *io, struct sl_io_conn *io_conn, int res, struct sl_buf *buf,
                       bool last) {
@@ -622,7 +629,19 @@ static void recv_done(struct sl_io *io, struct sl_io_conn *io_conn, int res, str
     if (res == -ENOBUFS) {
         sl__io_got_no_buf(io, io_conn);
     } else if (res != -ECANCELED && !error_passes(res)) {
-        sl__io_got_end(io, io_conn, res);
+        sl__io_got_end(io, io_conn, true_result(io, io_conn, res));
+    }
+}
+
+static void send_done(struct sl_io *io, struct sl_io_conn *io_conn, int res) {
+    if (res < 0) {
+        sl__io_got_sent(io, io_conn, error_passes(res) ? 0 : true_result(io, io_conn, res));
+        return;
+    }
+    io_conn->flags &= ~SL__F_SHORT;
+    sl__io_got_sent(io, io_conn, res);
+    if (io_conn->flags & SL__F_SEND) {
+        io_conn->flags |= SL__F_SHORT;
     }
 }
 
@@ -638,7 +657,7 @@ static void conn_done(struct sl_io *io, struct sl_io_conn *io_conn, enum sl__io_
         recv_done(io, io_conn, res, buf, last);
         return;
     case SL__OP_SEND:
-        sl__io_got_sent(io, io_conn, error_passes(res) ? 0 : res);
+        send_done(io, io_conn, res);
         return;
     case SL__OP_CONNECT:
         sl__io_got_connect(io, io_conn, res);
