@@ -138,6 +138,7 @@ export class Ring {
     bodyOff: number,
     bodyLen: number,
     contentLength: number,
+    stepsFailed: number = 0,
   ): void {
     const { words } = this;
     const at = this.#verdictsWord + (this.#tail & this.#mask) * ENTRY_WORDS;
@@ -148,6 +149,7 @@ export class Ring {
     words[at + 4] = bodyOff;
     words[at + 5] = bodyLen;
     this.doubles[(at + 6) >> 1] = contentLength;
+    words[at + 8] = stepsFailed;
     this.#tail = (this.#tail + 1) | 0;
   }
 
@@ -190,6 +192,7 @@ const LAYOUT: [actual: number, expected: number][] = [
   [abi.SL_VERDICT_BODY_OFF_OFF, 16],
   [abi.SL_VERDICT_BODY_LEN_OFF, 20],
   [abi.SL_VERDICT_CONTENT_LENGTH_OFF, 24],
+  [abi.SL_VERDICT_STEPS_FAILED_OFF, 32],
 ];
 for (const [actual, expected] of LAYOUT) {
   if (actual !== expected) {

@@ -1,6 +1,6 @@
 /**
- * Serves an app twice, for tests: once so that native steps run in C, once behind a middleware that makes all of them run in
- * TypeScript. One suite judges both.
+ * Serves an app several times, for tests: so that native steps run in C, behind a middleware that makes all of them run in TypeScript, and on
+ * Deno's own server. One suite judges all.
  *
  * @module
  */
@@ -10,11 +10,20 @@ import { defineGateway, type Gateway } from "./gateway.ts";
 import type { GatewayOptions } from "./options.ts";
 
 export interface Form {
-  form: "native" | "TypeScript";
+  form: "native" | "TypeScript" | "Deno.serve";
   /** `http://127.0.0.1:port`, once the tests run. */
   base: string;
+  /** But for Deno.serve. */
   gateway: Gateway;
 }
+
+/** Both forms on our gateway. */
+export const GATEWAY_FORMS: readonly Form["form"][] = ["native", "TypeScript"];
+/** And the TypeScript form on Deno's server. */
+export const ALL_FORMS: readonly Form["form"][] = [
+  ...GATEWAY_FORMS,
+  "Deno.serve",
+];
 
 /** Runs `suite` for each form of what `build` adds to an app. `options` is called when the tests begin. */
 export function describeForms(
@@ -22,27 +31,50 @@ export function describeForms(
   build: (app: Hono) => void,
   suite: (form: Form) => void,
   options: () => GatewayOptions = () => ({}),
+  forms = GATEWAY_FORMS,
 ): void {
-  for (const form of ["native", "TypeScript"] as const) {
+  for (const form of forms) {
     describe(`${name}, ${form}`, () => {
       const served = { form } as Form;
+      let stop: () => Promise<void>;
       beforeAll(async () => {
         const app = new Hono();
         if (form === "TypeScript") app.use((_, next) => next());
         build(app);
-        const listeners = [{ address: "127.0.0.1:0" }];
-        served.gateway = defineGateway(app, {
-          listeners,
-          workers: 1,
-          ...options(),
-        });
-        const { addresses } = await served.gateway.start();
-        served.base = `http://127.0.0.1:${addresses[0].port}`;
+        stop = form === "Deno.serve"
+          ? serveByDeno(served, app)
+          : await serve(served, app, options());
       });
-      afterAll(() => served.gateway.close({ deadlineMs: 2000 }));
+      afterAll(() => stop());
       suite(served);
     });
   }
+}
+
+async function serve(
+  served: Form,
+  app: Hono,
+  options: GatewayOptions,
+): Promise<() => Promise<void>> {
+  const gateway = defineGateway(app, {
+    listeners: [{ address: "127.0.0.1:0" }],
+    workers: 1,
+    ...options,
+  });
+  const { addresses } = await gateway.start();
+  served.gateway = gateway;
+  served.base = `http://127.0.0.1:${addresses[0].port}`;
+  return () => gateway.close({ deadlineMs: 2000 });
+}
+
+function serveByDeno(served: Form, app: Hono): () => Promise<void> {
+  const options = { hostname: "127.0.0.1", port: 0, onListen() {} };
+  const server = Deno.serve(
+    options,
+    (request, info) => app.fetch(request, info),
+  );
+  served.base = `http://127.0.0.1:${server.addr.port}`;
+  return () => server.shutdown();
 }
 
 /** Sends bytes on a connection of their own and reads until the other side closes. */

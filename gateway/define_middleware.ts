@@ -5,6 +5,8 @@
  * @module
  */
 import type { Context, MiddlewareHandler, Next } from "hono";
+import type { HeaderEdit } from "./header_edits.ts";
+import { type Progress, takeStep } from "./progress.ts";
 
 /** Answers with the same bytes every time. */
 export interface RespondStep {
@@ -29,8 +31,20 @@ export interface WhoamiStep {
   op: "whoami";
 }
 
-/** What C does for a middleware. Each of these ends the chain. */
-export type NativeStep = RespondStep | ProxyStep | WhoamiStep;
+/** Edits header fields, on the way in and on the way out. */
+export interface HeadersStep {
+  op: "headers";
+  request: readonly HeaderEdit[];
+  response: readonly HeaderEdit[];
+}
+
+/** What C does for a middleware. */
+export type NativeStep = RespondStep | ProxyStep | WhoamiStep | HeadersStep;
+
+/** Whether a step ends the chain; else the next one follows. */
+export function endsChain(op: NativeStep["op"] | "typescript"): boolean {
+  return op !== "headers";
+}
 
 /** Limits of the connections to one upstream. Counts are per worker. */
 export interface PoolOptions {
@@ -54,6 +68,8 @@ export interface MiddlewareDefinition {
   native: NativeStep;
   /** The same behaviour in TypeScript. */
   handler: (c: Context, next: Next) => Response | Promise<Response | void>;
+  /** What is left to do here when C has done the step. */
+  passed?: (c: Context) => void;
 }
 
 const NATIVE: unique symbol = Symbol.for("sluice.native");
@@ -63,10 +79,33 @@ const COMPOSED_HANDLER = "__COMPOSED_HANDLER"; // Hono's mark on a handler that 
 export function defineMiddleware(
   definition: MiddlewareDefinition,
 ): MiddlewareHandler {
-  const handler = (c: Context, next: Next) => definition.handler(c, next);
+  const handler = endsChain(definition.native.op)
+    ? (c: Context, next: Next) => definition.handler(c, next)
+    : (c: Context, next: Next) => {
+      const progress = takeStep(c.req.raw);
+      if (progress === undefined) return definition.handler(c, next);
+      definition.passed?.(c);
+      return pass(c, next, progress);
+    };
   Object.defineProperty(handler, "name", { value: definition.name });
   Object.defineProperty(handler, NATIVE, { value: definition.native });
   return handler as MiddlewareHandler;
+}
+
+// C has done this step's way in, and does its way out if there is one: as after `await next()`, not if that throws.
+async function pass(
+  c: Context,
+  next: Next,
+  progress: Progress,
+): Promise<void> {
+  const bit = 1 << (progress.taken - 1);
+  try {
+    await next();
+  } catch (error) {
+    progress.failed |= bit;
+    throw error;
+  }
+  if (!c.finalized) progress.failed |= bit;
 }
 
 /** The native record of a handler, if it has one. */
@@ -74,7 +113,7 @@ export function nativeOf(handler: unknown): NativeStep | undefined {
   let inner = handler as
     | { [NATIVE]?: NativeStep; [COMPOSED_HANDLER]?: unknown }
     | undefined;
-  // A native step never throws, so the sub-app's onError that Hono wrapped around it has nothing to do.
+  // A native step never throws by itself, so the sub-app's onError that Hono wrapped around it has nothing to do.
   for (let depth = 0; inner?.[COMPOSED_HANDLER] && depth < 64; depth++) {
     inner = inner[COMPOSED_HANDLER] as typeof inner;
   }

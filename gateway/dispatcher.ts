@@ -9,6 +9,7 @@
 import * as abi from "../ffi/abi.ts";
 import type { Ring } from "../ffi/ring.ts";
 import type { App } from "./plan.ts";
+import { PROGRESS, type Progress, stepsFailed } from "./progress.ts";
 import { type BodySource, IncomingBody, IncomingRequest } from "./request.ts";
 import {
   LightResponse,
@@ -307,9 +308,13 @@ function abortText(status: number): string {
 
 // ---- The dispatcher
 
+// Apps that C's plans may still speak of, besides the current one.
+const APPS_KEPT = 8;
+
 /** Answers the events of one ring with an app. */
 export class Dispatcher {
   #app: App;
+  #apps = new Map<number, App>(); // by the id of their plan
   #ring: Ring;
   #wakeWorker: () => void;
   #live: (Exchange | undefined)[];
@@ -317,9 +322,10 @@ export class Dispatcher {
   #flushing = false;
   #views: (Uint8Array | undefined)[];
 
-  constructor(ring: Ring, app: App, wakeWorker: () => void) {
+  constructor(ring: Ring, app: App, wakeWorker: () => void, plan = 0) {
     this.#ring = ring;
     this.#app = app;
+    this.#apps.set(plan, app);
     this.#wakeWorker = wakeWorker;
     this.#live = new Array(ring.slots);
     this.#views = new Array(ring.slots);
@@ -336,9 +342,12 @@ export class Dispatcher {
     return count;
   }
 
-  /** Routes requests to another app from now on; those that run keep theirs. */
-  setApp(app: App): void {
+  /** Routes requests to another app from now on; those that run keep theirs, and so do those of which C has done steps by an older plan. */
+  setApp(app: App, plan: number): void {
     this.#app = app;
+    this.#apps.set(plan, app);
+    const [oldest] = this.#apps.keys();
+    if (this.#apps.size > APPS_KEPT) this.#apps.delete(oldest);
   }
 
   /** Handles the events that are there, at most a batch, and publishes what was answered. Returns how many there were. */
@@ -400,10 +409,18 @@ export class Dispatcher {
     const method = METHODS[head >> 16 & 255] ||
       text.slice(0, words[at + 4] >>> 16);
     const url = urlOf(words, at, flags, text);
+    let app = this.#app;
+    let progress: Progress | undefined;
+    const steps = words[at + 4] >> 8 & 255;
+    if (steps > 0) {
+      const plan = words[(slotOff + abi.SL_SLOT_PLAN_OFF) >> 2] >>> 0;
+      app = this.#apps.get(plan) ?? app;
+      progress = { left: steps, taken: 0, failed: 0 };
+    }
     let exchange: Exchange | undefined;
     let request: IncomingRequest;
     if ((flags & SL_EVENT_F_END) !== 0) {
-      request = new IncomingRequest(method, url, text, undefined);
+      request = new IncomingRequest(method, url, text, undefined, progress);
     } else {
       exchange = this.#live[slot] = new Exchange(this, slot, gen);
       const hidden = method === "GET" || method === "HEAD"; // fetch knows no body there
@@ -413,6 +430,7 @@ export class Dispatcher {
         url,
         text,
         exchange.body,
+        progress,
       );
     }
     const ports = words[at + 9];
@@ -424,7 +442,7 @@ export class Dispatcher {
     );
     let result: Response | PromiseLike<Response>;
     try {
-      result = this.#app.fetch(
+      result = app.fetch(
         request as unknown as Request,
         { remoteAddr },
         CONTEXT,
@@ -434,7 +452,7 @@ export class Dispatcher {
         return;
       }
     } catch (error) {
-      this.#answerThrown(slot, gen, exchange, error);
+      this.#answerThrown(slot, gen, request, exchange, error);
       return;
     }
     exchange ??= this.#open(slot, gen, request);
@@ -458,7 +476,7 @@ export class Dispatcher {
       else this.#respondLate(exchange, request, response);
     }, (error) => {
       if (exchange.state === "closed") return;
-      this.#answerThrown(slot, gen, exchange, error);
+      this.#answerThrown(slot, gen, request, exchange, error);
       this.flushSoon();
     });
   }
@@ -472,7 +490,7 @@ export class Dispatcher {
     try {
       this.#respond(slot, gen, request, response, exchange);
     } catch (error) {
-      this.#answerThrown(slot, gen, exchange, error);
+      this.#answerThrown(slot, gen, request, exchange, error);
     }
     this.flushSoon();
   }
@@ -496,8 +514,9 @@ export class Dispatcher {
         `The response's headers have ${lines.length} bytes; at most ${HEAD_BYTES_MAX} can be sent`,
       );
     }
+    const failed = stepsFailed(request[PROGRESS]);
     if (request.method === "HEAD") {
-      this.#respondHead(slot, gen, parts, exchange);
+      this.#respondHead(slot, gen, parts, failed, exchange);
       return;
     }
     if (body instanceof ReadableStream) {
@@ -508,7 +527,8 @@ export class Dispatcher {
     this.#writeLines(slot, lines);
     const written = this.#writeBody(slot, lines.length, body);
     if (written >= 0) {
-      this.#finish(slot, gen, status, lines.length, written, written, exchange);
+      const head = lines.length;
+      this.#finish(slot, gen, status, head, written, written, failed, exchange);
     } else {
       exchange ??= this.#open(slot, gen, request);
       this.#respondLarge(exchange, status, lines.length, body!);
@@ -520,6 +540,7 @@ export class Dispatcher {
     slot: number,
     gen: number,
     parts: ResponseParts,
+    failed: number,
     exchange: Exchange | undefined,
   ): void {
     const { status, lines, body, declaredLength, headBody } = parts;
@@ -528,7 +549,16 @@ export class Dispatcher {
       : byteLength(headBody ?? body);
     this.#writeLines(slot, lines);
     if (length >= 0) {
-      this.#finish(slot, gen, status, lines.length, 0, length, exchange);
+      this.#finish(
+        slot,
+        gen,
+        status,
+        lines.length,
+        0,
+        length,
+        failed,
+        exchange,
+      );
     } else {
       this.#ring.verdict(
         SL_VERDICT_RESPOND,
@@ -540,6 +570,7 @@ export class Dispatcher {
         lines.length,
         0,
         0,
+        failed,
       );
       this.#ring.verdict(SL_VERDICT_CHUNK, END_FINAL, slot, gen, 0, 0, 0, 0, 0);
       exchange?.close();
@@ -554,6 +585,7 @@ export class Dispatcher {
     headLen: number,
     bodyLen: number,
     length: number,
+    failed: number,
     exchange: Exchange | undefined,
   ): void {
     const flags = length >= 0 ? END_FINAL | SL_VERDICT_F_LENGTH : END_FINAL;
@@ -567,6 +599,7 @@ export class Dispatcher {
       headLen,
       bodyLen,
       length,
+      failed,
     );
     exchange?.close();
   }
@@ -591,6 +624,7 @@ export class Dispatcher {
       headLen,
       room,
       bytes.length,
+      stepsFailed(exchange.request?.[PROGRESS]),
     );
     exchange.keepRest(bytes.subarray(room));
   }
@@ -598,31 +632,36 @@ export class Dispatcher {
   #answerThrown(
     slot: number,
     gen: number,
+    request: IncomingRequest,
     exchange: Exchange | undefined,
     error: unknown,
   ): void {
     console.error(error);
     const timeout = error instanceof DOMException &&
       error.name === "TimeoutError";
-    this.#answerStatus(slot, gen, timeout ? 504 : 500, exchange);
+    this.#answerStatus(slot, gen, timeout ? 504 : 500, request, exchange);
   }
 
   #answerStatus(
     slot: number,
     gen: number,
     status: number,
+    request: IncomingRequest | undefined,
     exchange: Exchange | undefined,
   ): void {
     const text = status === 504 ? "Gateway Timeout" : "Internal Server Error";
     const line = "content-type: text/plain;charset=UTF-8\r\n";
     this.#writeLines(slot, line);
     const written = this.#writeBody(slot, line.length, text);
-    this.#finish(slot, gen, status, line.length, written, written, exchange);
+    const failed = stepsFailed(request?.[PROGRESS]);
+    const head = line.length;
+    this.#finish(slot, gen, status, head, written, written, failed, exchange);
   }
 
   /** Answers with an error where nothing was sent yet. */
   answerError(exchange: Exchange, status: number): void {
-    this.#answerStatus(exchange.slot, exchange.gen, status, exchange);
+    const { slot, gen, request } = exchange;
+    this.#answerStatus(slot, gen, status, request, exchange);
     this.flushSoon();
   }
 
@@ -640,7 +679,7 @@ export class Dispatcher {
   }
 
   writeHead(
-    { slot, gen }: Exchange,
+    { slot, gen, request }: Exchange,
     status: number,
     lines: string,
     part: Uint8Array | undefined,
@@ -662,6 +701,7 @@ export class Dispatcher {
       lines.length,
       bodyLen,
       length,
+      stepsFailed(request?.[PROGRESS]),
     );
     this.flushSoon();
   }

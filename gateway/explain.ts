@@ -3,9 +3,17 @@
  *
  * @module
  */
-import { patternMatches, type Plan, type PlanEntry } from "./plan.ts";
+import { endsChain } from "./define_middleware.ts";
+import type { HeaderEdit } from "./header_edits.ts";
+import {
+  type Chain,
+  type ChainStep,
+  matchChain,
+  type Plan,
+  type PlanEntry,
+} from "./plan.ts";
 
-/** One route that a request meets. */
+/** One step that a request passes. */
 export interface ExplainedStep {
   /** As registered: `ALL /api/*`. */
   route: string;
@@ -15,6 +23,10 @@ export interface ExplainedStep {
   runs: "native" | "TypeScript";
   /** For a proxy step: where it sends the request. */
   upstream?: string;
+  /** For a headers step: what it changes. */
+  edits?: string;
+  /** Why it runs in TypeScript. */
+  reason?: string;
 }
 
 /** The answer of `explain`; as a string it is a readable text. */
@@ -25,7 +37,7 @@ export interface Explanation {
   answeredBy: "native" | "TypeScript";
   /** Why, in one sentence. */
   reason: string;
-  /** The chain, up to the step that decides. */
+  /** The chain, in order, up to the step that decides; in TypeScript all that matches. */
   steps: ExplainedStep[];
   toString(): string;
 }
@@ -42,53 +54,69 @@ export function explain(plan: Plan, method: string, url: string): Explanation {
       [],
     );
   }
-  const wanted = method === "HEAD" ? "GET" : method;
-  const chain = plan.entries.filter((entry) =>
-    (entry.method === "ALL" || entry.method === wanted) &&
-    patternMatches(entry.segments, path)
-  );
-  const first = chain[0];
-  if (!first) return explainNotFound(plan, method, path);
-  if (first.op !== "typescript") {
+  const chain = matchChain(plan, method, path);
+  const steps = chain.prefix.map((each) => stepOf(plan, each));
+  const { end } = chain;
+  if (!end) return explainNotFound(plan, method, path, steps);
+  const reason = whyTypeScript(chain);
+  if (reason === undefined) {
     return explanation(
       method,
       path,
       "native",
-      `${first.name}() ends the chain in C`,
-      [stepOf(plan, first)],
+      `${end.step.name}() ends the chain in C`,
+      [...steps, stepOf(plan, end)],
     );
   }
-  const reason = first.exact
-    ? `${first.name || "the handler"} at ${routeOf(first)} is code`
-    : `C cannot match ${routeOf(first)} exactly, so Hono decides`;
-  return explanation(
-    method,
-    path,
-    "TypeScript",
-    reason,
-    chain.map((entry) => ({ ...stepOf(plan, entry), runs: "TypeScript" })),
-  );
+  const behind = `it comes after ${nameOf(end)}`;
+  return explanation(method, path, "TypeScript", reason, [
+    ...steps,
+    stepOf(plan, end, reason),
+    ...chain.rest.map((each) =>
+      stepOf(
+        plan,
+        each,
+        each.step.op === "typescript" ? codeReason(each) : behind,
+      )
+    ),
+  ]);
+}
+
+function nameOf({ entry, step }: ChainStep): string {
+  return `${step.name || "the handler"} at ${routeOf(entry)}`;
+}
+
+function codeReason(each: ChainStep): string {
+  return each.entry.exact
+    ? `${nameOf(each)} is code`
+    : `C cannot match ${routeOf(each.entry)} exactly, so Hono decides`;
+}
+
+function whyTypeScript({ end, limit }: Chain): string | undefined {
+  if (limit !== undefined) return limit;
+  return end!.step.op === "typescript" ? codeReason(end!) : undefined;
 }
 
 function explainNotFound(
   plan: Plan,
   method: string,
   path: string,
+  steps: ExplainedStep[],
 ): Explanation {
   return plan.notFound === "native"
     ? explanation(
       method,
       path,
       "native",
-      'no route matches; notFound is "native": 404',
-      [],
+      'no route answers; notFound is "native": 404',
+      steps,
     )
     : explanation(
       method,
       path,
       "TypeScript",
-      "no route matches: Hono's not-found handler answers",
-      [],
+      "no route answers: Hono's not-found handler does",
+      steps,
     );
 }
 
@@ -96,21 +124,43 @@ function routeOf(entry: PlanEntry): string {
   return `${entry.method} ${entry.path}`;
 }
 
-function stepOf(plan: Plan, entry: PlanEntry): ExplainedStep {
-  const step: ExplainedStep = {
+// `reason`: why it runs in TypeScript; else it is native.
+function stepOf(
+  plan: Plan,
+  { entry, step }: ChainStep,
+  reason?: string,
+): ExplainedStep {
+  const explained: ExplainedStep = {
     route: routeOf(entry),
-    name: entry.name,
-    runs: entry.op === "typescript" ? "TypeScript" : "native",
+    name: step.name,
+    runs: reason === undefined ? "native" : "TypeScript",
   };
-  if (entry.op !== "proxy") return step;
-  const { name, hostname, port, address } = plan.upstreams[entry.arg];
+  if (step.op === "proxy") explained.upstream = upstreamOf(plan, step.arg);
+  if (!endsChain(step.op)) explained.edits = editsOf(plan, step.arg);
+  if (reason !== undefined) explained.reason = reason;
+  return explained;
+}
+
+function upstreamOf(plan: Plan, index: number): string {
+  const { name, hostname, port, address } = plan.upstreams[index];
   const place = address.length > 0
     ? `${hostname}:${port}`
     : `${hostname}:${port} (no address: 503)`;
-  return {
-    ...step,
-    upstream: name.includes("://") ? place : `${name}, ${place}`,
-  };
+  return name.includes("://") ? place : `${name}, ${place}`;
+}
+
+function editsOf(plan: Plan, index: number): string {
+  const { request, response } = plan.headers[index];
+  return [sideOf("request", request), sideOf("response", response)]
+    .filter((text) => text !== "").join("; ");
+}
+
+function sideOf(side: string, edits: readonly HeaderEdit[]): string {
+  if (edits.length === 0) return "";
+  const signs = { remove: "-", set: "=", append: "+" };
+  return `${side} ${
+    edits.map(({ kind, name }) => signs[kind] + name).join(" ")
+  }`;
 }
 
 function explanation(
@@ -120,11 +170,15 @@ function explanation(
   reason: string,
   steps: ExplainedStep[],
 ): Explanation {
-  const lines = steps.map((step) => {
+  const lines = steps.map((step, i) => {
     const target = step.upstream ? ` -> ${step.upstream}` : "";
-    return `  ${step.route}  ${
+    const edits = step.edits ? ` (${step.edits})` : "";
+    const why = step.reason && step.reason !== reason
+      ? `, because ${step.reason}`
+      : "";
+    return `  ${i + 1}. ${step.route}  ${
       step.name || "(handler)"
-    }  ${step.runs}${target}`;
+    }  ${step.runs}${target}${edits}${why}`;
   });
   const text = [`${method} ${path}: ${answeredBy}, because ${reason}`, ...lines]
     .join("\n");

@@ -2,6 +2,7 @@ import { expect } from "@std/expect";
 import { describe, it } from "@std/testing/bdd";
 import { Hono } from "hono";
 import { explain } from "./explain.ts";
+import { headers } from "./middleware/headers.ts";
 import { proxy } from "./middleware/proxy.ts";
 import { respond } from "./middleware/respond.ts";
 import { checkOptions, type GatewayOptions } from "./options.ts";
@@ -44,6 +45,30 @@ describe("explain()", () => {
       [["auth", "TypeScript"], ["proxy", "TypeScript"]],
     );
     expect(String(explanation)).toContain("auth at ALL /app/* is code");
+  });
+
+  it("shows a chain's steps in order, with what they do and why", () => {
+    const app = new Hono();
+    app.use(headers({ response: { set: { a: "1" }, remove: ["b"] } }));
+    app.get("/n", headers({ request: { append: { c: "1" } } }), respond("n"));
+    app.get("/t", function hello(c) {
+      return c.text("t");
+    });
+    app.use("/t", headers({}));
+    const plan = compilePlan(app, checkOptions());
+    expect(String(explain(plan, "GET", "/n"))).toBe(
+      "GET /n: native, because respond() ends the chain in C\n" +
+        "  1. ALL /*  headers  native (response -b =a)\n" +
+        "  2. GET /n  headers  native (request +c)\n" +
+        "  3. GET /n  respond  native",
+    );
+    expect(String(explain(plan, "GET", "/t"))).toBe(
+      "GET /t: TypeScript, because hello at GET /t is code\n" +
+        "  1. ALL /*  headers  native (response -b =a)\n" +
+        "  2. GET /t  hello  TypeScript\n" +
+        "  3. ALL /t  headers  TypeScript, because it comes after hello at GET /t",
+    );
+    expect(explain(plan, "GET", "/nope").steps.length).toBe(1);
   });
 
   it("follows HEAD as GET and decodes the path as Hono does", () => {

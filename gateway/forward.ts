@@ -4,16 +4,18 @@
  *
  * @module
  */
+import type { Context } from "hono";
+import { writtenFields } from "./header_edits.ts";
 import { HOP_BY_HOP, nominated } from "./header_fields.ts";
 
 /** The name in `Via`. */
 export const VIA_NAME = "sluice";
 
 /** A request's fields as an upstream gets them. */
-export function forwardHeaders(
-  request: Request,
-  clientAddress: string | undefined,
-): [string, string][] {
+export function forwardHeaders(c: Context): [string, string][] {
+  const request = c.req.raw;
+  const clientAddress = c.env?.remoteAddr?.hostname;
+  const written = writtenFields(c);
   const dropped = new Set(nominated(request.headers.get("connection")));
   const url = new URL(request.url);
   const host = request.headers.get("host") ?? url.host;
@@ -22,6 +24,9 @@ export function forwardHeaders(
   for (const [name, value] of request.headers) {
     if (name === "via") via = value + ", ";
     else if (passesOn(name, dropped)) fields.push([name, value]);
+    else if (!REWRITTEN.has(name)) {
+      for (const line of written.get(name) ?? []) fields.push([name, line]);
+    }
   }
   fields.push(["via", `${via}1.1 ${VIA_NAME}`]);
   if (clientAddress) fields.push(["x-forwarded-for", clientAddress]);
@@ -32,19 +37,21 @@ export function forwardHeaders(
   return fields;
 }
 
-// Written anew, or a client's word about itself that only a trusted proxy may give.
-const REPLACED = new Set([
+// Written anew, whoever said them.
+const REWRITTEN = new Set([
   "host",
   "expect",
-  "forwarded",
-  "x-real-ip",
-  "proxy-authorization",
+  "x-forwarded-for",
+  "x-forwarded-host",
+  "x-forwarded-proto",
 ]);
+// A client's word about itself that only a trusted proxy may give; or ours.
+const NOT_BELIEVED = new Set(["forwarded", "x-real-ip", "proxy-authorization"]);
 
 function passesOn(name: string, dropped: ReadonlySet<string>): boolean {
-  return !REPLACED.has(name) && !name.startsWith("x-forwarded-") &&
-    !name.includes("_") && !HOP_BY_HOP.has(name) &&
-    !dropped.has(name);
+  return !REWRITTEN.has(name) && !NOT_BELIEVED.has(name) &&
+    !name.startsWith("x-forwarded-") && !name.includes("_") &&
+    !HOP_BY_HOP.has(name) && !dropped.has(name);
 }
 
 /** An upstream's fields as the client gets them. */

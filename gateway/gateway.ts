@@ -264,13 +264,19 @@ export class IsolateRunner {
     this.stopped = runDispatchers(dispatchers, doorbell);
   }
 
-  static async start(seat: IsolateSeat, app: App): Promise<IsolateRunner> {
+  /** `plan`: the id of the plan that was made of the app. */
+  static async start(
+    seat: IsolateSeat,
+    app: App,
+    plan = 0,
+  ): Promise<IsolateRunner> {
     native.openLibrary();
     const dispatchers = seat.rings.map((memory, worker) =>
       new Dispatcher(
         new Ring(memory),
         app,
         () => native.gatewayWake(seat.gateway, worker),
+        plan,
       )
     );
     const doorbell = await SocketDoorbell.open((port, token) =>
@@ -279,8 +285,8 @@ export class IsolateRunner {
     return new IsolateRunner(dispatchers, doorbell);
   }
 
-  setApp(app: App): void {
-    for (const dispatcher of this.#dispatchers) dispatcher.setApp(app);
+  setApp(app: App, plan: number): void {
+    for (const dispatcher of this.#dispatchers) dispatcher.setApp(app, plan);
   }
 
   /** Waits for background work, at most so long, and stops. */
@@ -366,7 +372,11 @@ export class Gateway {
     const plane = this.#plane = new DataPlane(this.#checked, 1);
     try {
       plane.load(plan);
-      this.#runner = await IsolateRunner.start(plane.seats[0], this.#app);
+      this.#runner = await IsolateRunner.start(
+        plane.seats[0],
+        this.#app,
+        plan.id,
+      );
       plane.start();
     } catch (error) {
       await this.#release(plane, 0);
@@ -379,6 +389,7 @@ export class Gateway {
 
   async #compile(app: App): Promise<Plan> {
     const plan = compilePlan(app, this.#checked);
+    plan.id = this.#plan ? this.#plan.id + 1 : 0;
     setNamedUpstreams(this.#checked.upstreams);
     await resolveUpstreams(plan, resolveHost);
     this.#plan = plan;
@@ -396,7 +407,7 @@ export class Gateway {
       throw error;
     }
     this.#app = app;
-    this.#runner!.setApp(app);
+    this.#runner!.setApp(app, this.#plan!.id);
   }
 
   /** Drains and closes: running requests finish, the rest is cut at the deadline. */

@@ -9,6 +9,7 @@ import {
   isGateway,
   makeCertificate,
 } from "./gateway.ts";
+import { headers } from "./middleware/headers.ts";
 import { respond } from "./middleware/respond.ts";
 import type { GatewayOptions } from "./options.ts";
 
@@ -146,6 +147,37 @@ describe("Gateway", () => {
         expect(gateway.explain("GET", "/").answeredBy).toBe("native");
       },
     ));
+
+  it("never mixes the steps of one app with the handlers of another", () => {
+    // "old" does in C what "new" does in TypeScript, so a mix would show as none or two.
+    const app = (name: string) => {
+      const made = new Hono();
+      if (name === "new") made.use((_, next) => next());
+      made.use(headers({ response: { append: { "x-app": name } } }));
+      made.use(headers({ request: { append: { "x-in": name } } }));
+      return made.get(
+        "/",
+        (c) => c.text(`${name} ${c.req.header("x-in")}`),
+      );
+    };
+    return serve(app("old"), async (base, gateway) => {
+      for (let round = 1; round <= 10; round++) {
+        const request =
+          "GET / HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n";
+        const { hostname, port } = new URL(base);
+        const conn = await Deno.connect({ hostname, port: Number(port) });
+        await conn.write(new TextEncoder().encode(request));
+        // The event lies in the ring, and nobody reads it before the reload.
+        while (gateway.stats().requests_typescript < round);
+        await gateway.reload(app(round % 2 ? "new" : "old"));
+        const answer = await new Response(conn.readable).text();
+        const [head, body] = answer.split("\r\n\r\n");
+        const name = body.split(" ")[0];
+        expect(head.match(/^x-app: .*$/gm)).toEqual([`x-app: ${name}`]);
+        expect(body).toBe(`${name} ${name}`);
+      }
+    });
+  });
 
   it("lets a running request finish when it closes", async () => {
     let finish = () => {};

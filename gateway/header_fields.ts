@@ -29,6 +29,11 @@ export function isFieldValue(value: string): boolean {
   return VALUE.test(value);
 }
 
+/** A field's value without the blanks around it. */
+export function trimValue(value: string): string {
+  return value.replace(/^[\t ]+|[\t ]+$/g, "");
+}
+
 /** The names that a Connection field nominates, in lower case. */
 export function nominated(connection: string | null | undefined): string[] {
   if (!connection) return [];

@@ -33,6 +33,9 @@ export {
   type RespondStep,
   type WhoamiStep,
 } from "./define_middleware.ts";
+export type { HeaderEdits } from "./header_edits.ts";
+export { headers, type HeadersOptions } from "./middleware/headers.ts";
 export { proxy, type ProxyOptions } from "./middleware/proxy.ts";
+export { redirect, type RedirectStatus } from "./middleware/redirect.ts";
 export { respond, type RespondOptions } from "./middleware/respond.ts";
 export { whoami } from "./middleware/whoami.ts";

@@ -14,15 +14,17 @@ export function routeLines(plan: Plan): string[] {
     return [`routes: all in TypeScript, because ${plan.allTypeScript}`];
   }
   const routes = [
-    ...new Map(plan.entries.map((entry) => [entry.route, entry])).values(),
+    ...new Map(
+      plan.entries.flatMap((entry) =>
+        entry.steps.map((step) => [step.route, { entry, step }] as const)
+      ),
+    ).values(),
   ];
-  const native = routes.filter((entry) => entry.op !== "typescript").length;
-  const lines = routes.slice(0, ROUTES_SHOWN).map((entry) => {
-    const name = entry.name && entry.op !== "typescript"
-      ? ` ${entry.name}`
-      : "";
+  const native = routes.filter(({ step }) => step.op !== "typescript").length;
+  const lines = routes.slice(0, ROUTES_SHOWN).map(({ entry, step }) => {
+    const name = step.name && step.op !== "typescript" ? ` ${step.name}` : "";
     return `  ${entry.method.padEnd(6)} ${entry.path}  ${
-      entry.op === "typescript" ? "TypeScript" : "native"
+      step.op === "typescript" ? "TypeScript" : "native"
     }${name}`;
   });
   if (routes.length > ROUTES_SHOWN) {

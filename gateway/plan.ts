@@ -1,15 +1,18 @@
 /**
  * From a Hono app and options to a plan: which requests C answers, and which go to TypeScript.
  *
- * The plan's entries follow `app.routes` in order. C takes the first one that matches; a native step is executed there, anything else
- * sends the request to `app.fetch`, where Hono matches again. So a pattern may be compiled too wide for TypeScript, but never
- * too narrow, and a native step needs a pattern that both of Hono's routers and C understand alike
- * (`native/include/sluice/plan.h` defines the matching).
+ * The plan's entries follow `app.routes` in order. A request's chain is the steps of all that match it: C does native ones up to and with the one
+ * that ends the chain; the first that is none sends the request to `app.fetch`, where Hono matches again and passes the steps that are
+ * done. So a pattern may be compiled too wide for TypeScript, but never too narrow, and a native step needs a pattern that both of
+ * Hono's routers and C understand alike (`native/include/sluice/plan.h` defines the matching).
  *
  * @module
  */
 import type { Hono } from "hono";
+import * as abi from "../ffi/abi.ts";
 import {
+  endsChain,
+  type HeadersStep,
   nativeOf,
   type NativeStep,
   type PoolOptions,
@@ -17,6 +20,7 @@ import {
 } from "./define_middleware.ts";
 import { OptionsError } from "./errors.ts";
 import { VIA_NAME } from "./forward.ts";
+import { editBytes } from "./header_edits.ts";
 import { type CheckedOptions, fillPool } from "./options.ts";
 import { parseOrigin } from "./upstream.ts";
 
@@ -41,19 +45,25 @@ export interface Pattern {
   exact: boolean;
 }
 
-/** One row of the plan. */
-export interface PlanEntry extends Pattern {
-  /** As registered; `ALL` for any. */
-  method: string;
-  /** As registered. */
-  path: string;
+/** What one registered handler is to the plan. */
+export interface PlanStep {
   op: "typescript" | NativeStep["op"];
-  /** Index in `responds` or `upstreams`. */
+  /** Index in `responds`, `upstreams` or `headers`. */
   arg: number;
   /** Index in `app.routes`. */
   route: number;
   /** The handler's name, perhaps empty. */
   name: string;
+}
+
+/** One pattern, and what is registered for it: `app.get("/x", headers(...), respond(...))` is one entry of two steps. */
+export interface PlanEntry extends Pattern {
+  /** As registered; `ALL` for any. */
+  method: string;
+  /** As registered. */
+  path: string;
+  /** At least one; only the last one ends the chain. */
+  steps: PlanStep[];
 }
 
 /** An upstream of the plan; `address` is filled in by `resolveUpstreams`. */
@@ -67,9 +77,12 @@ export interface PlanUpstream extends Required<PoolOptions> {
 
 /** What C executes, as plain data. */
 export interface Plan {
+  /** Comes back with events, so that a reloaded isolate knows which app C's steps are of. */
+  id: number;
   entries: PlanEntry[];
   responds: RespondStep[];
   upstreams: PlanUpstream[];
+  headers: HeadersStep[];
   via: string;
   notFound: CheckedOptions["notFound"];
   paths: CheckedOptions["paths"];
@@ -206,17 +219,64 @@ export function patternMatches(
   return parts.length === segments.length;
 }
 
-/** The entries that take a request, in order, up to and with the one that decides. */
-export function matchPlan(
-  plan: Plan,
-  method: string,
-  path: string,
-): PlanEntry | undefined {
+/** A step of a chain, with its entry. */
+export interface ChainStep {
+  entry: PlanEntry;
+  step: PlanStep;
+}
+
+/** What a request passes. */
+export interface Chain {
+  /** Steps that C does before the one that ends the chain for it. */
+  prefix: ChainStep[];
+  /** The step that ends it for C: it answers, or sends the request to TypeScript. */
+  end?: ChainStep;
+  /** Steps of TypeScript behind that. */
+  rest: ChainStep[];
+  /** Why a native step is left to TypeScript, if one ends the chain. */
+  limit?: string;
+}
+
+/** The chain of a request, as C walks it (`sl_route_chain`); `path` is decoded as Hono's getPath decodes it. */
+export function matchChain(plan: Plan, method: string, path: string): Chain {
   const wanted = method === "HEAD" ? "GET" : method;
-  return plan.entries.find((entry) =>
+  const all = plan.entries.filter((entry) =>
     (entry.method === "ALL" || entry.method === wanted) &&
     patternMatches(entry.segments, path)
-  );
+  ).flatMap((entry) => entry.steps.map((step) => ({ entry, step })));
+  const chain: Chain = { prefix: [], rest: [] };
+  let request = 0;
+  let response = 0;
+  for (const [i, each] of all.entries()) {
+    if (!endsChain(each.step.op)) {
+      const edits = plan.headers[each.step.arg];
+      request += editBytes(edits.request);
+      response += editBytes(edits.response);
+      chain.limit = overLimit(chain.prefix.length, request, response);
+      if (chain.limit === undefined) {
+        chain.prefix.push(each);
+        continue;
+      }
+    }
+    chain.end = each;
+    const ours = each.step.op === "typescript" || chain.limit !== undefined;
+    if (ours) chain.rest = all.slice(i + 1);
+    break;
+  }
+  return chain;
+}
+
+function overLimit(
+  steps: number,
+  request: number,
+  response: number,
+): string | undefined {
+  if (steps === abi.SL_PLAN_CHAIN_MAX) {
+    return `C does at most ${abi.SL_PLAN_CHAIN_MAX} steps of one chain`;
+  }
+  return Math.max(request, response) > abi.SL_PLAN_EDIT_BYTES_MAX
+    ? `C does at most ${abi.SL_PLAN_EDIT_BYTES_MAX} bytes of header edits in one chain`
+    : undefined;
 }
 
 // ---- The app
@@ -235,9 +295,11 @@ export function isHono(app: unknown): app is HonoApp {
 /** Compiles an app and checked options. Freezes the app's routes, as its first request would. */
 export function compilePlan(app: App, options: CheckedOptions): Plan {
   const plan: Plan = {
+    id: 0,
     entries: [],
     responds: [],
     upstreams: [],
+    headers: [],
     via: VIA_NAME,
     notFound: options.notFound,
     paths: options.paths,
@@ -298,23 +360,53 @@ function addRoute(
   const fits =
     new TextEncoder().encode(route.method).length <= METHOD_BYTES_MAX;
   const native = fits ? nativeOf(route.handler) : undefined;
-  for (const pattern of compilePattern(route.path)) {
-    const step = pattern.exact ? native : undefined;
-    if (native && !pattern.exact) {
-      plan.warnings.push(
-        `${route.method} ${route.path}: ${route.handler.name}() runs in TypeScript here, because C cannot match this pattern exactly`,
-      );
-    }
-    plan.entries.push({
-      ...pattern,
-      method: fits ? route.method : "ALL",
-      path: route.path,
-      op: step?.op ?? "typescript",
-      arg: step ? argument(plan, step, upstreams) : 0,
-      route: index,
-      name: route.handler.name,
-    });
+  const patterns = compilePattern(route.path);
+  const { name } = route.handler;
+  const exact = patterns.every((pattern) => pattern.exact);
+  if (native && !exact) {
+    plan.warnings.push(
+      `${route.method} ${route.path}: ${name}() runs in TypeScript here, because C cannot match this pattern exactly`,
+    );
   }
+  const step: PlanStep = native && exact
+    ? {
+      op: native.op,
+      arg: argument(plan, native, upstreams),
+      route: index,
+      name,
+    }
+    : { op: "typescript", arg: 0, route: index, name };
+  const method = fits ? route.method : "ALL";
+  const open = openEntries(plan, patterns.length, method, route.path);
+  if (open) { for (const entry of open) entry.steps.push(step); }
+  else {
+    for (const pattern of patterns) {
+      plan.entries.push({
+        ...pattern,
+        method,
+        path: route.path,
+        steps: [step],
+      });
+    }
+  }
+}
+
+const ENTRY_STEPS_MAX = 64;
+
+// The entries of the same pattern right before, if a step may follow there.
+function openEntries(
+  plan: Plan,
+  count: number,
+  method: string,
+  path: string,
+): PlanEntry[] | undefined {
+  const last = plan.entries.slice(-count);
+  const open = last.length === count &&
+    last.every((entry) =>
+      entry.method === method && entry.path === path &&
+      entry.steps.length < ENTRY_STEPS_MAX && !endsChain(entry.steps.at(-1)!.op)
+    );
+  return open ? last : undefined;
 }
 
 function argument(
@@ -323,9 +415,14 @@ function argument(
   upstreams: UpstreamTable,
 ): number {
   if (step.op === "proxy") return upstreams.index(step.target, step.pool);
-  if (step.op === "whoami") return 0;
-  const known = plan.responds.indexOf(step);
-  return known >= 0 ? known : plan.responds.push(step) - 1;
+  if (step.op === "headers") return indexIn(plan.headers, step);
+  return step.op === "respond" ? indexIn(plan.responds, step) : 0;
+}
+
+// A middleware that is registered several times is one row.
+function indexIn<T>(rows: T[], row: T): number {
+  const known = rows.indexOf(row);
+  return known >= 0 ? known : rows.push(row) - 1;
 }
 
 class UpstreamTable {
@@ -377,19 +474,20 @@ class UpstreamTable {
 function warnOfShadows(plan: Plan): void {
   const warned = new Set<number>();
   for (const [i, entry] of plan.entries.entries()) {
-    if (entry.op === "typescript" || warned.has(entry.route)) continue;
     const above = plan.entries.slice(0, i).find((earlier) =>
-      earlier.op === "typescript" && earlier.route !== entry.route &&
-      covers(earlier, entry)
+      earlier.steps.at(-1)!.op === "typescript" && covers(earlier, entry)
     );
     if (!above) continue;
-    warned.add(entry.route);
-    plan.warnings.push(
-      `${entry.method} ${entry.path}: ${entry.name}() runs in TypeScript, because ${
-        above.name || "a handler"
-      } at ` +
-        `${above.method} ${above.path} comes first; register it before that to run it natively`,
-    );
+    const { name } = above.steps.at(-1)!;
+    for (const step of entry.steps) {
+      if (step.op === "typescript" || warned.has(step.route)) continue;
+      warned.add(step.route);
+      plan.warnings.push(
+        `${entry.method} ${entry.path}: ${step.name}() runs in TypeScript, because ${
+          name || "a handler"
+        } at ${above.method} ${above.path} comes first; register it before that to run it natively`,
+      );
+    }
   }
 }
 

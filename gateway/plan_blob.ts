@@ -5,7 +5,14 @@
  */
 import * as abi from "../ffi/abi.ts";
 import { GatewayError } from "./errors.ts";
-import type { Plan, PlanEntry, PlanUpstream, Segment } from "./plan.ts";
+import { editBytes, editText, type HeaderEdit } from "./header_edits.ts";
+import type {
+  Plan,
+  PlanEntry,
+  PlanStep,
+  PlanUpstream,
+  Segment,
+} from "./plan.ts";
 
 const METHODS: Record<string, number> = {
   ALL: abi.SL_PLAN_METHOD_ALL,
@@ -21,11 +28,18 @@ const METHODS: Record<string, number> = {
   QUERY: abi.SL_METHOD_QUERY,
 };
 
-const OPS: Record<PlanEntry["op"], number> = {
+const OPS: Record<PlanStep["op"], number> = {
   typescript: abi.SL_PLAN_OP_TYPESCRIPT,
   respond: abi.SL_PLAN_OP_RESPOND,
   proxy: abi.SL_PLAN_OP_PROXY,
   whoami: abi.SL_PLAN_OP_WHOAMI,
+  headers: abi.SL_PLAN_OP_HEADERS,
+};
+
+const EDIT_KINDS: Record<HeaderEdit["kind"], number> = {
+  remove: abi.SL_PLAN_EDIT_REMOVE,
+  set: abi.SL_PLAN_EDIT_SET,
+  append: abi.SL_PLAN_EDIT_APPEND,
 };
 
 const SEGMENT_KINDS: Record<Segment["kind"], number> = {
@@ -65,38 +79,58 @@ export function encodePlan(plan: Plan): Uint8Array {
     );
   }
   const segments = plan.entries.flatMap((entry) => entry.segments);
-  const entriesOff = abi.SL_PLAN_HEADER_BYTES;
-  const segsOff = entriesOff + plan.entries.length * abi.SL_PLAN_ENTRY_BYTES;
-  const respondsOff = segsOff + segments.length * abi.SL_PLAN_SEG_BYTES;
-  const upstreamsOff = respondsOff +
-    plan.responds.length * abi.SL_PLAN_RESPOND_BYTES;
-  const heapOff = upstreamsOff +
-    plan.upstreams.length * abi.SL_PLAN_UPSTREAM_BYTES;
-  const view = new DataView(new ArrayBuffer(heapOff));
-  const heap = new Heap(heapOff);
+  const steps = plan.entries.flatMap((entry) => entry.steps);
+  const edits = plan.headers.flatMap((step) => [
+    ...step.request,
+    ...step.response,
+  ]);
+  if (steps.length > abi.SL_PLAN_STEPS_MAX) {
+    throw tooLarge(
+      `${steps.length} steps; at most ${abi.SL_PLAN_STEPS_MAX} can be compiled`,
+    );
+  }
+  const tables = new Tables();
+  const at = {
+    entries: tables.add(plan.entries.length, abi.SL_PLAN_ENTRY_BYTES),
+    segs: tables.add(segments.length, abi.SL_PLAN_SEG_BYTES),
+    steps: tables.add(steps.length, abi.SL_PLAN_STEP_BYTES),
+    responds: tables.add(plan.responds.length, abi.SL_PLAN_RESPOND_BYTES),
+    upstreams: tables.add(plan.upstreams.length, abi.SL_PLAN_UPSTREAM_BYTES),
+    headers: tables.add(plan.headers.length, abi.SL_PLAN_HEADERS_BYTES),
+    edits: tables.add(edits.length, abi.SL_PLAN_EDIT_BYTES),
+  };
+  const view = new DataView(new ArrayBuffer(tables.end));
+  const heap = new Heap(tables.end);
 
-  writeEntries(view, entriesOff, plan.entries, heap);
+  writeEntries(view, at.entries, plan.entries, heap);
   segments.forEach((segment, i) =>
-    writeSegment(view, segsOff + i * abi.SL_PLAN_SEG_BYTES, segment, heap)
+    writeSegment(view, at.segs + i * abi.SL_PLAN_SEG_BYTES, segment, heap)
   );
-  plan.responds.forEach((respond, i) => {
+  steps.forEach((step, i) =>
+    writeStep(view, at.steps + i * abi.SL_PLAN_STEP_BYTES, step)
+  );
+  plan.responds.forEach((respond, i) =>
     writeRespond(
       view,
-      respondsOff + i * abi.SL_PLAN_RESPOND_BYTES,
+      at.responds + i * abi.SL_PLAN_RESPOND_BYTES,
       respond,
       heap,
-    );
-  });
-  plan.upstreams.forEach((upstream, i) => {
+    )
+  );
+  plan.upstreams.forEach((upstream, i) =>
     writeUpstream(
       view,
-      upstreamsOff + i * abi.SL_PLAN_UPSTREAM_BYTES,
+      at.upstreams + i * abi.SL_PLAN_UPSTREAM_BYTES,
       upstream,
       heap,
-    );
-  });
+    )
+  );
+  writeHeaders(view, at.headers, plan.headers);
+  edits.forEach((edit, i) =>
+    writeEdit(view, at.edits + i * abi.SL_PLAN_EDIT_BYTES, edit, heap)
+  );
   const via = heap.text(plan.via);
-  const bytes = heapOff + heap.bytes + (-heap.bytes & 7);
+  const bytes = tables.end + heap.bytes + (-heap.bytes & 7);
   if (bytes > abi.SL_PLAN_BYTES_MAX) {
     throw tooLarge(
       `${bytes} bytes; at most ${abi.SL_PLAN_BYTES_MAX} can be loaded`,
@@ -108,19 +142,37 @@ export function encodePlan(plan: Plan): Uint8Array {
     [abi.SL_PLAN_HEADER_VERSION_OFF, abi.SL_PLAN_VERSION],
     [abi.SL_PLAN_HEADER_BYTES_OFF, bytes],
     [abi.SL_PLAN_HEADER_FLAGS_OFF, flags(plan)],
-    [abi.SL_PLAN_HEADER_ENTRIES_OFF_OFF, entriesOff],
+    [abi.SL_PLAN_HEADER_ENTRIES_OFF_OFF, at.entries],
     [abi.SL_PLAN_HEADER_ENTRY_COUNT_OFF, plan.entries.length],
-    [abi.SL_PLAN_HEADER_SEGS_OFF_OFF, segsOff],
+    [abi.SL_PLAN_HEADER_SEGS_OFF_OFF, at.segs],
     [abi.SL_PLAN_HEADER_SEG_COUNT_OFF, segments.length],
-    [abi.SL_PLAN_HEADER_RESPONDS_OFF_OFF, respondsOff],
+    [abi.SL_PLAN_HEADER_STEPS_OFF_OFF, at.steps],
+    [abi.SL_PLAN_HEADER_STEP_COUNT_OFF, steps.length],
+    [abi.SL_PLAN_HEADER_RESPONDS_OFF_OFF, at.responds],
     [abi.SL_PLAN_HEADER_RESPOND_COUNT_OFF, plan.responds.length],
-    [abi.SL_PLAN_HEADER_UPSTREAMS_OFF_OFF, upstreamsOff],
+    [abi.SL_PLAN_HEADER_UPSTREAMS_OFF_OFF, at.upstreams],
     [abi.SL_PLAN_HEADER_UPSTREAM_COUNT_OFF, plan.upstreams.length],
+    [abi.SL_PLAN_HEADER_HEADERS_OFF_OFF, at.headers],
+    [abi.SL_PLAN_HEADER_HEADER_COUNT_OFF, plan.headers.length],
+    [abi.SL_PLAN_HEADER_EDITS_OFF_OFF, at.edits],
+    [abi.SL_PLAN_HEADER_EDIT_COUNT_OFF, edits.length],
     [abi.SL_PLAN_HEADER_VIA_OFF_OFF, via.off],
     [abi.SL_PLAN_HEADER_VIA_LEN_OFF, via.len],
+    [abi.SL_PLAN_HEADER_ID_OFF, plan.id],
   ];
   for (const [off, value] of header) view.setUint32(off, value, true);
   return join(new Uint8Array(view.buffer), heap, bytes);
+}
+
+// Where the tables lie: one behind the other, aligned to 8.
+class Tables {
+  end = abi.SL_PLAN_HEADER_BYTES;
+
+  add(rows: number, bytes: number): number {
+    const at = this.end;
+    this.end += (rows * bytes + 7) & ~7;
+    return at;
+  }
 }
 
 function tooLarge(what: string): GatewayError {
@@ -142,22 +194,69 @@ function writeEntries(
   heap: Heap,
 ): void {
   let segment = 0;
+  let step = 0;
   entries.forEach((entry, i) => {
     const at = off + i * abi.SL_PLAN_ENTRY_BYTES;
     const method = METHODS[entry.method] ?? abi.SL_METHOD_OTHER;
     view.setUint8(at + abi.SL_PLAN_ENTRY_METHOD_OFF, method);
-    view.setUint8(at + abi.SL_PLAN_ENTRY_OP_OFF, OPS[entry.op]);
     view.setUint8(at + abi.SL_PLAN_ENTRY_SEG_COUNT_OFF, entry.segments.length);
     view.setUint32(at + abi.SL_PLAN_ENTRY_SEG_FIRST_OFF, segment, true);
-    view.setUint32(at + abi.SL_PLAN_ENTRY_ARG_OFF, entry.arg, true);
-    view.setUint32(at + abi.SL_PLAN_ENTRY_ROUTE_OFF, entry.route, true);
+    view.setUint8(at + abi.SL_PLAN_ENTRY_STEP_COUNT_OFF, entry.steps.length);
+    view.setUint32(at + abi.SL_PLAN_ENTRY_STEP_FIRST_OFF, step, true);
     if (method === abi.SL_METHOD_OTHER) {
       const name = heap.text(entry.method);
       view.setUint32(at + abi.SL_PLAN_ENTRY_METHOD_OFF_OFF, name.off, true);
       view.setUint32(at + abi.SL_PLAN_ENTRY_METHOD_LEN_OFF, name.len, true);
     }
     segment += entry.segments.length;
+    step += entry.steps.length;
   });
+}
+
+function writeStep(view: DataView, at: number, step: PlanStep): void {
+  view.setUint8(at + abi.SL_PLAN_STEP_OP_OFF, OPS[step.op]);
+  view.setUint32(at + abi.SL_PLAN_STEP_ARG_OFF, step.arg, true);
+  view.setUint32(at + abi.SL_PLAN_STEP_ROUTE_OFF, step.route, true);
+}
+
+// The edits lie in the order of these rows: a step's request edits, then its response edits.
+function writeHeaders(
+  view: DataView,
+  off: number,
+  rows: readonly Plan["headers"][number][],
+): void {
+  let edit = 0;
+  rows.forEach(({ request, response }, i) => {
+    const at = off + i * abi.SL_PLAN_HEADERS_BYTES;
+    const words: [number, number][] = [
+      [abi.SL_PLAN_HEADERS_REQUEST_FIRST_OFF, edit],
+      [abi.SL_PLAN_HEADERS_REQUEST_COUNT_OFF, request.length],
+      [abi.SL_PLAN_HEADERS_RESPONSE_FIRST_OFF, edit + request.length],
+      [abi.SL_PLAN_HEADERS_RESPONSE_COUNT_OFF, response.length],
+      [abi.SL_PLAN_HEADERS_REQUEST_BYTES_OFF, editBytes(request)],
+      [abi.SL_PLAN_HEADERS_RESPONSE_BYTES_OFF, editBytes(response)],
+    ];
+    for (const [word, value] of words) view.setUint32(at + word, value, true);
+    edit += request.length + response.length;
+  });
+}
+
+function writeEdit(
+  view: DataView,
+  at: number,
+  edit: HeaderEdit,
+  heap: Heap,
+): void {
+  const text = latin1(editText(edit));
+  view.setUint8(at + abi.SL_PLAN_EDIT_KIND_OFF, EDIT_KINDS[edit.kind]);
+  view.setUint16(at + abi.SL_PLAN_EDIT_NAME_LEN_OFF, edit.name.length, true);
+  view.setUint32(at + abi.SL_PLAN_EDIT_OFF_OFF, heap.add(text), true);
+  view.setUint32(at + abi.SL_PLAN_EDIT_LEN_OFF, text.length, true);
+}
+
+// Field lines are latin1: one byte for each character.
+function latin1(text: string): Uint8Array {
+  return Uint8Array.from(text, (char) => char.charCodeAt(0));
 }
 
 function writeSegment(
@@ -181,7 +280,7 @@ function writeRespond(
 ): void {
   const lines = respond.headers.map(([name, value]) => `${name}: ${value}\r\n`)
     .join("");
-  const fields = Uint8Array.from(lines, (char) => char.charCodeAt(0)); // values are latin1
+  const fields = latin1(lines);
   if (fields.length > abi.SL_PLAN_FIELDS_MAX) {
     throw tooLarge(
       `respond() has ${fields.length} bytes of headers; at most ${abi.SL_PLAN_FIELDS_MAX} fit`,

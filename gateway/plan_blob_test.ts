@@ -2,6 +2,7 @@ import { expect } from "@std/expect";
 import { describe, it } from "@std/testing/bdd";
 import { Hono } from "hono";
 import * as abi from "../ffi/abi.ts";
+import { headers } from "./middleware/headers.ts";
 import { respond } from "./middleware/respond.ts";
 import { proxy } from "./middleware/proxy.ts";
 import { checkOptions } from "./options.ts";
@@ -10,6 +11,13 @@ import { encodePlan } from "./plan_blob.ts";
 
 function sample(): Plan {
   const app = new Hono();
+  app.get(
+    "/a/:id/*",
+    headers({
+      request: { set: { "X-A": "\u00e9" }, remove: ["b"] },
+      response: { append: { "Set-Cookie": "c=1" } },
+    }),
+  );
   app.get("/a/:id/*", respond("hi", { headers: { "X-Name": "caf\u00e9" } }));
   app.on("PURGE", "/ü", (c) => c.text(""));
   app.all("/p", proxy("http://[2001:db8::1]:81", { connsMax: 5 }));
@@ -87,17 +95,58 @@ describe("encodePlan()", () => {
         read.u32(at + abi.SL_PLAN_ENTRY_METHOD_OFF_OFF),
         read.u32(at + abi.SL_PLAN_ENTRY_METHOD_LEN_OFF),
       );
-      return [
-        read.u8(at),
-        name,
-        read.u8(at + abi.SL_PLAN_ENTRY_OP_OFF),
-        segments,
-      ];
+      return [read.u8(at), name, segments, stepsOf(at)];
     });
     expect(rows).toEqual([
-      [abi.SL_METHOD_GET, "", abi.SL_PLAN_OP_RESPOND, ["a", 1, 2]],
-      [abi.SL_METHOD_OTHER, "PURGE", abi.SL_PLAN_OP_TYPESCRIPT, ["ü"]],
-      [abi.SL_PLAN_METHOD_ALL, "", abi.SL_PLAN_OP_PROXY, ["p"]],
+      [abi.SL_METHOD_GET, "", ["a", 1, 2], [
+        [abi.SL_PLAN_OP_HEADERS, 0, 0],
+        [abi.SL_PLAN_OP_RESPOND, 0, 1],
+      ]],
+      [abi.SL_METHOD_OTHER, "PURGE", ["ü"], [[
+        abi.SL_PLAN_OP_TYPESCRIPT,
+        0,
+        2,
+      ]]],
+      [abi.SL_PLAN_METHOD_ALL, "", ["p"], [[abi.SL_PLAN_OP_PROXY, 0, 3]]],
+    ]);
+  });
+
+  function stepsOf(entry: number): number[][] {
+    const steps = read.u32(abi.SL_PLAN_HEADER_STEPS_OFF_OFF);
+    const first = read.u32(entry + abi.SL_PLAN_ENTRY_STEP_FIRST_OFF);
+    const count = read.u8(entry + abi.SL_PLAN_ENTRY_STEP_COUNT_OFF);
+    return Array.from({ length: count }, (_, i) => {
+      const at = steps + (first + i) * abi.SL_PLAN_STEP_BYTES;
+      return [
+        read.u8(at + abi.SL_PLAN_STEP_OP_OFF),
+        read.u32(at + abi.SL_PLAN_STEP_ARG_OFF),
+        read.u32(at + abi.SL_PLAN_STEP_ROUTE_OFF),
+      ];
+    });
+  }
+
+  it("writes a headers row with its edits, in order", () => {
+    const row = read.u32(abi.SL_PLAN_HEADER_HEADERS_OFF_OFF);
+    const words = Array.from({ length: 6 }, (_, i) => read.u32(row + i * 4));
+    expect(words).toEqual([0, 2, 2, 1, 1 + 8, 17]);
+    expect(read.u32(abi.SL_PLAN_HEADER_EDIT_COUNT_OFF)).toBe(3);
+    const edits = read.u32(abi.SL_PLAN_HEADER_EDITS_OFF_OFF);
+    const texts = [0, 1, 2].map((i) => {
+      const at = edits + i * abi.SL_PLAN_EDIT_BYTES;
+      const bytes = read.bytes(
+        read.u32(at + abi.SL_PLAN_EDIT_OFF_OFF),
+        read.u32(at + abi.SL_PLAN_EDIT_LEN_OFF),
+      );
+      return [
+        read.u8(at + abi.SL_PLAN_EDIT_KIND_OFF),
+        read.u16(at + abi.SL_PLAN_EDIT_NAME_LEN_OFF),
+        String.fromCharCode(...bytes),
+      ];
+    });
+    expect(texts).toEqual([
+      [abi.SL_PLAN_EDIT_REMOVE, 1, "b"],
+      [abi.SL_PLAN_EDIT_SET, 3, "x-a: \u00e9\r\n"],
+      [abi.SL_PLAN_EDIT_APPEND, 10, "set-cookie: c=1\r\n"],
     ]);
   });
 

@@ -3,13 +3,14 @@ import { describe, it } from "@std/testing/bdd";
 import { type Context, Hono, type Next } from "hono";
 import { RegExpRouter } from "hono/router/reg-exp-router";
 import { nativeOf } from "./define_middleware.ts";
+import { headers } from "./middleware/headers.ts";
 import { respond } from "./middleware/respond.ts";
 import { proxy } from "./middleware/proxy.ts";
 import { checkOptions } from "./options.ts";
 import {
   compilePattern,
   compilePlan,
-  matchPlan,
+  matchChain,
   patternMatches,
   type Plan,
   resolveUpstreams,
@@ -93,9 +94,11 @@ function randomApp(rand: (below: number) => number): Hono {
   const app = new Hono();
   const methods = ["GET", "POST", "PURGE", "HEAD"];
   for (let i = 0, n = 1 + rand(6); i < n; i++) {
-    const handler = rand(2) === 0
-      ? respond(`native ${i}`)
-      : (_: Context, next: Next) => next();
+    const handler = [
+      respond(`native ${i}`),
+      headers({ response: { set: { [`x-${i}`]: "1" } } }),
+      (_: Context, next: Next) => next(),
+    ][rand(3)];
     const pattern = randomPattern(rand);
     if (rand(3) === 0) app.use(pattern, handler);
     else app.on(methods[rand(methods.length)], pattern, handler);
@@ -167,6 +170,7 @@ describe("patternMatches()", () => {
 describe("compilePlan()", () => {
   it("decides as Hono's router does, for random tables and paths", () => {
     let natives = 0;
+    let prefixes = 0;
     let tables = 0;
     for (let seed = 1; seed <= 3000; seed++) {
       const rand = random(seed);
@@ -185,20 +189,27 @@ describe("compilePlan()", () => {
         const chain = app.router.match(method, path)[0].map(([pair]) =>
           pair as unknown as [unknown, unknown]
         );
-        const entry = matchPlan(plan, method, path);
+        const { prefix, end } = matchChain(plan, method, path);
         const at = `seed ${seed}: ${method} ${raw} in ${
           app.routes.map((r) => `${r.method} ${r.path}`).join(", ")
         }`;
-        if (entry === undefined) expect([at, chain.length]).toEqual([at, 0]);
-        else if (entry.op !== "typescript") {
+        // What C executes is what Hono would have run, in its order.
+        for (const [k, { step }] of prefix.entries()) {
+          prefixes++;
+          expect([at, chain[k]?.[1]]).toEqual([at, app.routes[step.route]]);
+          expect(nativeOf(chain[k][0])).toBe(plan.headers[step.arg]);
+        }
+        const decides = chain[prefix.length];
+        if (end === undefined) expect([at, decides]).toEqual([at, undefined]);
+        else if (end.step.op !== "typescript") {
           natives++;
-          // What C executes is the first thing that Hono would have run.
-          expect([at, chain[0]?.[1]]).toEqual([at, app.routes[entry.route]]);
-          expect(nativeOf(chain[0][0])).toBe(plan.responds[entry.arg]);
+          expect([at, decides?.[1]]).toEqual([at, app.routes[end.step.route]]);
+          expect(nativeOf(decides[0])).toBe(plan.responds[end.step.arg]);
         }
       }
     }
-    expect(natives).toBeGreaterThan(1000);
+    expect(prefixes).toBeGreaterThan(500);
+    expect(natives).toBeGreaterThan(500);
     expect(tables).toBeGreaterThan(1000);
   });
 
@@ -208,10 +219,8 @@ describe("compilePlan()", () => {
     const outer = new Hono().route("/in", inner);
     outer.onError((_, c) => c.text("outer", 500));
     const plan = compile(new Hono().route("/out", outer));
-    expect(plan.entries.map((entry) => [entry.path, entry.op])).toEqual([[
-      "/out/in/x",
-      "respond",
-    ]]);
+    expect(plan.entries.map((entry) => [entry.path, entry.steps[0].op]))
+      .toEqual([["/out/in/x", "respond"]]);
   });
 
   it("leaves out HEAD routes, which Hono never matches", () => {
@@ -221,12 +230,47 @@ describe("compilePlan()", () => {
 
   it("follows a HEAD request along the GET routes", () => {
     const plan = compile(new Hono().get("/x", respond("x")));
-    expect(matchPlan(plan, "HEAD", "/x")?.op).toBe("respond");
+    expect(matchChain(plan, "HEAD", "/x").end?.step.op).toBe("respond");
   });
 
   it("gives a method with more than 32 bytes to TypeScript", () => {
     const plan = compile(new Hono().on("M".repeat(33), "/x", respond("x")));
-    expect(plan.entries[0]).toMatchObject({ method: "ALL", op: "typescript" });
+    expect(plan.entries[0]).toMatchObject({
+      method: "ALL",
+      steps: [{ op: "typescript" }],
+    });
+  });
+
+  it("makes one entry of handlers for the same pattern, up to the end", () => {
+    const edit = headers({ request: { remove: ["x"] } });
+    const app = new Hono();
+    app.get("/x/:id?", edit, headers({}), respond("x"));
+    app.get("/x/:id?", text);
+    app.post("/x/:id?", edit);
+    const plan = compile(app);
+    expect(plan.entries.map(({ method, segments, steps }) => [
+      method,
+      segments.length,
+      steps.map(({ op, arg, route }) => `${op} ${arg} ${route}`),
+    ])).toEqual([
+      ["GET", 1, ["headers 0 0", "headers 1 1", "respond 0 2"]],
+      ["GET", 2, ["headers 0 0", "headers 1 1", "respond 0 2"]],
+      ["GET", 1, ["typescript 0 3"]],
+      ["GET", 2, ["typescript 0 3"]],
+      ["POST", 1, ["headers 0 4"]],
+      ["POST", 2, ["headers 0 4"]],
+    ]);
+  });
+
+  it("leaves what a chain cannot hold to TypeScript", () => {
+    const app = new Hono();
+    for (let i = 0; i < 20; i++) app.use(headers({}));
+    const { prefix, end, rest, limit } = matchChain(compile(app), "GET", "/");
+    expect([prefix.length, end?.step.route, rest.length]).toEqual([16, 16, 3]);
+    expect(limit).toContain("at most 16 steps");
+    const large = headers({ request: { set: { x: "v".repeat(5000) } } });
+    const two = compile(new Hono().use(large, large));
+    expect(matchChain(two, "GET", "/").limit).toContain("8192 bytes");
   });
 
   const allTypeScript: [what: string, app: Hono, reason: RegExp][] = [
@@ -276,7 +320,7 @@ describe("compilePlan()", () => {
 
   it("warns of a native step on a pattern that C cannot match exactly", () => {
     const plan = compile(new Hono().get("/x/:id{[0-9]+}", respond("x")));
-    expect(plan.entries[0].op).toBe("typescript");
+    expect(plan.entries[0].steps[0].op).toBe("typescript");
     expect(plan.warnings[0]).toContain("/x/:id{[0-9]+}");
   });
 
@@ -289,7 +333,12 @@ describe("compilePlan()", () => {
     const plan = compile(app, {
       upstreams: { d: { url: "http://[::1]:9", idleMax: 3 } },
     });
-    expect(plan.entries.map((entry) => entry.arg)).toEqual([0, 0, 1, 2]);
+    expect(plan.entries.map((entry) => entry.steps[0].arg)).toEqual([
+      0,
+      0,
+      1,
+      2,
+    ]);
     expect(plan.upstreams[1]).toMatchObject({ connsMax: 7, idleMax: 7 });
     expect(plan.upstreams[2]).toMatchObject({
       name: "d",

@@ -6,6 +6,7 @@
  * @module
  */
 import { isFieldName } from "./header_fields.ts";
+import { PROGRESS, type Progress } from "./progress.ts";
 
 const NativeRequest = globalThis.Request;
 const NativeHeaders = globalThis.Headers;
@@ -206,6 +207,7 @@ const decoder = new TextDecoder();
 export class IncomingRequest {
   readonly method: string;
   readonly url: string;
+  readonly [PROGRESS]: Progress | undefined;
   #head: string;
   #body: IncomingBody | undefined;
   #used = false;
@@ -220,9 +222,11 @@ export class IncomingRequest {
     url: string,
     head: string,
     body: IncomingBody | undefined,
+    progress?: Progress,
   ) {
     this.method = method;
     this.url = url;
+    this[PROGRESS] = progress;
     this.#head = head;
     this.#body = body;
   }

@@ -142,26 +142,24 @@ export class LightResponse {
         return false;
       }
       headers = init.headers;
-      if (#lines in init) this.#headBody = init.#body;
+      if (#lines in init) this.#headBody = init.#bodyOfGet();
     }
     if (!this.#takeBody(body, status)) return false;
     this.#status = status;
+    // Text has a type; what another response gave out as a stream has the one of that response, or none.
+    const isText = typeof body === "string";
     if (headers === undefined || headers === null) {
-      if (typeof this.#body === "string") this.#lines = TEXT_LINE;
+      if (isText) this.#lines = TEXT_LINE;
       return true;
     }
     if (typeof headers !== "object") return false;
     lines.reset();
     lines.addAll(headers);
-    this.#takeLines();
-    return true;
-  }
-
-  #takeLines(): void {
-    this.#lines = typeof this.#body === "string" && !lines.hasType
+    this.#lines = isText && !lines.hasType
       ? lines.text + TEXT_LINE
       : lines.text;
     this.#declaredLength = lines.declaredLength;
+    return true;
   }
 
   // new Response(body, other): the fields are checked lines already.
@@ -170,11 +168,17 @@ export class LightResponse {
     this.#status = other.#status;
     this.#lines = other.#lines;
     this.#declaredLength = other.#declaredLength;
-    if (this.#body === null) this.#headBody = other.#body ?? other.#headBody;
-    if (typeof this.#body === "string" && !this.#lines.includes(TYPE)) {
+    if (this.#body === null) this.#headBody = other.#bodyOfGet();
+    if (typeof body === "string" && !this.#lines.includes(TYPE)) {
       this.#lines += TEXT_LINE;
     }
     return true;
+  }
+
+  // What tells a HEAD answer its length: no body is an empty one, but for those that only the real Response knows.
+  #bodyOfGet(): OutgoingBody {
+    const unknown = this.#native !== undefined && this.#native.body !== null;
+    return this.#body ?? this.#headBody ?? (unknown ? null : "");
   }
 
   #takeBody(body: BodyInit | null | undefined, status: number): boolean {

@@ -28,11 +28,12 @@ describe("IsolateHandle", () => {
     withIsolate(async (isolate) => {
       const app = await isolate.load({ kind: "default" }, { workers: 3 });
       expect(app.options.workers).toBe(3);
-      expect(app.plan.entries.map(({ path, op }) => [path, op])).toEqual([
-        ["/", "respond"],
-        ["/hello/:name", "typescript"],
-        ["/whoami", "whoami"],
-      ]);
+      expect(app.plan.entries.map(({ path, steps }) => [path, steps[0].op]))
+        .toEqual([
+          ["/", "respond"],
+          ["/hello/:name", "typescript"],
+          ["/whoami", "whoami"],
+        ]);
     }));
 
   it("takes any object with fetch", () =>
@@ -56,7 +57,7 @@ describe("IsolateHandle", () => {
       expect(plan.entries[0]).toMatchObject({
         method: "ALL",
         path: "/*",
-        op: "proxy",
+        steps: [{ op: "proxy" }],
       });
     }));
 

@@ -62,7 +62,8 @@ Deno.test("findViolations() takes what the house allows", () => {
       "gateway/gateway.ts": 'import { x } from "../ffi/mod.ts";',
       "gateway/plan_blob.ts": 'import { x } from "../ffi/abi.ts";',
       "gateway/plan_test.ts": 'import { x } from "../ffi/mod.ts";',
-      "gateway/middleware/a_test.ts": 'import { a } from "./a.ts";',
+      "gateway/middleware/a_test.ts":
+        'import { a } from "./a.ts";\nimport { b } from "./b.ts";',
       "examples/a.ts":
         'import { x } from "sluice";\nimport { y } from "../mod.ts";',
       "tests/a_test.ts": 'import { x } from "./support.ts";',

@@ -90,7 +90,7 @@ async function forward(
   try {
     answer = await fetch(origin + pathAndQuery(request.url), {
       method: request.method,
-      headers: forwardHeaders(request, c.env?.remoteAddr?.hostname),
+      headers: forwardHeaders(c),
       body: request.body,
       redirect: "manual",
       signal: request.signal,

@@ -4,7 +4,12 @@
 import type { MiddlewareHandler } from "hono";
 import { defineMiddleware } from "../define_middleware.ts";
 import { type OptionProblem, OptionsError } from "../errors.ts";
-import { HOP_BY_HOP, isFieldName, isFieldValue } from "../header_fields.ts";
+import {
+  HOP_BY_HOP,
+  isFieldName,
+  isFieldValue,
+  trimValue,
+} from "../header_fields.ts";
 
 /** What a {@linkcode respond} answer has besides its body. */
 export interface RespondOptions {
@@ -105,6 +110,6 @@ function checkHeaders(
         reason: "must be text without CR, LF, NUL or characters above U+00FF",
       });
     }
-    return [name, String(value).trim()] as [string, string];
+    return [name, trimValue(String(value))] as [string, string];
   });
 }

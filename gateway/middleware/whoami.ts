@@ -25,12 +25,9 @@ export function whoami(): MiddlewareHandler {
       const { method, url } = c.req.raw;
       const target = url.slice(url.indexOf("/", url.indexOf(":") + 3));
       const lines = [`${method} ${target} HTTP/1.1`];
-      for (
-        const [name, value] of forwardHeaders(
-          c.req.raw,
-          c.env?.remoteAddr?.hostname,
-        )
-      ) lines.push(`${name}: ${value}`);
+      for (const [name, value] of forwardHeaders(c)) {
+        lines.push(`${name}: ${value}`);
+      }
       return c.text(lines.join("\r\n") + "\r\n\r\n", 200, {
         "cache-control": "no-store",
       });

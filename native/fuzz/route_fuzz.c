@@ -73,6 +73,7 @@ static size_t decode_slowly(uint8_t *out, const uint8_t *path, size_t len) {
 struct table {
     struct sl_plan_header header;
     struct sl_plan_entry entry;
+    struct sl_plan_step step;
     struct sl_plan_seg segs[SEGS_MAX];
     uint8_t text[256];
 };
@@ -82,6 +83,7 @@ static void pattern_from(struct table *t, const uint8_t *data, size_t len) {
     memset(t, 0, sizeof(*t));
     t->header.entry_count = 1;
     t->entry.method = SL_PLAN_METHOD_ALL;
+    t->entry.step_count = 1;
     len = sl_min_size(len, sizeof(t->text));
     memcpy(t->text, data, len);
     for (size_t at = 0; t->entry.seg_count < SEGS_MAX; at++) {
@@ -132,15 +134,17 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     SL_ASSERT(n == expected && memcmp(out, slow, n) == 0);
     struct table table;
     pattern_from(&table, data, size / 2);
-    struct sl_plan plan = {.blob = (const uint8_t *)&table, .header = &table.header, .entries = &table.entry, .segs = table.segs};
+    struct sl_plan plan = {.blob = (const uint8_t *)&table, .header = &table.header, .entries = &table.entry, .segs = table.segs,
+                           .steps = &table.step};
     size_t path_len = size - size / 2;
     uint8_t *path = malloc(path_len + 1);
     path[0] = '/';
     if (path_len) {
         memcpy(path + 1, data + size / 2, path_len);
     }
-    bool found = sl_route_match(&plan, SL_METHOD_GET, sl_span_of("GET"), (struct sl_span){path, path_len + 1}) != NULL;
-    SL_ASSERT(found == match_slowly(&table, path, path_len + 1));
+    struct sl_chain chain;
+    sl_route_chain(&chain, &plan, SL_METHOD_GET, sl_span_of("GET"), (struct sl_span){path, path_len + 1});
+    SL_ASSERT((chain.end != NULL) == match_slowly(&table, path, path_len + 1));
     free(path);
     free(slow);
     free(out);

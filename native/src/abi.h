@@ -16,23 +16,31 @@
     F(config, reserved) \
     S(field) F(field, name_off) F(field, name_len) F(field, value_off) F(field, value_len) F(field, id) F(field, flags) F(field, next_same) \
     S(event) F(event, kind) F(event, flags) F(event, method) F(event, version) F(event, slot) F(event, gen) F(event, len) \
-    F(event, field_count) F(event, method_len) F(event, target_off) F(event, target_len) F(event, path_off) F(event, path_len) \
+    F(event, field_count) F(event, steps_done) F(event, method_len) F(event, target_off) F(event, target_len) F(event, path_off) F(event, path_len) \
     F(event, query_off) F(event, query_len) F(event, host_off) F(event, host_len) F(event, local_port) F(event, remote_port) \
     F(event, content_length) F(event, remote_addr) \
     S(verdict) F(verdict, kind) F(verdict, flags) F(verdict, status) F(verdict, slot) F(verdict, gen) F(verdict, head_len) \
-    F(verdict, body_off) F(verdict, body_len) F(verdict, content_length) F(verdict, reserved) \
+    F(verdict, body_off) F(verdict, body_len) F(verdict, content_length) F(verdict, steps_failed) \
+    F(verdict, reserved) \
     S(plan_header) F(plan_header, magic) F(plan_header, version) F(plan_header, bytes) F(plan_header, flags) \
     F(plan_header, entries_off) F(plan_header, entry_count) F(plan_header, segs_off) F(plan_header, seg_count) \
-    F(plan_header, responds_off) F(plan_header, respond_count) F(plan_header, upstreams_off) F(plan_header, upstream_count) \
-    F(plan_header, via_off) F(plan_header, via_len) F(plan_header, reserved) \
-    S(plan_entry) F(plan_entry, method) F(plan_entry, op) F(plan_entry, seg_count) F(plan_entry, reserved0) F(plan_entry, seg_first) \
-    F(plan_entry, arg) F(plan_entry, route) F(plan_entry, method_off) F(plan_entry, method_len) F(plan_entry, reserved1) \
+    F(plan_header, steps_off) F(plan_header, step_count) F(plan_header, responds_off) F(plan_header, respond_count) \
+    F(plan_header, upstreams_off) F(plan_header, upstream_count) F(plan_header, headers_off) F(plan_header, header_count) \
+    F(plan_header, edits_off) F(plan_header, edit_count) \
+    F(plan_header, via_off) F(plan_header, via_len) F(plan_header, id) F(plan_header, reserved) \
+    S(plan_entry) F(plan_entry, method) F(plan_entry, seg_count) F(plan_entry, step_count) F(plan_entry, reserved0) \
+    F(plan_entry, seg_first) F(plan_entry, step_first) F(plan_entry, method_off) F(plan_entry, method_len) F(plan_entry, reserved1) \
+    S(plan_step) F(plan_step, op) F(plan_step, reserved0) F(plan_step, reserved1) F(plan_step, arg) F(plan_step, route) \
+    F(plan_step, reserved2) \
     S(plan_seg) F(plan_seg, kind) F(plan_seg, reserved) F(plan_seg, len) F(plan_seg, off) \
     S(plan_respond) F(plan_respond, status) F(plan_respond, reserved) F(plan_respond, fields_off) F(plan_respond, fields_len) \
     F(plan_respond, body_off) F(plan_respond, body_len) F(plan_respond, reserved1) \
     S(plan_upstream) F(plan_upstream, family) F(plan_upstream, reserved0) F(plan_upstream, port) F(plan_upstream, addr) \
     F(plan_upstream, name_off) F(plan_upstream, name_len) F(plan_upstream, conns_max) F(plan_upstream, idle_max) \
-    F(plan_upstream, connect_timeout_ms) F(plan_upstream, head_timeout_ms) F(plan_upstream, idle_timeout_ms)
+    F(plan_upstream, connect_timeout_ms) F(plan_upstream, head_timeout_ms) F(plan_upstream, idle_timeout_ms) \
+    S(plan_headers) F(plan_headers, request_first) F(plan_headers, request_count) F(plan_headers, response_first) \
+    F(plan_headers, response_count) F(plan_headers, request_bytes) F(plan_headers, response_bytes) \
+    S(plan_edit) F(plan_edit, kind) F(plan_edit, reserved0) F(plan_edit, name_len) F(plan_edit, off) F(plan_edit, len) F(plan_edit, reserved1)
 // clang-format on
 
 #endif

@@ -10,6 +10,7 @@
 #include "http1_chunk.h"
 #include "inq.h"
 #include "outq.h"
+#include "route.h"
 #include "worker.h"
 
 struct sl_request;
@@ -59,6 +60,9 @@ struct sl_request {
     struct sl_buf *head_buf; // holds the head's bytes while the request lives
     uint8_t *head_data;
     struct sl_plan_hold *hold;
+    struct sl_chain chain;
+    uint8_t steps_done;    // of the chain: their response edits apply to the answer,
+    uint32_t steps_failed; // but for these, a bit each
     struct sl_exchange *exchange;      // TypeScript answers
     struct sl_upstream_conn *upstream; // an upstream answers
     uint64_t start_ns;

@@ -18,6 +18,8 @@ static uint8_t *slot_of(const struct sl_exchange *ex) {
 
 static void tx_released(struct sl_seg_owner *owner);
 
+_Static_assert(SL_FIELDS_MAX * sizeof(struct sl_field) <= SL_SLOT_PLAN_OFF, "fields and plan id");
+
 static void lay_out(struct sl_ring *ring, uint32_t slots) {
     uint8_t *region = ring->region;
     ring->slots = slots;
@@ -211,6 +213,9 @@ static void fill_request(struct sl_exchange *ex, struct sl_event *e) {
     uint8_t *slot = slot_of(ex);
     memcpy(slot + SL_SLOT_FIELDS_OFF, h->fields, h->field_count * sizeof(struct sl_field));
     memcpy(slot + SL_SLOT_HEAD_OFF, req->head_data, h->len);
+    if (req->steps_done > 0) {
+        memcpy(slot + SL_SLOT_PLAN_OFF, &req->hold->plan->header->id, sizeof(uint32_t));
+    }
     e->flags = (req->body_done ? SL_EVENT_F_END : 0) | (conn->tls ? SL_EVENT_F_TLS : 0) |
                (conn->remote_family == 6 ? SL_EVENT_F_IPV6 : 0) |
                (ex->not_found ? SL_EVENT_F_NOT_FOUND : 0) |
@@ -218,7 +223,8 @@ static void fill_request(struct sl_exchange *ex, struct sl_event *e) {
     e->method = h->method;
     e->version = h->version;
     e->len = h->len;
-    e->field_count = h->field_count;
+    e->field_count = (uint8_t)h->field_count;
+    e->steps_done = req->steps_done;
     e->method_len = h->method_len;
     e->target_off = h->target_off;
     e->target_len = h->target_len;
@@ -384,6 +390,8 @@ static void respond(struct sl_exchange *ex, const struct sl_verdict *v) {
     struct sl_response_head response = {.status = v->status, .fields = {fields, v->head_len}};
     response.framing = framing_of(v, &length);
     response.content_length = length;
+    response.has_date = has_date;
+    req->steps_failed = v->steps_failed;
     ex->responded = true;
     if (sl_request_respond(req, &response)) {
         write_tx(ex, v);

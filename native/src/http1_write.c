@@ -311,15 +311,41 @@ bool sl_http1_via_has(const struct sl_head *head, const uint8_t *data, struct sl
 
 // ---- Responses
 
+static void put_edited(struct out *out, struct sl_span fields, const struct sl_edits *edits) {
+    if (!edits) {
+        put_span(out, fields);
+    } else if (fields.len > out->cap - out->len) {
+        out->full = true;
+    } else {
+        out->len += sl_edits_filter(edits, out->data + out->len, fields);
+    }
+}
+
+static void put_edit_lines(struct out *out, const struct sl_edits *edits) {
+    if (!edits) {
+        return;
+    }
+    if (edits->bytes_max > out->cap - out->len) {
+        out->full = true;
+    } else {
+        out->len += sl_edits_lines(edits, out->data + out->len);
+    }
+}
+
+static bool stays(const struct sl_edits *edits, const uint8_t *name, size_t len) {
+    return !edits || sl_edits_keep(edits, name, len);
+}
+
 size_t sl_http1_write_response(uint8_t *out_data, size_t cap, const struct sl_response_head *head) {
     struct out out = {.data = out_data, .cap = cap};
     put_status_line(&out, head->status, sl_span_of(sl_reason_phrase(head->status)));
     if (!framing_is_forbidden(head->status)) {
         put_framing(&out, head->framing, head->content_length);
     }
-    put_date(&out, head->date);
+    put_date(&out, head->has_date ? NULL : head->date);
     put_connection(&out, head->close || head->framing == SL_FRAMING_CLOSE, head->keep_alive_10);
-    put_span(&out, head->fields);
+    put_edited(&out, head->fields, head->edits);
+    put_edit_lines(&out, head->edits);
     put_text(&out, "\r\n");
     return out_len(&out);
 }
@@ -357,19 +383,24 @@ size_t sl_http1_forward_response(uint8_t *out_data, size_t cap,
                                  const struct sl_forward_response *forward) {
     const struct sl_head *head = forward->head;
     const uint8_t *data = forward->data;
+    const struct sl_edits *edits = forward->edits;
     struct out out = {.data = out_data, .cap = cap};
     struct sl_span reason = span_at(data, head->reason_off, head->reason_len);
     put_status_line(&out, head->status,
                     reason.len ? reason : sl_span_of(sl_reason_phrase(head->status)));
     for (uint32_t i = 0; i < head->field_count; i++) {
-        if (response_keeps(data, &head->fields[i])) {
-            put_field(&out, data, &head->fields[i]);
+        const struct sl_field *field = &head->fields[i];
+        if (response_keeps(data, field) && stays(edits, data + field->name_off, field->name_len)) {
+            put_field(&out, data, field);
         }
     }
     if (!framing_is_forbidden(head->status)) {
         put_framing(&out, forward->framing, forward->content_length);
     }
-    put_via(&out, head, data, forward->via);
+    if (stays(edits, (const uint8_t *)"via", 3)) {
+        put_via(&out, head, data, forward->via);
+    }
+    put_edit_lines(&out, edits);
     if (head->status >= 200) {
         put_date(&out, head->first[SL_H_DATE] ? NULL : forward->date);
         put_connection(&out, forward->close || forward->framing == SL_FRAMING_CLOSE,
@@ -402,25 +433,39 @@ static bool counts_hops(const struct sl_head *head) {
     return head->method == SL_METHOD_TRACE || head->method == SL_METHOD_OPTIONS;
 }
 
-// End to end, not nominated away, and not one that we write ourselves. Forwarded and X-Real-IP say
-// who asks: no client is trusted to say that yet, so they do not go on.
-static bool request_keeps(const struct sl_head *head, const uint8_t *data,
-                          const struct sl_field *field) {
-    if (field->flags & (SL_FIELD_NOMINATED | SL_FIELD_UNDERSCORE) ||
-        sl_header_is_hop_by_hop(field->id)) {
-        return false;
-    }
+// Fields that we write ourselves, whoever said them.
+static bool is_rewritten(const struct sl_head *head, const struct sl_field *field) {
     switch (field->id) {
     case SL_H_HOST:
     case SL_H_CONTENT_LENGTH:
     case SL_H_EXPECT:
     case SL_H_VIA:
+    case SL_H_X_FORWARDED_FOR:
+    case SL_H_X_FORWARDED_HOST:
+    case SL_H_X_FORWARDED_PROTO:
+        return true;
+    case SL_H_MAX_FORWARDS:
+        return counts_hops(head);
+    default:
+        return sl_header_is_hop_by_hop(field->id);
+    }
+}
+
+// End to end, not nominated away, and not one that we write ourselves. Forwarded, X-Real-IP and X-Forwarded-* say who asks and how: no client
+// is trusted to say that yet, so they do not go on, unless the app has put them there.
+static bool request_keeps(const struct sl_head *head, const uint8_t *data,
+                          const struct sl_field *field) {
+    if (is_rewritten(head, field)) {
+        return false;
+    }
+    if (field->flags & (SL_FIELD_NOMINATED | SL_FIELD_UNDERSCORE | SL_FIELD_OURS)) {
+        return field->flags & SL_FIELD_OURS;
+    }
+    switch (field->id) {
     case SL_H_FORWARDED:
     case SL_H_X_REAL_IP:
     case SL_H_PROXY_AUTHORIZATION:
         return false;
-    case SL_H_MAX_FORWARDS:
-        return !counts_hops(head);
     default:
         return field->name_len < 12 || memcmp(data + field->name_off, "x-forwarded-", 12) != 0;
     }

@@ -4,7 +4,7 @@
 #ifndef SL_HTTP1_WRITE_H
 #define SL_HTTP1_WRITE_H
 
-#include "http1_parse.h"
+#include "http1_edit.h"
 
 #define SL_HEAD_OUT_MAX 20480
 // A re-emitted head has at most the received one's bytes, 2 * host_len and this much more, with names of Via up to 64 bytes.
@@ -24,14 +24,16 @@ struct sl_response_head {
     uint8_t framing; // enum sl_framing. NONE: neither field (1xx, 204, 304 without a length)
     bool close;      // Connection: close; else for a 1.0 client with keep_alive_10 "Connection: keep-alive"
     bool keep_alive_10;
+    bool has_date; // among the fields: no Date line of ours
     uint64_t content_length;
     const struct sl_date *date; // NULL: no Date line of ours
     struct sl_span fields;      // ready "name: value\r\n" lines, copied; may be empty
+    const struct sl_edits *edits; // of `fields`; NULL: none
 };
 size_t sl_http1_write_response(uint8_t *out, size_t cap, const struct sl_response_head *head);
 const char *sl_reason_phrase(uint16_t status); // "OK"; "" if unknown
 
-// The answer's head of an upstream, re-emitted: its end-to-end fields in order, then framing, Via, Date if it had none.
+// The answer's head of an upstream, re-emitted: its end-to-end fields in order and Via, edited, then framing, Date if it had none.
 struct sl_forward_response {
     const struct sl_head *head;
     const uint8_t *data; // where head's offsets point
@@ -40,6 +42,7 @@ struct sl_forward_response {
     uint64_t content_length;
     const struct sl_date *date;
     struct sl_span via; // the name
+    const struct sl_edits *edits; // of the end-to-end fields, Via among them; NULL: none
 };
 size_t sl_http1_forward_response(uint8_t *out, size_t cap, const struct sl_forward_response *forward);
 

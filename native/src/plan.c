@@ -40,6 +40,9 @@ static int check_header(const struct check *c, const struct sl_plan_header *h) {
     if (h->entry_count > SL_PLAN_ENTRIES_MAX) {
         return bad("entry_count", 0, h->entry_count);
     }
+    if (h->step_count > SL_PLAN_STEPS_MAX) {
+        return bad("step_count", 0, h->step_count);
+    }
     if (h->via_len < 1 || h->via_len > 64 || !in_bounds(c, h->via_off, h->via_len)) {
         return bad("via", 0, h->via_len);
     }
@@ -49,18 +52,22 @@ static int check_header(const struct check *c, const struct sl_plan_header *h) {
             return bad("via", i, ch);
         }
     }
-    int rc =
-        check_table(c, "entries", h->entries_off, h->entry_count, sizeof(struct sl_plan_entry));
-    if (!rc) {
-        rc = check_table(c, "segs", h->segs_off, h->seg_count, sizeof(struct sl_plan_seg));
-    }
-    if (!rc) {
-        rc = check_table(c, "responds", h->responds_off, h->respond_count,
-                         sizeof(struct sl_plan_respond));
-    }
-    if (!rc) {
-        rc = check_table(c, "upstreams", h->upstreams_off, h->upstream_count,
-                         sizeof(struct sl_plan_upstream));
+    const struct {
+        const char *what;
+        uint32_t off, count;
+        size_t size;
+    } tables[] = {
+        {"entries", h->entries_off, h->entry_count, sizeof(struct sl_plan_entry)},
+        {"segs", h->segs_off, h->seg_count, sizeof(struct sl_plan_seg)},
+        {"steps", h->steps_off, h->step_count, sizeof(struct sl_plan_step)},
+        {"responds", h->responds_off, h->respond_count, sizeof(struct sl_plan_respond)},
+        {"upstreams", h->upstreams_off, h->upstream_count, sizeof(struct sl_plan_upstream)},
+        {"headers", h->headers_off, h->header_count, sizeof(struct sl_plan_headers)},
+        {"edits", h->edits_off, h->edit_count, sizeof(struct sl_plan_edit)},
+    };
+    int rc = SL_OK;
+    for (size_t i = 0; i < SL_COUNT_OF(tables) && !rc; i++) {
+        rc = check_table(c, tables[i].what, tables[i].off, tables[i].count, tables[i].size);
     }
     return rc;
 }
@@ -87,8 +94,23 @@ static int check_entry(const struct check *c, const struct sl_plan *plan, uint32
             return bad("entry with REST before its end", i, s);
         }
     }
-    uint32_t limit = 1;
-    switch (e->op) {
+    if (e->step_count == 0 || e->step_first > h->step_count ||
+        e->step_count > h->step_count - e->step_first) {
+        return bad("entry steps", i, e->step_first);
+    }
+    for (uint32_t s = 0; s + 1 < e->step_count; s++) {
+        if (sl_plan_op_ends(plan->steps[e->step_first + s].op)) {
+            return bad("entry with a step behind its end", i, s);
+        }
+    }
+    return SL_OK;
+}
+
+static int check_step(const struct sl_plan *plan, uint32_t i) {
+    const struct sl_plan_header *h = plan->header;
+    const struct sl_plan_step *s = &plan->steps[i];
+    uint32_t limit;
+    switch (s->op) {
     case SL_PLAN_OP_TYPESCRIPT:
     case SL_PLAN_OP_WHOAMI:
         return SL_OK;
@@ -98,10 +120,13 @@ static int check_entry(const struct check *c, const struct sl_plan *plan, uint32
     case SL_PLAN_OP_PROXY:
         limit = h->upstream_count;
         break;
+    case SL_PLAN_OP_HEADERS:
+        limit = h->header_count;
+        break;
     default:
-        return bad("entry op", i, e->op);
+        return bad("step op", i, s->op);
     }
-    return e->arg < limit ? SL_OK : bad("entry arg", i, e->arg);
+    return s->arg < limit ? SL_OK : bad("step arg", i, s->arg);
 }
 
 static int check_respond(const struct check *c, const struct sl_plan_respond *r, uint32_t i) {
@@ -143,6 +168,71 @@ static int check_upstream(const struct check *c, const struct sl_plan_upstream *
     return SL_OK;
 }
 
+static bool is_blank(uint8_t byte) { return byte == ' ' || byte == '\t'; }
+
+// A field line, or for REMOVE a name, that http1_edit.c may copy into a head.
+static int check_edit(const struct check *c, const struct sl_plan_edit *e, uint32_t i) {
+    uint8_t name_line[260];
+    bool has_date;
+    if (e->kind > SL_PLAN_EDIT_APPEND) {
+        return bad("edit kind", i, e->kind);
+    }
+    if (e->name_len == 0 || e->name_len > 256 || e->len > SL_PLAN_EDIT_BYTES_MAX ||
+        e->len < e->name_len || !in_bounds(c, e->off, e->len)) {
+        return bad("edit length", i, e->len);
+    }
+    const uint8_t *line = c->blob + e->off;
+    for (uint32_t k = 0; k < e->name_len; k++) {
+        if (line[k] >= 'A' && line[k] <= 'Z') {
+            return bad("edit name", i, k);
+        }
+    }
+    memcpy(name_line, line, e->name_len);
+    memcpy(name_line + e->name_len, ":\r\n", 3);
+    if (sl_http1_check_fields(name_line, e->name_len + 3u, &has_date)) {
+        return bad("edit name", i, e->off);
+    }
+    if (e->kind == SL_PLAN_EDIT_REMOVE) {
+        return e->len == e->name_len ? SL_OK : bad("edit length", i, e->len);
+    }
+    const uint8_t *newline = memchr(line, '\n', e->len);
+    bool one_line = e->len >= e->name_len + 4u && memcmp(line + e->name_len, ": ", 2) == 0 &&
+                    newline == line + e->len - 1;
+    if (!one_line || sl_http1_check_fields(line, e->len, &has_date)) {
+        return bad("edit line", i, e->off);
+    }
+    uint32_t value = e->name_len + 2u, end = e->len - 2;
+    if (value < end && (is_blank(line[value]) || is_blank(line[end - 1]))) {
+        return bad("edit line", i, e->off); // a head's table has values without blanks around them
+    }
+    return SL_OK;
+}
+
+// A run of edits of one direction; none of them for `forbidden`.
+static int check_run(const struct sl_plan *plan, uint32_t first, uint32_t count, uint32_t bytes,
+                     enum sl_header forbidden, uint32_t i) {
+    uint32_t edit_count = plan->header->edit_count, sum = 0;
+    if (first > edit_count || count > edit_count - first || count > SL_PLAN_EDITS_MAX) {
+        return bad("headers edits", i, first);
+    }
+    for (uint32_t k = first; k < first + count; k++) {
+        const struct sl_plan_edit *e = &plan->edits[k];
+        sum += e->len;
+        if (sl_header_id(plan->blob + e->off, e->name_len) == forbidden) {
+            return bad("headers edit of a forbidden name", i, k);
+        }
+    }
+    return sum == bytes && sum <= SL_PLAN_EDIT_BYTES_MAX ? SL_OK : bad("headers bytes", i, bytes);
+}
+
+static int check_headers(const struct sl_plan *plan, uint32_t i) {
+    const struct sl_plan_headers *h = &plan->headers[i];
+    int rc = check_run(plan, h->request_first, h->request_count, h->request_bytes, SL_H_HOST, i);
+    return rc ? rc
+              : check_run(plan, h->response_first, h->response_count, h->response_bytes, SL_H_DATE,
+                          i);
+}
+
 static int check_tables(const struct check *c, const struct sl_plan *plan) {
     const struct sl_plan_header *h = plan->header;
     for (uint32_t i = 0; i < h->seg_count; i++) {
@@ -154,6 +244,15 @@ static int check_tables(const struct check *c, const struct sl_plan *plan) {
     int rc = SL_OK;
     for (uint32_t i = 0; i < h->entry_count && !rc; i++) {
         rc = check_entry(c, plan, i);
+    }
+    for (uint32_t i = 0; i < h->step_count && !rc; i++) {
+        rc = check_step(plan, i);
+    }
+    for (uint32_t i = 0; i < h->edit_count && !rc; i++) {
+        rc = check_edit(c, &plan->edits[i], i);
+    }
+    for (uint32_t i = 0; i < h->header_count && !rc; i++) {
+        rc = check_headers(plan, i);
     }
     for (uint32_t i = 0; i < h->respond_count && !rc; i++) {
         rc = check_respond(c, &plan->responds[i], i);
@@ -186,6 +285,9 @@ int sl_plan_new(struct sl_plan **out_plan, const uint8_t *blob, size_t len) {
         const struct sl_plan_header *h = plan->header;
         plan->entries = (const void *)(copy + h->entries_off);
         plan->segs = (const void *)(copy + h->segs_off);
+        plan->steps = (const void *)(copy + h->steps_off);
+        plan->headers = (const void *)(copy + h->headers_off);
+        plan->edits = (const void *)(copy + h->edits_off);
         plan->responds = (const void *)(copy + h->responds_off);
         plan->upstreams = (const void *)(copy + h->upstreams_off);
         plan->via = (struct sl_span){copy + h->via_off, h->via_len};

@@ -16,8 +16,11 @@ struct sl_plan {
     const struct sl_plan_header *header;
     const struct sl_plan_entry *entries;
     const struct sl_plan_seg *segs;
+    const struct sl_plan_step *steps;
     const struct sl_plan_respond *responds;
     const struct sl_plan_upstream *upstreams;
+    const struct sl_plan_headers *headers;
+    const struct sl_plan_edit *edits;
     struct sl_span via;
 };
 

@@ -156,6 +156,75 @@ void sl_request_detach(struct sl_request *req, int reason) {
     request_free(req);
 }
 
+// Edits.
+
+static void add_run(struct sl_edits *edits, const struct sl_plan *plan, uint32_t first,
+                    uint32_t count) {
+    if (count > 0) {
+        edits->runs[edits->run_count++] = (struct sl_edit_run){&plan->edits[first], count};
+    }
+}
+
+static const struct sl_plan_headers *headers_step(const struct sl_request *req, uint32_t i) {
+    const struct sl_plan *plan = req->hold->plan;
+    const struct sl_plan_step *step = &plan->steps[req->chain.steps[i]];
+    return step->op == SL_PLAN_OP_HEADERS ? &plan->headers[step->arg] : NULL;
+}
+
+static void request_edits(const struct sl_request *req, struct sl_edits *out) {
+    const struct sl_plan *plan = req->hold->plan;
+    out->bytes = plan->blob;
+    out->bytes_max = req->chain.request_bytes;
+    out->run_count = 0;
+    for (uint32_t i = 0; i < req->chain.count; i++) {
+        const struct sl_plan_headers *h = headers_step(req, i);
+        if (h) {
+            add_run(out, plan, h->request_first, h->request_count);
+        }
+    }
+}
+
+// NULL: none. As middleware around `await next()`: the last step's come first.
+static const struct sl_edits *response_edits(const struct sl_request *req, struct sl_edits *out) {
+    if (req->steps_done == 0 || req->chain.response_bytes == 0) {
+        return NULL;
+    }
+    const struct sl_plan *plan = req->hold->plan;
+    out->bytes = plan->blob;
+    out->bytes_max = req->chain.response_bytes;
+    out->run_count = 0;
+    for (uint32_t i = req->steps_done; i-- > 0;) {
+        const struct sl_plan_headers *h = headers_step(req, i);
+        if (h && !(req->steps_failed >> i & 1)) {
+            add_run(out, plan, h->response_first, h->response_count);
+        }
+    }
+    return out;
+}
+
+// From here on the head is the edited one, for whoever reads it. False: an error was answered.
+static bool edit_request(struct sl_request *req) {
+    struct sl_buf_pool *pool = &req->conn->worker->bufs;
+    uint32_t most = req->head.len + req->chain.request_bytes;
+    struct sl_buf *buf = sl_buf_take(pool, most <= SL_BUF_PAGE_BYTES ? SL_BUF_PAGE : SL_BUF_OUT);
+    if (!buf) {
+        sl_request_fail(req, SL_E_NO_MEMORY);
+        return false;
+    }
+    struct sl_edits edits;
+    request_edits(req, &edits);
+    int rc = sl_edits_request(&edits, &req->head, req->head_data, buf->data, buf->cap);
+    if (rc) {
+        sl_buf_unref(pool, buf);
+        sl_request_fail(req, rc);
+        return false;
+    }
+    sl_buf_unref(pool, req->head_buf);
+    req->head_buf = buf;
+    req->head_data = buf->data;
+    return true;
+}
+
 // Answers.
 
 // Nobody reads the body, and more of it is coming than is read on for the next request's sake.
@@ -211,7 +280,9 @@ bool sl_request_respond(struct sl_request *req, struct sl_response_head *respons
     response->close = close;
     response->keep_alive_10 = !close && req->head.version == 0;
     response->date = &conn->worker->date;
-    uint32_t room = HEAD_ROOM + (uint32_t)response->fields.len;
+    struct sl_edits edits;
+    response->edits = response_edits(req, &edits);
+    uint32_t room = HEAD_ROOM + (uint32_t)response->fields.len + req->chain.response_bytes;
     uint8_t *at = reserve(req, &out, room);
     if (!at) {
         return false;
@@ -234,7 +305,9 @@ bool sl_request_respond_forward(struct sl_request *req, struct sl_forward_respon
     forward->close = close;
     forward->keep_alive_10 = !close && !interim && req->head.version == 0;
     forward->date = interim ? NULL : &conn->worker->date;
-    uint32_t room = forward->head->len + HEAD_ROOM;
+    struct sl_edits edits;
+    forward->edits = interim ? NULL : response_edits(req, &edits);
+    uint32_t room = forward->head->len + HEAD_ROOM + req->chain.response_bytes;
     uint8_t *at = reserve(req, &out, room);
     if (!at) {
         return false;
@@ -514,12 +587,12 @@ static void step_whoami(struct sl_request *req) {
     sl_buf_unref(pool, buf);
 }
 
-static void run_entry(struct sl_request *req, const struct sl_plan_entry *entry) {
+static void run_end(struct sl_request *req, const struct sl_plan_step *step) {
     struct sl_worker *w = req->conn->worker;
-    switch (entry->op) {
+    switch (step->op) {
     case SL_PLAN_OP_RESPOND:
         w->counters.requests_native++;
-        step_respond(req, &req->hold->plan->responds[entry->arg]);
+        step_respond(req, &req->hold->plan->responds[step->arg]);
         return;
     case SL_PLAN_OP_WHOAMI:
         w->counters.requests_native++;
@@ -528,7 +601,7 @@ static void run_entry(struct sl_request *req, const struct sl_plan_entry *entry)
     case SL_PLAN_OP_PROXY:
         req->handled_by = SL_BY_UPSTREAM;
         w->counters.requests_proxied++;
-        sl_proxy_start(req, req->hold->upstreams[entry->arg]);
+        sl_proxy_start(req, req->hold->upstreams[step->arg]);
         return;
     default:
         sl_exchange_start(req, false);
@@ -543,6 +616,20 @@ static void start_unmatched(struct sl_request *req) {
         answer_text(req, 404, sl_status_info(SL_E_NOT_FOUND)->text);
     } else {
         sl_exchange_start(req, true);
+    }
+}
+
+// A step that may answer by itself (a limit) will do so here, with steps_done at its own place.
+static void run_chain(struct sl_request *req) {
+    const struct sl_chain *chain = &req->chain;
+    req->steps_done = chain->count;
+    if (chain->request_bytes > 0 && !edit_request(req)) {
+        return;
+    }
+    if (chain->end) {
+        run_end(req, chain->end);
+    } else {
+        start_unmatched(req);
     }
 }
 
@@ -561,13 +648,8 @@ static void route(struct sl_request *req) {
         sl_exchange_start(req, false);
         return;
     }
-    const struct sl_plan_entry *entry =
-        sl_route_match(plan, h->method, sl_request_span(req, 0, h->method_len), path);
-    if (entry) {
-        run_entry(req, entry);
-    } else {
-        start_unmatched(req);
-    }
+    sl_route_chain(&req->chain, plan, h->method, sl_request_span(req, 0, h->method_len), path);
+    run_chain(req);
 }
 
 void sl_request_start(struct sl_request *req) {

@@ -142,16 +142,56 @@ static bool path_matches(const struct sl_plan *plan, const struct sl_plan_entry 
     return at == end;
 }
 
-const struct sl_plan_entry *sl_route_match(const struct sl_plan *plan, enum sl_method method,
-                                           struct sl_span method_name, struct sl_span path) {
+// What is more than a chain may hold in C is done by Hono, from there on.
+static const struct sl_plan_step rest_in_typescript = {.op = SL_PLAN_OP_TYPESCRIPT};
+
+static bool add_step(struct sl_chain *chain, const struct sl_plan *plan, uint32_t index) {
+    uint32_t request = chain->request_bytes, response = chain->response_bytes;
+    if (plan->steps[index].op == SL_PLAN_OP_HEADERS) {
+        const struct sl_plan_headers *h = &plan->headers[plan->steps[index].arg];
+        request += h->request_bytes;
+        response += h->response_bytes;
+    }
+    if (chain->count == SL_PLAN_CHAIN_MAX || request > SL_PLAN_EDIT_BYTES_MAX ||
+        response > SL_PLAN_EDIT_BYTES_MAX) {
+        return false;
+    }
+    chain->steps[chain->count++] = (uint16_t)index;
+    chain->request_bytes = (uint16_t)request;
+    chain->response_bytes = (uint16_t)response;
+    return true;
+}
+
+// True: the chain has its end.
+static bool add_entry(struct sl_chain *chain, const struct sl_plan *plan,
+                      const struct sl_plan_entry *entry) {
+    for (uint32_t i = 0; i < entry->step_count; i++) {
+        uint32_t index = entry->step_first + i;
+        if (sl_plan_op_ends(plan->steps[index].op)) {
+            chain->end = &plan->steps[index];
+            return true;
+        }
+        if (!add_step(chain, plan, index)) {
+            chain->end = &rest_in_typescript;
+            return true;
+        }
+    }
+    return false;
+}
+
+void sl_route_chain(struct sl_chain *out, const struct sl_plan *plan, enum sl_method method,
+                    struct sl_span method_name, struct sl_span path) {
+    out->end = NULL;
+    out->count = 0;
+    out->request_bytes = out->response_bytes = 0;
     if (method == SL_METHOD_HEAD) {
         method = SL_METHOD_GET; // Hono dispatches HEAD as GET
     }
     for (uint32_t i = 0; i < plan->header->entry_count; i++) {
         const struct sl_plan_entry *entry = &plan->entries[i];
-        if (method_matches(plan, entry, method, method_name) && path_matches(plan, entry, path)) {
-            return entry;
+        if (method_matches(plan, entry, method, method_name) && path_matches(plan, entry, path) &&
+            add_entry(out, plan, entry)) {
+            return;
         }
     }
-    return NULL;
 }

@@ -1,4 +1,4 @@
-// Which entry of a plan answers a request: Hono's matching, for the patterns that a plan can hold. proxy layer, pure.
+// Which steps of a plan a request passes: Hono's matching, for the patterns that a plan can hold. proxy layer, pure.
 #ifndef SL_ROUTE_H
 #define SL_ROUTE_H
 
@@ -9,8 +9,16 @@
 // escapes of ; / ? : @ & = + $ , # % stay. out has room for len bytes. Returns bytes written.
 size_t sl_route_decode(uint8_t *out, const uint8_t *path, size_t len);
 
-// The first matching entry, or NULL. `path` is decoded and starts with '/'.
-const struct sl_plan_entry *sl_route_match(const struct sl_plan *plan, enum sl_method method,
-                                           struct sl_span method_name, struct sl_span path);
+// What a request passes: the steps before the one that decides, and that one.
+struct sl_chain {
+    const struct sl_plan_step *end; // NULL: no route answers
+    uint16_t steps[SL_PLAN_CHAIN_MAX]; // indices in the plan's steps
+    uint8_t count;
+    uint16_t request_bytes, response_bytes; // of their edits
+};
+
+// `path` is decoded and starts with '/'.
+void sl_route_chain(struct sl_chain *out, const struct sl_plan *plan, enum sl_method method, struct sl_span method_name,
+                    struct sl_span path);
 
 #endif

@@ -460,6 +460,79 @@ TEST(typescript_route_answers_small_and_posted_bodies) {
     }
 }
 
+// Answers with what C says of the chain, and the edited field; "/fail" has no answer for the second step, "/none" for neither.
+static void handle_chain(struct isolate *s, const struct sl_event *e) {
+    char line[256];
+    uint32_t plan;
+    if (e->kind != SL_EVENT_REQUEST) {
+        return;
+    }
+    const char *head = (const char *)slot(s, e->slot) + SL_SLOT_HEAD_OFF;
+    memcpy(&plan, slot(s, e->slot) + SL_SLOT_PLAN_OFF, sizeof(plan));
+    memcpy(slot(s, e->slot) + SL_SLOT_TX_OFF, "x-b: handler\r\n", 14);
+    char *body = (char *)slot(s, e->slot) + SL_SLOT_TX_OFF + 14;
+    const char *field = memmem(head, e->len, "x-req: ", 7);
+    snprintf(line, sizeof(line), "steps=%u plan=%u fields=%u path=%.*s req=%.1s", e->steps_done, plan, e->field_count, e->path_len,
+             head + e->path_off, field ? field + 7 : "?");
+    uint32_t n = (uint32_t)strlen(line), failed = memmem(head, 16, "/fail", 5) ? 2 : memmem(head, 16, "/none", 5) ? 0xffffffff : 0;
+    memcpy(body, line, n);
+    verdict(s, (struct sl_verdict){.kind = SL_VERDICT_RESPOND, .flags = SL_VERDICT_F_END | SL_VERDICT_F_FINAL, .status = 200,
+                                   .slot = e->slot, .gen = e->gen, .head_len = 14, .body_off = 14, .body_len = n,
+                                   .steps_failed = failed});
+}
+
+static void plan_chain(int port) {
+    plan_init(&builder);
+    builder.header.id = 77;
+    uint32_t first = plan_headers(&builder, "=x-req: 1|-cookie", "=x-a: first|-server");
+    uint32_t second = plan_headers(&builder, "=x-req: 2", "=x-a: second|=x-b: second|+x-c: second");
+    plan_entry(&builder, SL_PLAN_METHOD_ALL, "/*", SL_PLAN_OP_HEADERS, first);
+    plan_entry(&builder, SL_PLAN_METHOD_ALL, "/*", SL_PLAN_OP_HEADERS, second);
+    plan_respond(&builder, SL_METHOD_GET, "/native", 200, "server: x\r\nX-B: native\r\n", "hello", 5);
+    plan_entry(&builder, SL_PLAN_METHOD_ALL, "/whoami", SL_PLAN_OP_WHOAMI, 0);
+    plan_proxy(&builder, SL_PLAN_METHOD_ALL, "/up", (uint16_t)port);
+    plan_entry(&builder, SL_PLAN_METHOD_ALL, "/:ts", SL_PLAN_OP_TYPESCRIPT, 0);
+    builder.header.flags = SL_PLAN_F_NOT_FOUND_NATIVE;
+}
+
+TEST(chain_edits_requests_and_every_answer_that_comes_back_through_it) {
+    static const struct {
+        const char *path, *status, *body, *fields[4]; // a leading '!': is not there
+    } rows[] = {
+        {"/native", "200 OK", "hello", {"x-a: first", "x-b: second", "x-c: second", "!server"}},
+        {"/whoami", "200 OK", "x-req: 2", {"x-a: first", "x-b: second", "x-c: second", "!cookie"}},
+        {"/ts", "200 OK", "steps=2 plan=77 fields=2 path=/ts req=2", {"x-a: first", "x-b: second", "x-c: second", "!handler"}},
+        {"/fail", "200 OK", "steps=2", {"x-a: first", "x-b: handler", "!x-c", "!second"}},
+        {"/none", "200 OK", "steps=2", {"!x-a", "x-b: handler", "!x-c", "!second"}},
+        {"/a/b", "404 Not Found", "404 Not Found", {"x-a: first", "x-b: second", "x-c: second", "!server"}},
+        {"/up", "502 Bad Gateway", "refused", {"x-a: first", "x-b: second", "x-c: second", "!server"}},
+        {"/../x", "400 Bad Request", "dot segment", {"!x-a", "!x-b", "!x-c", "!server"}}, // before any route
+    };
+    EACH_BACKEND(io) {
+        struct rig rig;
+        int port, listener = peer_listen(&port);
+        close(listener); // refused from now on
+        plan_chain(port);
+        REQUIRE(rig_start(&rig, io, (struct sl_config){0}, handle_chain));
+        for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+            char request[256];
+            int fd = peer_connect(rig.port);
+            snprintf(request, sizeof(request), "GET %s HTTP/1.1\r\nHost: a\r\nCookie: c\r\nX-Req: 0\r\n\r\n", rows[i].path);
+            peer_send_text(fd, request);
+            peer_read_answer(fd, text, sizeof(text));
+            CHECK_MSG(strncmp(text + 9, rows[i].status, strlen(rows[i].status)) == 0, "%s: %s", rows[i].path, text);
+            CHECK_MSG(strstr(text, rows[i].body) != NULL, "%s: %s", rows[i].path, text);
+            for (size_t k = 0; k < 4; k++) {
+                const char *field = rows[i].fields[k];
+                bool absent = *field == '!';
+                CHECK_MSG((strstr(text, field + absent) == NULL) == absent, "%s, %s: %s", rows[i].path, field, text);
+            }
+            close(fd);
+        }
+        rig_stop(&rig);
+    }
+}
+
 // Streams 100 parts of 1000 bytes, one at a time, each after WRITABLE; then ends.
 static void handle_stream(struct isolate *s, const struct sl_event *e) {
     static uint32_t parts;

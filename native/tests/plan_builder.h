@@ -13,6 +13,9 @@ struct plan_builder {
     struct sl_plan_header header;
     struct sl_plan_entry entries[64];
     struct sl_plan_seg segs[256];
+    struct sl_plan_step steps[256];
+    struct sl_plan_headers headers[64];
+    struct sl_plan_edit edits[512];
     struct sl_plan_respond responds[64];
     struct sl_plan_upstream upstreams[16];
     uint8_t bytes[1 << 21]; // strings; offsets are made absolute by plan_finish
@@ -35,12 +38,22 @@ static inline void plan_init(struct plan_builder *b) {
     b->header.via_len = 6;
 }
 
-// pattern: "/a/:id/x", "/api/*".
+// One more step of the last entry.
+static inline void plan_step(struct plan_builder *b, uint8_t op, uint32_t arg) {
+    struct sl_plan_entry *e = &b->entries[b->header.entry_count - 1];
+    uint32_t route = b->header.step_count;
+    b->steps[b->header.step_count++] = (struct sl_plan_step){.op = op, .arg = arg, .route = route};
+    e->step_count++;
+}
+
+// pattern: "/a/:id/x", "/api/*". op 255: its steps follow.
 static inline struct sl_plan_entry *plan_entry(struct plan_builder *b, uint8_t method, const char *pattern, uint8_t op, uint32_t arg) {
     struct sl_plan_entry *e = &b->entries[b->header.entry_count++];
     e->method = method;
-    e->op = op;
-    e->arg = arg;
+    e->step_first = b->header.step_count;
+    if (op != 255) {
+        plan_step(b, op, arg);
+    }
     e->seg_first = b->header.seg_count;
     for (const char *at = pattern; *at == '/';) {
         const char *end = strchr(++at, '/');
@@ -62,6 +75,39 @@ static inline void plan_respond(struct plan_builder *b, uint8_t method, const ch
                                               .fields_len = (uint32_t)strlen(fields),
                                               .body_off = plan_bytes(b, body, body_len), .body_len = (uint32_t)body_len};
     plan_entry(b, method, pattern, SL_PLAN_OP_RESPOND, i);
+}
+
+// "-name", "=name: value" and "+name: value", separated by '|'. Returns the number of edits; *bytes: their sum.
+static inline uint32_t plan_edits(struct plan_builder *b, const char *edits, uint32_t *bytes) {
+    uint32_t count = 0;
+    for (const char *at = edits; *at;) {
+        const char *end = strchr(at, '|') ? strchr(at, '|') : at + strlen(at);
+        uint8_t kind = *at == '-' ? SL_PLAN_EDIT_REMOVE : *at == '=' ? SL_PLAN_EDIT_SET : SL_PLAN_EDIT_APPEND;
+        const char *text = at + 1;
+        size_t len = (size_t)(end - text);
+        const char *colon = memchr(text, ':', len);
+        struct sl_plan_edit *e = &b->edits[b->header.edit_count++];
+        *e = (struct sl_plan_edit){.kind = kind, .name_len = (uint16_t)(colon ? (size_t)(colon - text) : len),
+                                   .off = plan_bytes(b, text, len), .len = (uint32_t)len};
+        if (kind != SL_PLAN_EDIT_REMOVE) {
+            plan_bytes(b, "\r\n", 2);
+            e->len += 2;
+        }
+        *bytes += e->len;
+        count++;
+        at = *end ? end + 1 : end;
+    }
+    return count;
+}
+
+// Returns the index of a headers row.
+static inline uint32_t plan_headers(struct plan_builder *b, const char *request, const char *response) {
+    struct sl_plan_headers *h = &b->headers[b->header.header_count];
+    h->request_first = b->header.edit_count;
+    h->request_count = plan_edits(b, request, &h->request_bytes);
+    h->response_first = b->header.edit_count;
+    h->response_count = plan_edits(b, response, &h->response_bytes);
+    return b->header.header_count++;
 }
 
 static inline struct sl_plan_upstream *plan_proxy(struct plan_builder *b, uint8_t method, const char *pattern, uint16_t port) {
@@ -87,10 +133,16 @@ static inline uint32_t plan_finish(struct plan_builder *b) {
     at = (at + h->entry_count * (uint32_t)sizeof(b->entries[0]) + 7) & ~7u;
     h->segs_off = at;
     at = (at + h->seg_count * (uint32_t)sizeof(b->segs[0]) + 7) & ~7u;
+    h->steps_off = at;
+    at = (at + h->step_count * (uint32_t)sizeof(b->steps[0]) + 7) & ~7u;
     h->responds_off = at;
     at = (at + h->respond_count * (uint32_t)sizeof(b->responds[0]) + 7) & ~7u;
     h->upstreams_off = at;
     at = (at + h->upstream_count * (uint32_t)sizeof(b->upstreams[0]) + 7) & ~7u;
+    h->headers_off = at;
+    at = (at + h->header_count * (uint32_t)sizeof(b->headers[0]) + 7) & ~7u;
+    h->edits_off = at;
+    at = (at + h->edit_count * (uint32_t)sizeof(b->edits[0]) + 7) & ~7u;
     uint32_t base = at;
     h->via_off += base;
     for (uint32_t i = 0; i < h->seg_count; i++) {
@@ -103,10 +155,16 @@ static inline uint32_t plan_finish(struct plan_builder *b) {
     for (uint32_t i = 0; i < h->upstream_count; i++) {
         b->upstreams[i].name_off += base;
     }
+    for (uint32_t i = 0; i < h->edit_count; i++) {
+        b->edits[i].off += base;
+    }
     h->bytes = base + b->used;
     plan_put(b, 0, h, sizeof(*h));
     plan_put(b, h->entries_off, b->entries, h->entry_count * sizeof(b->entries[0]));
     plan_put(b, h->segs_off, b->segs, h->seg_count * sizeof(b->segs[0]));
+    plan_put(b, h->steps_off, b->steps, h->step_count * sizeof(b->steps[0]));
+    plan_put(b, h->headers_off, b->headers, h->header_count * sizeof(b->headers[0]));
+    plan_put(b, h->edits_off, b->edits, h->edit_count * sizeof(b->edits[0]));
     plan_put(b, h->responds_off, b->responds, h->respond_count * sizeof(b->responds[0]));
     plan_put(b, h->upstreams_off, b->upstreams, h->upstream_count * sizeof(b->upstreams[0]));
     plan_put(b, base, b->bytes, b->used);

@@ -1,6 +1,7 @@
 // Which blobs are plans: a good one, and every way in which one is refused. What is accepted is also routed, so that ASan sees what points out.
 #include "plan.h"
 
+#include "http1_edit.h"
 #include "plan_builder.h"
 #include "route.h"
 #include "test.h"
@@ -16,7 +17,9 @@ static void build(void) {
     struct sl_plan_entry *other = plan_entry(&builder, SL_METHOD_OTHER, "/lock", SL_PLAN_OP_TYPESCRIPT, 0);
     other->method_off = 0; // "LOCK", put in front of the tables' strings below
     other->method_len = 4;
-    plan_entry(&builder, SL_METHOD_GET, "/who", SL_PLAN_OP_WHOAMI, 0);
+    plan_entry(&builder, SL_METHOD_GET, "/who", 255, 0);
+    plan_step(&builder, SL_PLAN_OP_HEADERS, plan_headers(&builder, "=x-q: 1|-x-r", "+x-s: 2|+x-t: 3"));
+    plan_step(&builder, SL_PLAN_OP_WHOAMI, 0);
     uint32_t name = plan_bytes(&builder, "LOCK", 4);
     len = plan_finish(&builder);
     struct sl_plan_entry *entries = (void *)(builder.blob + builder.header.entries_off);
@@ -25,6 +28,9 @@ static void build(void) {
 
 static struct sl_plan_header *header(void) { return (void *)builder.blob; }
 static struct sl_plan_entry *entry(uint32_t i) { return (struct sl_plan_entry *)(void *)(builder.blob + header()->entries_off) + i; }
+static struct sl_plan_step *step(uint32_t i) { return (struct sl_plan_step *)(void *)(builder.blob + header()->steps_off) + i; }
+static struct sl_plan_headers *headers(void) { return (void *)(builder.blob + header()->headers_off); }
+static struct sl_plan_edit *edit(uint32_t i) { return (struct sl_plan_edit *)(void *)(builder.blob + header()->edits_off) + i; }
 static struct sl_plan_seg *seg(uint32_t i) { return (struct sl_plan_seg *)(void *)(builder.blob + header()->segs_off) + i; }
 static struct sl_plan_respond *respond(uint32_t i) {
     return (struct sl_plan_respond *)(void *)(builder.blob + header()->responds_off) + i;
@@ -40,11 +46,30 @@ static int load(struct sl_plan **out_plan, size_t bytes) {
     return rc;
 }
 
+// Both runs of a headers step, on a head and on field lines: what points out of the blob is seen here.
+static void edit_with(const struct sl_plan *plan, const struct sl_plan_headers *h) {
+    uint8_t text[] = "GET / HTTP/1.1\r\nhost: a\r\nx-q: 0\r\nx-r: 0\r\n\r\n";
+    uint8_t *out = malloc(sizeof(text) + SL_PLAN_EDIT_BYTES_MAX);
+    static const struct sl_head_limits limits = {16384, 8192, 100};
+    struct sl_head head = {.scanned = 0};
+    struct sl_edits edits = {plan->blob, h->request_bytes, 1, {{&plan->edits[h->request_first], h->request_count}}};
+    REQUIRE(sl_http1_parse_request(&head, text, sizeof(text) - 1, &limits) == 1);
+    CHECK_INT(sl_edits_request(&edits, &head, text, out, sizeof(text) + SL_PLAN_EDIT_BYTES_MAX), SL_OK);
+    edits.runs[0] = (struct sl_edit_run){&plan->edits[h->response_first], h->response_count};
+    size_t n = sl_edits_filter(&edits, out, sl_span_of("x-s: 0\r\nx-u: 0\r\n"));
+    CHECK(n + sl_edits_lines(&edits, out + n) <= 16 + h->response_bytes);
+    free(out);
+}
+
 static void use(const struct sl_plan *plan) {
     static const char *const paths[] = {"/", "/a/1", "/a/", "/up", "/up/x/y", "/lock", "/who", "/none", "//", "/a/1/2/3"};
     for (size_t i = 0; i < SL_COUNT_OF(paths); i++) {
-        sl_route_match(plan, SL_METHOD_GET, sl_span_of("GET"), sl_span_of(paths[i]));
-        sl_route_match(plan, SL_METHOD_OTHER, sl_span_of("LOCK"), sl_span_of(paths[i]));
+        struct sl_chain chain;
+        sl_route_chain(&chain, plan, SL_METHOD_OTHER, sl_span_of("LOCK"), sl_span_of(paths[i]));
+        sl_route_chain(&chain, plan, SL_METHOD_GET, sl_span_of("GET"), sl_span_of(paths[i]));
+        for (uint32_t k = 0; k < chain.count; k++) {
+            edit_with(plan, &plan->headers[plan->steps[chain.steps[k]].arg]);
+        }
     }
 }
 
@@ -54,9 +79,11 @@ TEST(plan_that_is_good_is_taken_and_owned) {
     REQUIRE(load(&plan, len) == SL_OK);
     CHECK_INT(plan->via.len, 6);
     CHECK(memcmp(plan->via.data, "sluice", 6) == 0);
-    const struct sl_plan_entry *e = sl_route_match(plan, SL_METHOD_GET, sl_span_of("GET"), sl_span_of("/a/7"));
-    REQUIRE(e);
-    struct sl_span body = sl_plan_span(plan, plan->responds[e->arg].body_off, plan->responds[e->arg].body_len);
+    struct sl_chain chain;
+    sl_route_chain(&chain, plan, SL_METHOD_GET, sl_span_of("GET"), sl_span_of("/a/7"));
+    REQUIRE(chain.end);
+    const struct sl_plan_respond *row = &plan->responds[chain.end->arg];
+    struct sl_span body = sl_plan_span(plan, row->body_off, row->body_len);
     CHECK(body.len == 5 && memcmp(body.data, "hello", 5) == 0);
     sl_plan_ref(plan);
     sl_plan_unref(plan);
@@ -69,7 +96,9 @@ TEST(plan_may_be_empty) {
     plan_init(&builder);
     len = plan_finish(&builder);
     REQUIRE(load(&plan, len) == SL_OK);
-    CHECK(sl_route_match(plan, SL_METHOD_GET, sl_span_of("GET"), sl_span_of("/")) == NULL);
+    struct sl_chain chain;
+    sl_route_chain(&chain, plan, SL_METHOD_GET, sl_span_of("GET"), sl_span_of("/"));
+    CHECK(!chain.end && chain.count == 0);
     sl_plan_unref(plan);
 }
 
@@ -97,13 +126,44 @@ BAD(method_unknown, entry(0)->method = SL_METHOD_QUERY + 1)
 BAD(method_nameless, entry(3)->method_len = 0)
 BAD(method_long, entry(3)->method_len = 33)
 BAD(method_behind, entry(3)->method_off = len - 3)
-BAD(op_unknown, entry(0)->op = 4)
+BAD(op_unknown, step(0)->op = 5)
 BAD(no_segments, entry(0)->seg_count = 0)
 BAD(many_segments, entry(0)->seg_count = 65)
 BAD(segments_behind, entry(4)->seg_first = header()->seg_count)
 BAD(segments_wrap, entry(4)->seg_first = 0xffffffff)
-BAD(respond_missing, entry(0)->arg = 2)
-BAD(upstream_missing, entry(2)->arg = 1)
+BAD(respond_missing, step(0)->arg = 2)
+BAD(upstream_missing, step(2)->arg = 1)
+BAD(many_steps, header()->step_count = SL_PLAN_STEPS_MAX + 1)
+BAD(steps_behind, header()->steps_off = len)
+BAD(no_steps, entry(0)->step_count = 0)
+BAD(entry_steps_behind, entry(4)->step_first = header()->step_count - 1)
+BAD(entry_steps_wrap, entry(4)->step_first = 0xffffffff)
+BAD(step_behind_end, step(4)->op = SL_PLAN_OP_WHOAMI)
+BAD(headers_missing, step(4)->arg = 1)
+BAD(headers_many, header()->header_count = 0x20000001)
+BAD(edits_many, header()->edit_count = 0x20000001)
+BAD(edits_behind, headers()->request_first = header()->edit_count)
+BAD(edits_wrap, headers()->response_first = 0xffffffff)
+BAD(edits_sum, headers()->request_bytes--)
+BAD(edit_kind, edit(0)->kind = 3)
+BAD(edit_nameless, edit(0)->name_len = 0)
+BAD(edit_behind, edit(3)->off = len - 4)
+BAD(edit_long, edit(0)->len = SL_PLAN_EDIT_BYTES_MAX + 1)
+BAD(edit_shorter_than_name, edit(0)->len = 2)
+BAD(edit_upper_case, builder.blob[edit(0)->off] = 'X')
+BAD(edit_space_in_name, builder.blob[edit(1)->off] = ' ')
+BAD(edit_name_of_another_length, edit(0)->name_len = 2)
+BAD(edit_without_end, edit(0)->len--)
+BAD(edit_two_lines, edit(2)->len += edit(3)->len)
+BAD(edit_crlf_in_value, builder.blob[edit(0)->off + 5] = '\r')
+BAD(edit_blank_before_value, (edit(0)->name_len = 1, memcpy(builder.blob + edit(0)->off, "x:  12\r\n", 8)))
+BAD(edit_blank_behind_value, (edit(0)->name_len = 1, memcpy(builder.blob + edit(0)->off, "x: 12\t\r\n", 8)))
+BAD(edit_remove_with_more, edit(1)->len++)
+BAD(edit_framing, (edit(0)->name_len = 2, memcpy(builder.blob + edit(0)->off, "te: 12\r\n", 8)))
+BAD(edit_remove_framing, (edit(1)->off = header()->via_off, memcpy(builder.blob + header()->via_off, "te", 2),
+                          edit(1)->len = edit(1)->name_len = 2))
+BAD(edit_of_host, (edit(0)->name_len = 4, memcpy(builder.blob + edit(0)->off, "host: \r\n", 8)))
+BAD(edit_of_date, (edit(2)->name_len = 4, memcpy(builder.blob + edit(2)->off, "date: \r\n", 8)))
 BAD(rest_inside, seg(0)->kind = SL_PLAN_SEG_REST)
 BAD(seg_kind, seg(1)->kind = 3)
 BAD(seg_behind, seg(0)->off = len)
@@ -139,9 +199,18 @@ TEST(plan_that_breaks_one_rule_is_refused_with_its_reason) {
         {entries_odd, "entries"}, {entries_wrap, "entries"}, {segs_behind, "segs"}, {segs_many, "segs"}, {responds_many, "responds"},
         {upstreams_many, "upstreams"}, {no_via, "via"}, {long_via, "via"}, {via_behind, "via"}, {via_space, "via"}, {via_crlf, "via"},
         {via_comma, "via"}, {via_comment, "via"}, {method_unknown, "entry method"}, {method_nameless, "entry method name"},
-        {method_long, "entry method name"}, {method_behind, "entry method name"}, {op_unknown, "entry op"},
+        {method_long, "entry method name"}, {method_behind, "entry method name"}, {op_unknown, "step op"},
         {no_segments, "entry without segments"}, {many_segments, "entry segments"}, {segments_behind, "entry segments"},
-        {segments_wrap, "entry segments"}, {respond_missing, "entry arg"}, {upstream_missing, "entry arg"},
+        {segments_wrap, "entry segments"}, {respond_missing, "step arg"}, {upstream_missing, "step arg"},
+        {many_steps, "step_count"}, {steps_behind, "steps"}, {no_steps, "entry steps"}, {entry_steps_behind, "entry steps"},
+        {entry_steps_wrap, "entry steps"}, {step_behind_end, "step behind its end"}, {headers_missing, "step arg"},
+        {headers_many, "headers"}, {edits_many, "edits"}, {edits_behind, "headers edits"}, {edits_wrap, "headers edits"},
+        {edits_sum, "headers bytes"}, {edit_kind, "edit kind"}, {edit_nameless, "edit length"}, {edit_behind, "edit length"},
+        {edit_long, "edit length"}, {edit_shorter_than_name, "edit length"}, {edit_upper_case, "edit name"},
+        {edit_space_in_name, "edit name"}, {edit_name_of_another_length, "edit line"}, {edit_without_end, "edit line"},
+        {edit_two_lines, "edit line"}, {edit_crlf_in_value, "edit line"}, {edit_blank_before_value, "edit line"}, {edit_blank_behind_value, "edit line"}, {edit_remove_with_more, "edit length"},
+        {edit_framing, "edit name"}, {edit_remove_framing, "edit name"}, {edit_of_host, "forbidden name"},
+        {edit_of_date, "forbidden name"},
         {rest_inside, "REST before its end"}, {seg_kind, "segment"}, {seg_behind, "segment"}, {seg_wrap, "segment"},
         {status_low, "respond status"}, {status_high, "respond status"}, {fields_behind, "respond fields"}, {fields_many, "respond fields"},
         {fields_cut, "respond field lines"}, {fields_framing, "respond field lines"}, {fields_date, "respond field lines"},

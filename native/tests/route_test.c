@@ -1,4 +1,4 @@
-// Paths as Hono's getPath gives them, and the first entry that matches. gateway/ holds the other side: Hono itself as the judge.
+// Paths as Hono's getPath gives them, and the chain of steps that match. gateway/ holds the other side: Hono itself as the judge.
 #include "route.h"
 
 #include "plan_builder.h"
@@ -59,9 +59,10 @@ static int match(const struct sl_plan *plan, enum sl_method method, const char *
     size_t len = strlen(path);
     uint8_t *bytes = malloc(len ? len : 1);
     memcpy(bytes, path, len);
-    const struct sl_plan_entry *e = sl_route_match(plan, method, sl_span_of(name), (struct sl_span){bytes, len});
+    struct sl_chain chain;
+    sl_route_chain(&chain, plan, method, sl_span_of(name), (struct sl_span){bytes, len});
     free(bytes);
-    return e ? (int)(e - plan->entries) : -1;
+    return chain.end ? (int)chain.end->route : -1; // one step an entry
 }
 
 TEST(route_match_by_pattern) {
@@ -131,4 +132,57 @@ TEST(route_match_by_method) {
         CHECK_MSG(found == rows[i].entry, "row %zu: %d", i, found);
     }
     sl_plan_unref(plan);
+}
+
+static struct sl_chain chain_of(const struct sl_plan *plan, const char *path) {
+    struct sl_chain chain;
+    sl_route_chain(&chain, plan, SL_METHOD_GET, sl_span_of("GET"), sl_span_of(path));
+    return chain;
+}
+
+TEST(route_chain_collects_steps_until_one_ends_it) {
+    struct sl_plan *plan = NULL;
+    plan_init(&builder);
+    uint32_t one = plan_headers(&builder, "=x-a: 1", "=x-b: 2|-x-c"), two = plan_headers(&builder, "", "+x-d: 4");
+    plan_entry(&builder, SL_PLAN_METHOD_ALL, "/*", SL_PLAN_OP_HEADERS, one);       // step 0
+    plan_entry(&builder, SL_METHOD_POST, "/a", SL_PLAN_OP_HEADERS, two);           // step 1
+    plan_entry(&builder, SL_METHOD_GET, "/a", 255, 0);
+    plan_step(&builder, SL_PLAN_OP_HEADERS, two);                                  // step 2
+    plan_step(&builder, SL_PLAN_OP_WHOAMI, 0);                                     // step 3
+    plan_entry(&builder, SL_PLAN_METHOD_ALL, "/*", SL_PLAN_OP_HEADERS, two);       // step 4
+    plan_entry(&builder, SL_METHOD_GET, "/b", SL_PLAN_OP_TYPESCRIPT, 0);           // step 5
+    uint32_t len = plan_finish(&builder);
+    REQUIRE(sl_plan_new(&plan, builder.blob, len) == SL_OK);
+    struct sl_chain a = chain_of(plan, "/a"), b = chain_of(plan, "/b"), c = chain_of(plan, "/c");
+    REQUIRE(a.end && b.end);
+    CHECK_INT(a.end->route, 3);
+    CHECK(a.count == 2 && a.steps[0] == 0 && a.steps[1] == 2);
+    CHECK_INT(a.request_bytes, 8);
+    CHECK_INT(a.response_bytes, 8 + 3 + 8);
+    CHECK_INT(b.end->route, 5);
+    CHECK(b.count == 2 && b.steps[0] == 0 && b.steps[1] == 4);
+    CHECK(!c.end && c.count == 2);
+    sl_plan_unref(plan);
+}
+
+TEST(route_chain_leaves_to_typescript_what_is_too_much) {
+    static char big[8000];
+    memset(big, 'v', sizeof(big) - 1);
+    memcpy(big, "+x-big: ", 8);
+    for (int bytes = 0; bytes < 2; bytes++) {
+        struct sl_plan *plan = NULL;
+        plan_init(&builder);
+        uint32_t row = plan_headers(&builder, "", bytes ? big : "-x-a");
+        for (uint32_t i = 0; i < SL_PLAN_CHAIN_MAX + 2; i++) {
+            plan_entry(&builder, SL_PLAN_METHOD_ALL, "/*", SL_PLAN_OP_HEADERS, row);
+        }
+        plan_entry(&builder, SL_PLAN_METHOD_ALL, "/*", SL_PLAN_OP_WHOAMI, 0);
+        uint32_t len = plan_finish(&builder);
+        REQUIRE(sl_plan_new(&plan, builder.blob, len) == SL_OK);
+        struct sl_chain chain = chain_of(plan, "/");
+        REQUIRE(chain.end);
+        CHECK_INT(chain.end->op, SL_PLAN_OP_TYPESCRIPT);
+        CHECK_INT(chain.count, bytes ? 1 : SL_PLAN_CHAIN_MAX);
+        sl_plan_unref(plan);
+    }
 }

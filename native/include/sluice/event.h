@@ -39,7 +39,8 @@ struct sl_event {
     uint8_t version;         // 0: HTTP/1.0, 1: HTTP/1.1
     uint32_t slot, gen;
     uint32_t len;            // BODY: bytes; ABORT: -status; REQUEST: bytes of the head
-    uint16_t field_count;
+    uint8_t field_count;     // at most 128
+    uint8_t steps_done;      // steps of the chain that C has done: the first so many that Hono matches are skipped
     uint16_t method_len;
     uint16_t target_off, target_len; // as received
     uint16_t path_off, path_len;     // without the query
@@ -75,7 +76,8 @@ struct sl_verdict {
     uint32_t body_off;       // offset in the tx area
     uint32_t body_len;
     double content_length;   // bytes, with F_LENGTH
-    uint8_t reserved[32];
+    uint32_t steps_failed;   // RESPOND: bit i: the answer did not come back through step i of steps_done, so its response edits do not apply
+    uint8_t reserved[28];
 };
 _Static_assert(sizeof(struct sl_verdict) == 64, "ABI");
 _Static_assert(offsetof(struct sl_verdict, content_length) == 24, "ABI");

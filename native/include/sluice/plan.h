@@ -1,9 +1,16 @@
 // The plan: what a Hono app's routes become. One immutable blob, written by gateway/plan_blob.ts, checked whole by sl_plan_load before
 // anything points into it. Little endian, 8-byte aligned; every `_off` counts bytes from the blob's start; every table is bounds-checked.
 //
-// For a request C walks `entries` in registration order and takes those whose method and path match. The first terminal decides: a native
-// one (RESPOND, PROXY, ...) is executed and V8 never hears of the request; TYPESCRIPT sends a REQUEST event and Hono matches again. No match:
-// Hono's not-found handler (TypeScript), or 404 in C with SL_PLAN_F_NOT_FOUND_NATIVE.
+// A request's *chain* is what Hono would run for it: the steps of all entries that match its method and path, in registration order. C walks it
+// and does each step, until one *ends* the chain: a native one (RESPOND, PROXY, WHOAMI) answers and V8 never hears of the request; TYPESCRIPT
+// sends a REQUEST event, which tells how many steps are done, and Hono matches again and skips those. A chain without an end: Hono's not-found
+// handler (TypeScript), or 404 in C with SL_PLAN_F_NOT_FOUND_NATIVE.
+//
+// A step that does not end the chain (HEADERS) may have two halves, as a Hono middleware has around `await next()`: its request edits are made
+// before the next step, in order; its response edits when the answer's head is written, the last step's first. They apply to every answer that
+// comes from further down the chain: native, proxied and TypeScript answers, 404, and the errors that C answers in their place.
+//
+// Only SL_PLAN_CHAIN_MAX steps and SL_PLAN_EDIT_BYTES_MAX bytes of edits are done in C for one request; the step after is treated as TYPESCRIPT.
 //
 // Paths. The path is matched as Hono's getPath gives it (percent-escapes decoded as decodeURI does; `//` and `%2F` stay). It is cut at each
 // '/': "/a/b" is the segments "a", "b"; "/" is one empty segment; "/x/" is "x", "". A pattern is a list of segments:
@@ -18,9 +25,13 @@
 #include <stdint.h>
 
 #define SL_PLAN_MAGIC 0x4e4c5053u // "SPLN"
-#define SL_PLAN_VERSION 1u
+#define SL_PLAN_VERSION 2u
 #define SL_PLAN_BYTES_MAX 67108864u // 64 MiB
 #define SL_PLAN_ENTRIES_MAX 65536u
+#define SL_PLAN_STEPS_MAX 65536u
+#define SL_PLAN_CHAIN_MAX 16u
+#define SL_PLAN_EDITS_MAX 64u // of one headers step, each direction
+#define SL_PLAN_EDIT_BYTES_MAX 8192u // of one headers step as well, each direction
 #define SL_PLAN_METHOD_ALL 255u
 #define SL_PLAN_FIELDS_MAX 16384u // field lines of one respond step
 
@@ -35,7 +46,10 @@ enum sl_plan_op {
     SL_PLAN_OP_RESPOND = 1, // arg: index in responds
     SL_PLAN_OP_PROXY = 2,   // arg: index in upstreams
     SL_PLAN_OP_WHOAMI = 3,  // the head as it would be re-emitted upstream, as text/plain
+    SL_PLAN_OP_HEADERS = 4, // arg: index in headers. Does not end the chain
 };
+
+static inline int sl_plan_op_ends(uint8_t op) { return op != SL_PLAN_OP_HEADERS; }
 
 enum sl_plan_seg_kind { SL_PLAN_SEG_STATIC = 0, SL_PLAN_SEG_PARAM = 1, SL_PLAN_SEG_REST = 2 };
 
@@ -45,25 +59,39 @@ struct sl_plan_header {
     uint32_t flags;
     uint32_t entries_off, entry_count;
     uint32_t segs_off, seg_count;
+    uint32_t steps_off, step_count;
     uint32_t responds_off, respond_count;
     uint32_t upstreams_off, upstream_count;
+    uint32_t headers_off, header_count;
+    uint32_t edits_off, edit_count;
     uint32_t via_off, via_len; // the name in Via: 1 to 64 token bytes
-    uint32_t reserved[2];
+    uint32_t id;               // of the app that it was made of: comes back with events (ring.h)
+    uint32_t reserved[3];
 };
-_Static_assert(sizeof(struct sl_plan_header) == 64, "ABI");
+_Static_assert(sizeof(struct sl_plan_header) == 96, "ABI");
 
+// One pattern and the steps that are registered for it: `app.get("/x", headers(...), respond(...))` is one entry.
 struct sl_plan_entry {
-    uint8_t method;    // enum sl_method, SL_PLAN_METHOD_ALL, or SL_METHOD_OTHER with method_off/len
-    uint8_t op;        // enum sl_plan_op
-    uint8_t seg_count; // at most 64
+    uint8_t method;     // enum sl_method, SL_PLAN_METHOD_ALL, or SL_METHOD_OTHER with method_off/len
+    uint8_t seg_count;  // 1 to 64
+    uint8_t step_count; // at least 1; a step that ends the chain comes last
     uint8_t reserved0;
     uint32_t seg_first; // index in segs
-    uint32_t arg;
-    uint32_t route; // index in app.routes: for explain and logs
+    uint32_t step_first; // index in steps
     uint32_t method_off, method_len;
-    uint32_t reserved1[2];
+    uint32_t reserved1;
 };
-_Static_assert(sizeof(struct sl_plan_entry) == 32, "ABI");
+_Static_assert(sizeof(struct sl_plan_entry) == 24, "ABI");
+
+struct sl_plan_step {
+    uint8_t op; // enum sl_plan_op
+    uint8_t reserved0;
+    uint16_t reserved1;
+    uint32_t arg;   // index in the op's own table
+    uint32_t route; // index in app.routes: for explain and logs
+    uint32_t reserved2;
+};
+_Static_assert(sizeof(struct sl_plan_step) == 16, "ABI");
 
 struct sl_plan_seg {
     uint8_t kind;
@@ -95,5 +123,28 @@ struct sl_plan_upstream {
     uint32_t idle_timeout_ms;    // of a pooled connection; also between two parts of an answer's body
 };
 _Static_assert(sizeof(struct sl_plan_upstream) == 48, "ABI");
+
+// A headers step: two runs of edits, done in order.
+struct sl_plan_headers {
+    uint32_t request_first, request_count;   // indices in edits
+    uint32_t response_first, response_count;
+    uint32_t request_bytes, response_bytes;  // the sum of their `len`
+};
+_Static_assert(sizeof(struct sl_plan_headers) == 24, "ABI");
+
+enum sl_plan_edit_kind {
+    SL_PLAN_EDIT_REMOVE = 0, // the lines of this name go
+    SL_PLAN_EDIT_SET = 1,    // they go, and this one comes
+    SL_PLAN_EDIT_APPEND = 2, // this one comes, too
+};
+
+struct sl_plan_edit {
+    uint8_t kind; // enum sl_plan_edit_kind
+    uint8_t reserved0;
+    uint16_t name_len; // bytes at `off`, in lower case
+    uint32_t off, len; // REMOVE: the name alone; else "name: value\r\n". Never a framing or hop-by-hop field, Host in requests or Date in answers
+    uint32_t reserved1;
+};
+_Static_assert(sizeof(struct sl_plan_edit) == 16, "ABI");
 
 #endif

@@ -31,6 +31,8 @@
 //   slot, 64 KiB
 //   +-------------------------------------------+ 0
 //   | fields: up to 128 x struct sl_field, 12 B |
+//   +-------------------------------------------+ SL_SLOT_PLAN_OFF (1536)
+//   | u32: id of the plan, if steps_done > 0    |  so that its app skips the steps, and no later one
 //   +-------------------------------------------+ SL_SLOT_HEAD_OFF (2048)
 //   | request head, at most 16 KiB, as received |
 //   +-------------------------------------------+ SL_SLOT_RX_OFF (18432)
@@ -42,7 +44,7 @@
 #define SLUICE_RING_H
 
 #define SL_RING_MAGIC 0x53524e47u // "SRNG"
-#define SL_RING_ABI 1u
+#define SL_RING_ABI 2u
 #define SL_RING_PAGE 4096u
 #define SL_RING_ENTRY_BYTES 64u
 #define SL_RING_ENTRIES_PER_SLOT 8u
@@ -63,6 +65,7 @@
 
 #define SL_SLOT_BYTES 65536u
 #define SL_SLOT_FIELDS_OFF 0u
+#define SL_SLOT_PLAN_OFF 1536u
 #define SL_SLOT_HEAD_OFF 2048u
 #define SL_SLOT_HEAD_BYTES 16384u
 #define SL_SLOT_RX_OFF 18432u

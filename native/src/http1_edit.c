@@ -1,0 +1,183 @@
+#include "http1_edit.h"
+
+static uint8_t to_lower(uint8_t byte) { return byte >= 'A' && byte <= 'Z' ? byte | 0x20 : byte; }
+
+static bool same_name(const uint8_t *lower, const uint8_t *name, size_t len) {
+    for (size_t i = 0; i < len; i++) {
+        if (lower[i] != to_lower(name[i])) {
+            return false;
+        }
+    }
+    return true;
+}
+
+// Whether an edit at (run, at) or after it takes lines of this name away.
+static bool drops(const struct sl_edits *edits, uint32_t run, uint32_t at, const uint8_t *name,
+                  size_t len) {
+    for (; run < edits->run_count; run++, at = 0) {
+        const struct sl_edit_run *r = &edits->runs[run];
+        for (uint32_t i = at; i < r->count; i++) {
+            const struct sl_plan_edit *e = &r->edits[i];
+            if (e->kind != SL_PLAN_EDIT_APPEND && e->name_len == len &&
+                same_name(edits->bytes + e->off, name, len)) {
+                return true;
+            }
+        }
+    }
+    return false;
+}
+
+bool sl_edits_keep(const struct sl_edits *edits, const uint8_t *name, size_t len) {
+    return !drops(edits, 0, 0, name, len);
+}
+
+// The next edit from (*run, *at) on whose line is in the edited head; NULL after the last. Moves behind it.
+static const struct sl_plan_edit *next_line(const struct sl_edits *edits, uint32_t *run,
+                                            uint32_t *at) {
+    for (; *run < edits->run_count; (*run)++, *at = 0) {
+        const struct sl_edit_run *r = &edits->runs[*run];
+        while (*at < r->count) {
+            const struct sl_plan_edit *e = &r->edits[(*at)++];
+            if (e->kind != SL_PLAN_EDIT_REMOVE &&
+                !drops(edits, *run, *at, edits->bytes + e->off, e->name_len)) {
+                return e;
+            }
+        }
+    }
+    return NULL;
+}
+
+size_t sl_edits_lines(const struct sl_edits *edits, uint8_t *out) {
+    uint32_t run = 0, at = 0;
+    size_t n = 0;
+    for (const struct sl_plan_edit *e; (e = next_line(edits, &run, &at));) {
+        memcpy(out + n, edits->bytes + e->off, e->len);
+        n += e->len;
+    }
+    return n;
+}
+
+size_t sl_edits_filter(const struct sl_edits *edits, uint8_t *out, struct sl_span fields) {
+    const uint8_t *at = fields.data, *end = fields.data + fields.len;
+    size_t n = 0;
+    while (at < end) {
+        const uint8_t *newline = memchr(at, '\n', (size_t)(end - at));
+        const uint8_t *next = newline ? newline + 1 : end;
+        const uint8_t *colon = memchr(at, ':', (size_t)(next - at));
+        if (!colon || sl_edits_keep(edits, at, (size_t)(colon - at))) {
+            memcpy(out + n, at, (size_t)(next - at));
+            n += (size_t)(next - at);
+        }
+        at = next;
+    }
+    return n;
+}
+
+// ---- Requests
+
+struct rewrite {
+    struct sl_head *head;
+    uint8_t *out;
+    size_t len, cap;
+    uint16_t count;
+    uint16_t last[SL_H_COUNT]; // index + 1 of the last field of that id
+};
+
+static int put(struct rewrite *w, const uint8_t *data, size_t len) {
+    if (len > w->cap - w->len) {
+        return SL_E_HEAD_TOO_LARGE;
+    }
+    memcpy(w->out + w->len, data, len);
+    w->len += len;
+    return SL_OK;
+}
+
+// Writes one line and its row. Rows are written over those that were read already, so `field` is a copy.
+static int put_field(struct rewrite *w, struct sl_field field, const uint8_t *name,
+                     const uint8_t *value) {
+    struct sl_head *head = w->head;
+    if (w->count == SL_FIELDS_MAX) {
+        return SL_E_TOO_MANY_FIELDS;
+    }
+    if ((size_t)field.name_len + field.value_len + 4 > w->cap - w->len) {
+        return SL_E_HEAD_TOO_LARGE;
+    }
+    field.name_off = (uint16_t)w->len;
+    put(w, name, field.name_len);
+    put(w, (const uint8_t *)": ", 2);
+    field.value_off = (uint16_t)w->len;
+    put(w, value, field.value_len);
+    put(w, (const uint8_t *)"\r\n", 2);
+    field.next_same = 0;
+    w->count++;
+    if (field.id != SL_H_OTHER) {
+        uint16_t last = w->last[field.id];
+        if (last) {
+            head->fields[last - 1].next_same = w->count;
+        } else {
+            head->first[field.id] = w->count;
+        }
+        w->last[field.id] = w->count;
+    }
+    head->fields[w->count - 1] = field;
+    return SL_OK;
+}
+
+static int put_kept(struct rewrite *w, const struct sl_edits *edits, const uint8_t *data,
+                    uint16_t field_count) {
+    struct sl_head *head = w->head;
+    const struct sl_field *host = sl_head_field(head, SL_H_HOST);
+    uint16_t host_at = host ? host->value_off : 0;
+    bool of_field = host && head->host_off >= host_at; // else it is an absolute target's
+    memset(head->first, 0, sizeof(head->first));
+    for (uint16_t i = 0; i < field_count; i++) {
+        const struct sl_field field = head->fields[i];
+        const uint8_t *name = data + field.name_off;
+        if (!sl_edits_keep(edits, name, field.name_len)) {
+            continue;
+        }
+        int rc = put_field(w, field, name, data + field.value_off);
+        if (rc) {
+            return rc;
+        }
+        if (of_field && field.id == SL_H_HOST) {
+            uint16_t moved = head->fields[w->count - 1].value_off;
+            head->host_off = (uint16_t)(moved + (head->host_off - host_at));
+        }
+    }
+    return SL_OK;
+}
+
+static int put_added(struct rewrite *w, const struct sl_edits *edits) {
+    uint32_t run = 0, at = 0;
+    int rc = SL_OK;
+    for (const struct sl_plan_edit *e; !rc && (e = next_line(edits, &run, &at));) {
+        const uint8_t *name = edits->bytes + e->off;
+        struct sl_field field = {.name_len = e->name_len,
+                                 .value_len = (uint16_t)(e->len - e->name_len - 4),
+                                 .id = (uint8_t)sl_header_id(name, e->name_len),
+                                 .flags = SL_FIELD_OURS};
+        rc = put_field(w, field, name, name + e->name_len + 2);
+    }
+    return rc;
+}
+
+int sl_edits_request(const struct sl_edits *edits, struct sl_head *head, const uint8_t *data,
+                     uint8_t *out, size_t cap) {
+    struct rewrite w = {.head = head, .out = out, .cap = sl_min_size(cap, UINT16_MAX)};
+    uint16_t field_count = head->field_count, host_off = head->host_off;
+    size_t line_len = field_count > 0 ? head->fields[0].name_off : head->len - 2;
+    int rc = put(&w, data, line_len);
+    rc = rc ? rc : put_kept(&w, edits, data, field_count);
+    rc = rc ? rc : put_added(&w, edits);
+    rc = rc ? rc : put(&w, (const uint8_t *)"\r\n", 2);
+    if (rc) {
+        head->field_count = 0;
+        head->host_off = host_off;
+        memset(head->first, 0, sizeof(head->first));
+        return rc;
+    }
+    head->field_count = w.count;
+    head->len = (uint32_t)w.len;
+    return SL_OK;
+}

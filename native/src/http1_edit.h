@@ -1,0 +1,35 @@
+// Header edits, as a plan's headers steps hold them: which lines of a head stay, and which come. http layer; neither allocates nor owns.
+//
+// The edits of one head are runs (one for each step), done in order, each edit of a run in order. A line survives if no edit after it removes or
+// sets its name; so a head is edited in one pass, without moving a byte twice, by asking that question for each line that there is and for
+// each one that an edit adds.
+#ifndef SL_HTTP1_EDIT_H
+#define SL_HTTP1_EDIT_H
+
+#include "http1_parse.h"
+#include "sluice/plan.h"
+
+struct sl_edit_run {
+    const struct sl_plan_edit *edits;
+    uint32_t count;
+};
+
+struct sl_edits {
+    const uint8_t *bytes; // where the edits' offsets count from: the plan
+    uint32_t bytes_max; // at least the sum of their `len`
+    uint32_t run_count;
+    struct sl_edit_run runs[SL_PLAN_CHAIN_MAX]; // the first is done first
+};
+
+// Whether a line that is there before all edits stays. The name in any case.
+bool sl_edits_keep(const struct sl_edits *edits, const uint8_t *name, size_t len);
+// Writes the lines that the edits add. Returns bytes, at most the sum of their `len`; out has room for them.
+size_t sl_edits_lines(const struct sl_edits *edits, uint8_t *out);
+// Copies the lines of `fields` ("name: value\r\n"...) that stay.
+size_t sl_edits_filter(const struct sl_edits *edits, uint8_t *out, struct sl_span fields);
+
+// Writes the request's head with its edits to out, in canonical form, and makes `head` the table of what was written. The request line, and what
+// points into it, stays as it is. SL_OK; E_TOO_MANY_FIELDS or E_HEAD_TOO_LARGE: then `head` is of `data` as before, but without fields.
+int sl_edits_request(const struct sl_edits *edits, struct sl_head *head, const uint8_t *data, uint8_t *out, size_t cap);
+
+#endif
