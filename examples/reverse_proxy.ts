@@ -5,12 +5,26 @@
 // Two upstreams are expected: on port 3000 for /api, on port 3001 for all other paths.
 
 import { Hono } from "hono";
-import { defineGateway, proxy } from "sluice";
+import { defineGateway, headers, proxy, redirect } from "sluice";
 
 const app = new Hono();
 
+// Of every answer, whoever gives it; in C, too.
+app.use(
+  headers({
+    response: {
+      set: { "x-content-type-options": "nosniff" },
+      remove: ["server"],
+    },
+  }),
+);
+app.get("/api", redirect("/api/", 308));
 app.get("/api/version", (c) => c.json({ gateway: "sluice" })); // before the proxy, so it wins
-app.all("/api/*", proxy("http://127.0.0.1:3000", { headTimeoutMs: 5000 }));
+app.all(
+  "/api/*",
+  headers({ request: { set: { "x-forwarded-prefix": "/api" } } }),
+  proxy("http://127.0.0.1:3000", { headTimeoutMs: 5000 }),
+);
 app.all("/*", proxy({ upstream: "site" }));
 
 export default defineGateway(app, {

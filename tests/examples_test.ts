@@ -19,6 +19,7 @@ const EXAMPLES: Record<string, Example> = {
   "reverse_proxy.ts": {
     asks: [
       ["/api/version", 200, '{"gateway":"sluice"}'],
+      ["/api", 308, ""],
     ],
   },
 };
@@ -40,6 +41,7 @@ describe("examples", () => {
       for (const [path, status, text] of asks) {
         const answer = await fetch(
           `http://127.0.0.1:${command.port}${path}`,
+          { redirect: "manual" },
         );
         expect([path, answer.status]).toEqual([path, status]);
         expect(await answer.text()).toContain(text);
