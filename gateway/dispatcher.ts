@@ -322,7 +322,7 @@ export class Dispatcher {
   #flushing = false;
   #views: (Uint8Array | undefined)[];
 
-  constructor(ring: Ring, app: App, wakeWorker: () => void, plan = 0) {
+  constructor(ring: Ring, app: App, wakeWorker: () => void, plan: number = 0) {
     this.#ring = ring;
     this.#app = app;
     this.#apps.set(plan, app);
@@ -345,7 +345,8 @@ export class Dispatcher {
   /** Routes requests to another app from now on; those that run keep theirs, and so do those of which C has done steps by an older plan. */
   setApp(app: App, plan: number): void {
     this.#app = app;
-    this.#apps.set(plan, app);
+    this.#apps.delete(plan);
+    this.#apps.set(plan, app); // the newest is last
     const [oldest] = this.#apps.keys();
     if (this.#apps.size > APPS_KEPT) this.#apps.delete(oldest);
   }
@@ -414,8 +415,10 @@ export class Dispatcher {
     const steps = words[at + 4] >> 8 & 255;
     if (steps > 0) {
       const plan = words[(slotOff + abi.SL_SLOT_PLAN_OFF) >> 2] >>> 0;
-      app = this.#apps.get(plan) ?? app;
-      progress = { left: steps, taken: 0, failed: 0 };
+      const known = this.#apps.get(plan);
+      // Not ours, as when a module has changed since another isolate loaded it: then nothing is passed, rather than the wrong step.
+      if (known) progress = { left: steps, taken: 0, failed: 0 };
+      app = known ?? app;
     }
     let exchange: Exchange | undefined;
     let request: IncomingRequest;

@@ -268,7 +268,7 @@ export class IsolateRunner {
   static async start(
     seat: IsolateSeat,
     app: App,
-    plan = 0,
+    plan: number,
   ): Promise<IsolateRunner> {
     native.openLibrary();
     const dispatchers = seat.rings.map((memory, worker) =>
@@ -389,7 +389,6 @@ export class Gateway {
 
   async #compile(app: App): Promise<Plan> {
     const plan = compilePlan(app, this.#checked);
-    plan.id = this.#plan ? this.#plan.id + 1 : 0;
     setNamedUpstreams(this.#checked.upstreams);
     await resolveUpstreams(plan, resolveHost);
     this.#plan = plan;

@@ -22,6 +22,7 @@ import { setNamedUpstreams } from "./upstream.ts";
 
 const scope = globalThis as unknown as DedicatedWorkerGlobalScope;
 let app: App;
+let planId: number;
 let runner: IsolateRunner | undefined;
 
 function tell(message: FromIsolate): void {
@@ -45,6 +46,7 @@ async function load(
   const options = checkOptions({ ...given, ...overrides });
   setNamedUpstreams(options.upstreams);
   const plan = compilePlan(app, options);
+  planId = plan.id;
   await resolveUpstreams(plan, resolveHost);
   return { options, plan, given };
 }
@@ -74,7 +76,7 @@ async function handle(message: ToIsolate): Promise<void> {
       app: await load(message.source, message.overrides),
     });
   } else if (message.type === "run") {
-    runner = await IsolateRunner.start(message.seat, app);
+    runner = await IsolateRunner.start(message.seat, app, planId);
     tell({ type: "running" });
   } else {
     await runner?.stop(message.waitMs);

@@ -77,7 +77,7 @@ export interface PlanUpstream extends Required<PoolOptions> {
 
 /** What C executes, as plain data. */
 export interface Plan {
-  /** Comes back with events, so that a reloaded isolate knows which app C's steps are of. */
+  /** Of what its chains are: comes back with events, so that an isolate knows whether C's steps are those of its app. */
   id: number;
   entries: PlanEntry[];
   responds: RespondStep[];
@@ -315,7 +315,17 @@ export function compilePlan(app: App, options: CheckedOptions): Plan {
     addRoute(plan, route, index, upstreams);
   }
   warnOfShadows(plan);
+  plan.id = fingerprint(JSON.stringify([plan.entries, plan.headers]));
   return plan;
+}
+
+// FNV-1a, 32 bits.
+function fingerprint(text: string): number {
+  let hash = 0x811c9dc5;
+  for (let i = 0; i < text.length; i++) {
+    hash = Math.imul(hash ^ text.charCodeAt(i), 0x01000193);
+  }
+  return hash >>> 0;
 }
 
 function whyAllTypeScript(app: App): string | undefined {
