@@ -6,6 +6,9 @@
 #include <stdlib.h>
 #include <sys/eventfd.h>
 
+#define STATE_CLOSE                                                                                \
+    7 // TCP_CLOSE of the kernel's states: <netinet/tcp.h> has it, and not all of tcp_info
+
 // Probe.
 
 const char *sl__errno_name(int error) {
@@ -183,12 +186,23 @@ void sl__io_disarm(struct sl_io *io, struct sl_io_conn *io_conn, enum sl__io_op 
 
 // Results.
 
+// A send that was to begin only if the peer has said nothing does not begin.
+static void send_cancel(struct sl_io *io, struct sl_io_conn *io_conn) {
+    io_conn->flags &= ~(SL__F_IF_QUIET | SL__F_SEND);
+    io_conn->flags |= SL__F_SENT;
+    io_conn->sent = -ECANCELED;
+    ready(io, io_conn);
+}
+
 void sl__io_got_data(struct sl_io *io, struct sl_io_conn *io_conn, struct sl_buf *buf,
                      uint32_t len) {
     SL_ASSERT(len > 0 && len <= buf->cap);
     if (io_conn->state != SL__IO_OPEN) {
         sl_buf_unref(io->pool, buf);
         return;
+    }
+    if (io_conn->flags & SL__F_IF_QUIET) {
+        send_cancel(io, io_conn);
     }
     buf->pos = 0;
     buf->end = len;
@@ -205,6 +219,9 @@ void sl__io_got_data(struct sl_io *io, struct sl_io_conn *io_conn, struct sl_buf
 void sl__io_got_end(struct sl_io *io, struct sl_io_conn *io_conn, int error) {
     if (io_conn->state != SL__IO_OPEN || (io_conn->flags & SL__F_ENDED)) {
         return;
+    }
+    if (io_conn->flags & SL__F_IF_QUIET) {
+        send_cancel(io, io_conn);
     }
     io_conn->flags |= SL__F_ENDED;
     unstarve(io, io_conn);
@@ -420,6 +437,21 @@ void sl_io_send(struct sl_io *io, struct sl_io_conn *io_conn, struct msghdr *msg
     sl__io_dirty(io, io_conn);
 }
 
+// Neither noted here nor still in the kernel.
+static bool quiet(const struct sl_io *io, const struct sl_io_conn *io_conn) {
+    uint8_t byte;
+    if (io_conn->inbox_first || (io_conn->flags & SL__F_ENDED)) {
+        return false;
+    }
+    return io->sys->recv(io->sys, io_conn->fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) < 0 &&
+           (errno == EAGAIN || errno == EINTR);
+}
+
+void sl_io_send_if_quiet(struct sl_io *io, struct sl_io_conn *io_conn, struct msghdr *msg) {
+    sl_io_send(io, io_conn, msg);
+    io_conn->flags |= SL__F_IF_QUIET;
+}
+
 bool sl_io_sending(const struct sl_io_conn *io_conn) { return io_conn->flags & SL__F_SENDING; }
 
 static bool tcp_info_of(const struct sl_io *io, const struct sl_io_conn *io_conn,
@@ -437,6 +469,10 @@ bool sl__io_is_reset(const struct sl_io *io, const struct sl_io_conn *io_conn) {
 uint64_t sl_io_bytes_acked(const struct sl_io *io, const struct sl_io_conn *io_conn) {
     struct tcp_info info;
     return tcp_info_of(io, io_conn, &info) ? info.tcpi_bytes_acked : 0;
+}
+
+bool sl_io_alive(const struct sl_io *io, const struct sl_io_conn *io_conn) {
+    return !sl__io_is_reset(io, io_conn);
 }
 
 void sl_io_shutdown(struct sl_io *io, struct sl_io_conn *io_conn, int how) {
@@ -631,8 +667,14 @@ static void dirty_sync(struct sl_io *io) {
     while (io_conn) {
         struct sl_io_conn *next = io_conn->dirty_next;
         io_conn->flags &= ~SL__F_DIRTY;
+        bool careful = io_conn->state == SL__IO_OPEN && (io_conn->flags & SL__F_IF_QUIET);
+        if (careful && !quiet(io, io_conn)) {
+            send_cancel(io, io_conn);
+        }
         room = room && io->backend->conn_sync(io, io_conn);
-        if (!room) {
+        if (room) {
+            io_conn->flags &= ~SL__F_IF_QUIET;
+        } else {
             sl__io_dirty(io, io_conn);
         }
         io_conn = next;

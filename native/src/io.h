@@ -87,8 +87,12 @@ int sl_io_fd(const struct sl_io_conn *io_conn);
 void sl_io_recv(struct sl_io *io, struct sl_io_conn *io_conn, enum sl_recv_want want);
 // msg and its iovec stay yours and untouched until on_sent, or on_closed if you close before (a short send advances them). No send may be in flight.
 void sl_io_send(struct sl_io *io, struct sl_io_conn *io_conn, struct msghdr *msg);
+// For a request on a connection that was idle. If the peer has said anything by then (bytes, or its end) nothing is sent, and on_sent gets
+// -ECANCELED: what was there before the request cannot be its answer. One system call more.
+void sl_io_send_if_quiet(struct sl_io *io, struct sl_io_conn *io_conn, struct msghdr *msg);
 bool sl_io_sending(const struct sl_io_conn *io_conn);
 uint64_t sl_io_bytes_acked(const struct sl_io *io, const struct sl_io_conn *io_conn); // tcpi_bytes_acked, for the write-stall rule; 0 if unknown
+bool sl_io_alive(const struct sl_io *io, const struct sl_io_conn *io_conn); // false: reset, which an unread connection is not told
 void sl_io_shutdown(struct sl_io *io, struct sl_io_conn *io_conn, int how); // SHUT_WR after the last send; asynchronous
 void sl_io_close(struct sl_io *io, struct sl_io_conn *io_conn);             // once
 // Like sl_io_close, but the peer gets a RST (SO_LINGER 0): a broken transfer must not look whole.
