@@ -21,16 +21,18 @@ struct sl_log_record {
     uint8_t tls;
     int32_t reason;        // SL_OK, or why it failed or was refused
     uint8_t method_len, host_len;
-    uint16_t target_len;   // the target is cut at SL_LOG_TARGET_MAX - method - host
-    uint8_t text[SL_LOG_TARGET_MAX]; // method, host, target
+    uint8_t upstream_len;  // where it was sent to, if that is what failed: "api[10.0.0.7:8080]"
+    uint16_t target_len;   // the target is cut at SL_LOG_TARGET_MAX - method - host - upstream
+    uint8_t text[SL_LOG_TARGET_MAX]; // method, host, upstream, target
 };
 
 // One line each, made by sl_log_format. Nothing that a client sent can break a line or reach a terminal as a control sequence: control
 // bytes, quotes, backslashes, bytes that are not UTF-8, C1 and bidi controls are escaped (\xXX in text, \u00XX in JSON). Values of query
 // parameters that carry credentials (signatures, tokens) and userinfo in an absolute target are replaced by REDACTED.
 //   text  2026-11-24T18:34:58.123Z 127.0.0.1:53412 "GET /hello HTTP/1.1" 200 12B 0.213ms native localhost:8080 -
-//         the last word is the reason's label, "-" for SL_OK; the status 000 means that no answer was sent
-//   json  ts level client_addr client_port method scheme host path query proto status bytes_in bytes_out dur_ms handled_by reason
+//         at the end the reason's label, "-" for SL_OK; the status 000 means that no answer was sent. Behind an upstream's fault its name and
+//         endpoint: upstream_timeout upstream api[10.0.0.7:8080]
+//   json  ts level client_addr client_port method scheme host path query proto status bytes_in bytes_out dur_ms handled_by reason [upstream]
 #define SL_LOG_LINE_MAX 4096
 // kind: SL_LOG_TEXT or SL_LOG_JSON. Writes one line with its \n to out (SL_LOG_LINE_MAX bytes) and returns its length. Pure; any thread.
 size_t sl_log_format(int kind, const struct sl_log_record *record, char *out);

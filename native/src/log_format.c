@@ -260,7 +260,7 @@ static const char *handler_of(const struct sl_log_record *record) {
 }
 
 struct request_text {
-    struct sl_span method, host, path, query;
+    struct sl_span method, host, upstream, path, query;
     bool has_query;
 };
 
@@ -269,12 +269,19 @@ static struct request_text text_of(const struct sl_log_record *record) {
     struct sl_span text = {record->text, SL_LOG_TARGET_MAX};
     size_t method = sl_min_size(record->method_len, text.len);
     size_t host = sl_min_size(method + record->host_len, text.len);
-    size_t target = sl_min_size(host + record->target_len, text.len);
-    struct sl_span whole = cut(text, host, target);
+    size_t upstream = sl_min_size(host + record->upstream_len, text.len);
+    size_t target = sl_min_size(upstream + record->target_len, text.len);
+    struct sl_span whole = cut(text, upstream, target);
     size_t mark = find(whole, 0, '?');
     bool has_query = mark < whole.len;
-    return (struct request_text){cut(text, 0, method), cut(text, method, host), cut(whole, 0, mark),
-                                 cut(whole, has_query ? mark + 1 : mark, whole.len), has_query};
+    return (struct request_text){
+        .method = cut(text, 0, method),
+        .host = cut(text, method, host),
+        .upstream = cut(text, host, upstream),
+        .path = cut(whole, 0, mark),
+        .query = cut(whole, has_query ? mark + 1 : mark, whole.len),
+        .has_query = has_query,
+    };
 }
 
 static void put_or_dash(struct line *line, struct sl_span bytes) {
@@ -304,6 +311,7 @@ static void put_request_line(struct line *line, const struct sl_log_record *reco
 }
 
 static void put_text(struct line *line, const struct sl_log_record *record) {
+    struct request_text text = text_of(record);
     bool ipv6 = record->remote_family == 6;
     put_time(line, record->unix_us);
     put_raw(line, ipv6 ? " [" : " ");
@@ -321,9 +329,13 @@ static void put_text(struct line *line, const struct sl_log_record *record) {
     put_raw(line, "ms ");
     put_raw(line, handler_of(record));
     put_char(line, ' ');
-    put_or_dash(line, text_of(record).host);
+    put_or_dash(line, text.host);
     put_char(line, ' ');
     put_raw(line, record->reason == SL_OK ? "-" : sl_status_info(record->reason)->label);
+    if (text.upstream.len > 0) {
+        put_raw(line, " upstream ");
+        put_bytes(line, text.upstream);
+    }
 }
 
 static const char *level_of(const struct sl_log_record *record) {
@@ -365,6 +377,10 @@ static void put_json(struct line *line, const struct sl_log_record *record) {
     put_raw(line, handler_of(record));
     put_raw(line, "\",\"reason\":\"");
     put_raw(line, sl_status_info(record->reason)->label);
+    if (text.upstream.len > 0) {
+        put_raw(line, "\",\"upstream\":\"");
+        put_bytes(line, text.upstream);
+    }
     put_raw(line, "\"}");
 }
 

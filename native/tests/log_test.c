@@ -51,6 +51,20 @@ static void check_line(int kind, const struct sl_log_record *record, const char 
     CHECK_STR(line_of(kind, record), expected);
 }
 
+TEST(an_upstreams_fault_names_the_upstream) {
+    struct sl_log_record r = record_of("GET", "h", "up\"[10.0.0.7:8080]/x");
+    r.upstream_len = 18; // the target is what follows it
+    r.target_len = 2;
+    r.handled_by = 2;
+    r.status = 504;
+    r.reason = SL_E_UPSTREAM_TIMEOUT;
+    check_line(SL_LOG_TEXT, &r,
+               "2026-11-24T18:34:58.123Z 127.0.0.1:53412 \"GET /x HTTP/1.1\" 504 12B 0.213ms "
+               "upstream h upstream_timeout upstream up\\\"[10.0.0.7:8080]");
+    const char *json = line_of(SL_LOG_JSON, &r);
+    CHECK_MSG(strstr(json, "\"reason\":\"upstream_timeout\",\"upstream\":\"up\\\"[10.0.0.7:8080]\"}"), "%s", json);
+}
+
 TEST(text_of_a_request) {
     struct sl_log_record r = record_of("GET", "localhost:8080", "/hello");
     check_line(SL_LOG_TEXT, &r,
