@@ -174,6 +174,9 @@ export const SL_E_UPSTREAM_CONNECT_TIMEOUT = -83;
 export const SL_E_UPSTREAM_TIMEOUT = -84;
 export const SL_E_UPSTREAM_FULL = -85;
 export const SL_E_UPSTREAM_CUT = -86;
+export const SL_E_UPSTREAM_BAD_BODY = -87;
+export const SL_E_UPSTREAM_IDLE_TIMEOUT = -88;
+export const SL_E_UPSTREAM_STALLED = -89;
 export const SL_SOURCE_NONE = 0;
 export const SL_SOURCE_CLIENT = 1;
 export const SL_SOURCE_UPSTREAM = 2;
@@ -566,6 +569,9 @@ export const STATUS: readonly StatusRow[] = [
   { status: -84, name: "E_UPSTREAM_TIMEOUT", label: "upstream_timeout", source: "upstream", retry: true, http: 504, text: "The upstream did not answer in time." },
   { status: -85, name: "E_UPSTREAM_FULL", label: "upstream_full", source: "upstream", retry: true, http: 503, text: "All connections to the upstream are in use." },
   { status: -86, name: "E_UPSTREAM_CUT", label: "upstream_cut", source: "upstream", retry: true, http: 0, text: "The upstream broke off inside its answer." },
+  { status: -87, name: "E_UPSTREAM_BAD_BODY", label: "upstream_bad_body", source: "upstream", retry: false, http: 0, text: "The body of the upstream's answer is malformed." },
+  { status: -88, name: "E_UPSTREAM_IDLE_TIMEOUT", label: "upstream_idle_timeout", source: "upstream", retry: true, http: 0, text: "The upstream stopped inside its answer." },
+  { status: -89, name: "E_UPSTREAM_STALLED", label: "upstream_stalled", source: "upstream", retry: true, http: 504, text: "The upstream stopped reading the request." },
 ];
 
 /** Names of methods by number; 0 is any other. */
@@ -675,5 +681,9 @@ export const COUNTERS = [
   ["io_wakes", "wakes of the loop by another thread"],
   ["io_batch_waits", "waits for several completions at once"],
   ["io_unrestricted", "rings that the kernel did not restrict to our operations"],
+  ["upstream_live", "upstream connections open now, pooled ones included"],
+  ["upstream_waiting", "requests that wait for an upstream connection now"],
+  ["upstream_waits", "requests that had to wait for an upstream connection"],
+  ["upstream_aborts", "upstream connections closed because their request was given up"],
 ] as const;
 export type CounterName = (typeof COUNTERS)[number][0];

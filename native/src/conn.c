@@ -13,6 +13,7 @@
 #define BODY_BYTES_PER_S 240u // the least that a body may come with
 #define BODY_GRACE_NS (5 * SL_NS_PER_S)
 #define SAMPLE_AFTER_NS SL_NS_PER_S // of a send, before its progress is looked at
+#define ALIVE_CHECK_NS SL_NS_PER_S  // of a client that is not read from
 #define EMPTY_LINES_BYTES 8u        // four CRLF, see http1_parse.h
 #define SMALL_BODY 16384u           // bodies up to this do not leave the multishot receive
 
@@ -178,6 +179,21 @@ static void flush(struct sl_conn *conn) {
     }
 }
 
+uint64_t sl_stall_begin(struct sl_stall *stall, uint32_t limit_ms) {
+    stall->known = false;
+    return sl_min_u64(ms(limit_ms) / 8, SAMPLE_AFTER_NS);
+}
+
+bool sl_stall_moves(struct sl_stall *stall, struct sl_io *io, const struct sl_io_conn *io_conn,
+                    uint32_t limit_ms) {
+    uint64_t acked = sl_io_bytes_acked(io, io_conn);
+    uint64_t least = (uint64_t)STALL_BYTES_PER_S * limit_ms / 1000;
+    bool moves = !stall->known || acked - stall->acked >= least;
+    stall->acked = acked;
+    stall->known = true;
+    return moves;
+}
+
 // The queue has drained: whoever paused at the high watermark goes on.
 static void resume_producer(struct sl_conn *conn) {
     struct sl_request *req = conn->req;
@@ -208,6 +224,7 @@ static void on_sent(struct sl_io_conn *io_conn, void *owner, int64_t result) {
     w->counters.bytes_out += (uint64_t)result;
     conn->active_ns = callback_ns(w);
     conn->deadline = SL_DUE_NONE; // the next send has its own
+    conn->deadline_ns = SL_TIMER_NEVER;
     resume_producer(conn);
     sl_conn_mark(conn);
 }
@@ -590,6 +607,22 @@ static uint64_t body_until(const struct sl_conn *conn) {
     return sl_min_u64(until, req->lag_since_ns + (worth > req->lag_ns ? worth - req->lag_ns : 0));
 }
 
+// Nothing tells of a reset while nothing is received: not read from, a client may be gone for long.
+static bool unwatched(const struct sl_conn *conn) {
+    return conn->want == SL_RECV_OFF && !conn->in_ended;
+}
+
+static void set_timer(struct sl_conn *conn) {
+    uint64_t due_ns = conn->deadline_ns;
+    if (unwatched(conn)) {
+        due_ns = sl_min_u64(due_ns, conn->worker->now_ns + ALIVE_CHECK_NS);
+    }
+    if (due_ns != SL_TIMER_NEVER &&
+        (!sl_timer_is_set(&conn->timer) || conn->timer.due_ns > due_ns)) {
+        sl_timer_set(&conn->worker->timers, &conn->timer, due_ns);
+    }
+}
+
 static void choose_deadline(struct sl_conn *conn) {
     const struct sl_config *c = config_of(conn);
     const struct sl_request *req = conn->req;
@@ -601,8 +634,7 @@ static void choose_deadline(struct sl_conn *conn) {
     if (sending(conn)) {
         if (conn->deadline != SL_DUE_WRITE) {
             conn->deadline = SL_DUE_WRITE;
-            conn->acked_known = false;
-            conn->deadline_ns = now + sl_min_u64(ms(c->write_stall_ms) / 8, SAMPLE_AFTER_NS);
+            conn->deadline_ns = now + sl_stall_begin(&conn->stall, c->write_stall_ms);
         }
     } else if (conn->tls && !conn->handshaken) {
         conn->deadline = SL_DUE_HEAD;
@@ -623,11 +655,9 @@ static void choose_deadline(struct sl_conn *conn) {
             conn->active_ns + ms(c->handler_timeout_ms); // a slow upload is not the handler's fault
     } else {
         conn->deadline = SL_DUE_NONE;
-        return;
+        conn->deadline_ns = SL_TIMER_NEVER;
     }
-    if (!sl_timer_is_set(&conn->timer) || conn->timer.due_ns > conn->deadline_ns) {
-        sl_timer_set(&conn->worker->timers, &conn->timer, conn->deadline_ns);
-    }
+    set_timer(conn);
 }
 
 static void settle(struct sl_conn *conn) {
@@ -671,15 +701,11 @@ static void run(struct sl_work *work) {
 
 // Deadlines.
 
-// Asking the kernel costs a system call, so only a send that lasts is asked about: once a little after its begin, then at each deadline.
 static void write_due(struct sl_conn *conn) {
-    uint64_t acked = sl_io_bytes_acked(conn->worker->io, conn->io);
-    uint64_t least = (uint64_t)STALL_BYTES_PER_S * config_of(conn)->write_stall_ms / 1000;
-    if (!conn->acked_known || acked - conn->acked >= least) {
-        conn->acked = acked;
-        conn->acked_known = true;
-        conn->deadline_ns = conn->worker->now_ns + ms(config_of(conn)->write_stall_ms);
-        sl_timer_set(&conn->worker->timers, &conn->timer, conn->deadline_ns);
+    uint32_t limit_ms = config_of(conn)->write_stall_ms;
+    if (sl_stall_moves(&conn->stall, conn->worker->io, conn->io, limit_ms)) {
+        conn->deadline_ns = conn->worker->now_ns + ms(limit_ms);
+        set_timer(conn);
     } else {
         sl_conn_abort(conn, SL_E_WRITE_STALLED);
     }
@@ -688,11 +714,12 @@ static void write_due(struct sl_conn *conn) {
 static void on_timer(struct sl_timer *timer) {
     struct sl_conn *conn = SL_CONTAINER_OF(timer, struct sl_conn, timer);
     struct sl_worker *w = conn->worker;
-    if (conn->deadline == SL_DUE_NONE) {
+    if (conn->state == SL_CONN_OPEN && unwatched(conn) && !sl_io_alive(w->io, conn->io)) {
+        sl_conn_close(conn, SL_E_CLIENT_CLOSED);
         return;
     }
-    if (w->now_ns < conn->deadline_ns) { // it moved while the timer was set
-        sl_timer_set(&w->timers, timer, conn->deadline_ns);
+    if (conn->deadline == SL_DUE_NONE || w->now_ns < conn->deadline_ns) { // it moved meanwhile
+        set_timer(conn);
         return;
     }
     switch (conn->deadline) {

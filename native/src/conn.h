@@ -15,6 +15,7 @@
 
 struct sl_request;
 struct sl_exchange;
+struct sl_upstream;
 struct sl_upstream_conn;
 
 enum sl_conn_state { SL_CONN_OPEN, SL_CONN_LINGER, SL_CONN_CLOSING };
@@ -22,6 +23,13 @@ enum sl_deadline { SL_DUE_NONE, SL_DUE_IDLE, SL_DUE_HEAD, SL_DUE_BODY, SL_DUE_HA
 
 #define SL_LINGER_BYTES_MAX 65536u
 #define SL_DISCARD_BYTES_MAX 65536u
+
+// A send that lasts. Asking the kernel how much of it was acknowledged costs a system call, so only one that lasts is asked about: once a little
+// after its begin, then each time that the limit is over. 240 B/s are progress.
+struct sl_stall {
+    uint64_t acked; // at the last look, if known
+    bool known;
+};
 
 struct sl_conn {
     struct sl_work work; // first
@@ -38,12 +46,12 @@ struct sl_conn {
     struct sl_timer timer;
     struct sl_conn *prev, *next;
     uint64_t deadline_ns, opened_ns, active_ns; // active_ns: last byte in or out
-    uint64_t acked;          // bytes_acked when the write deadline was set, if acked_known
+    struct sl_stall stall;   // of the send under way
     uint64_t age_max_ns;
     uint32_t served, served_max, linger_bytes;
     uint8_t state, deadline; // enum sl_conn_state, sl_deadline
     uint8_t want;            // enum sl_recv_want, as last told
-    bool in_ended, close_after, cut_after, handshaken, notified, acked_known;
+    bool in_ended, close_after, cut_after, handshaken, notified;
     uint8_t remote_family;   // 4 or 6
     uint8_t remote_addr[16];
     uint16_t remote_port, local_port;
@@ -65,6 +73,9 @@ struct sl_request {
     uint32_t steps_failed; // but for these, a bit each
     struct sl_exchange *exchange;      // TypeScript answers
     struct sl_upstream_conn *upstream; // an upstream answers
+    struct sl_upstream *proxied;       // the upstream that it was sent to or waits for
+    struct sl_request *line_prev, *line_next; // in that line
+    uint64_t line_until_ns;
     uint64_t start_ns;
     int64_t start_unix_us;
     uint64_t body_left;  // LENGTH: bytes still to come
@@ -85,6 +96,7 @@ struct sl_request {
     bool continue_due;   // 100 Continue is owed when the body is wanted
     bool bodiless;       // the answer has no body (HEAD, 204, 304)
     bool out_done;       // the answer is queued whole
+    bool in_line;        // waits for a connection of `proxied`
     struct sl_head head;
 };
 
@@ -98,6 +110,9 @@ void sl_conn_close(struct sl_conn *conn, int reason);  // now, without linger
 void sl_conn_abort(struct sl_conn *conn, int reason);  // with RST
 size_t sl_conn_client_ip(const struct sl_conn *conn, char out[46]); // text; returns its length
 void sl_conn_drain(struct sl_conn *conn);              // the worker drains: idle ones get 1 s
+// A send begins: returns after how many ns to look at it first. Then, at each look: does it get on?
+uint64_t sl_stall_begin(struct sl_stall *stall, uint32_t limit_ms);
+bool sl_stall_moves(struct sl_stall *stall, struct sl_io *io, const struct sl_io_conn *io_conn, uint32_t limit_ms);
 
 // request.c
 struct sl_request *sl_request_new(struct sl_conn *conn);     // NULL: requests_max

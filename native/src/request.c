@@ -76,6 +76,25 @@ static uint32_t log_text(struct sl_log_record *record, uint32_t at, struct sl_sp
     return n;
 }
 
+static void log_head(struct sl_log_record *record, const struct sl_request *req) {
+    const struct sl_head *h = &req->head;
+    uint32_t at = log_text(record, 0, sl_request_span(req, 0, h->method_len));
+    record->version = h->version;
+    record->method_len = (uint8_t)at;
+    record->host_len = (uint8_t)log_text(
+        record, at, sl_request_span(req, h->host_off, sl_min_u32(h->host_len, 255)));
+    at += record->host_len;
+    if (req->proxied && sl_status_info(req->reason)->source == SL_SOURCE_UPSTREAM) {
+        char text[128];
+        size_t len = sl_upstream_text(req->proxied, text, sizeof(text));
+        record->upstream_len =
+            (uint8_t)log_text(record, at, (struct sl_span){(const uint8_t *)text, len});
+        at += record->upstream_len;
+    }
+    record->target_len =
+        (uint16_t)log_text(record, at, sl_request_span(req, h->target_off, h->target_len));
+}
+
 // The turn's clock would say 0 for what begins and ends in one turn.
 static uint64_t monotonic_ns(void) {
     struct timespec t;
@@ -106,18 +125,10 @@ static void write_log(const struct sl_request *req) {
     record->tls = conn->tls != NULL;
     record->reason = req->reason;
     record->version = 1;
-    record->method_len = record->host_len = 0;
+    record->method_len = record->host_len = record->upstream_len = 0;
     record->target_len = 0;
     if (req->head_done) {
-        const struct sl_head *h = &req->head;
-        record->version = h->version;
-        uint32_t n = log_text(record, 0, sl_request_span(req, 0, h->method_len));
-        record->method_len = (uint8_t)n;
-        uint32_t host =
-            log_text(record, n, sl_request_span(req, h->host_off, sl_min_u32(h->host_len, 255)));
-        record->host_len = (uint8_t)host;
-        record->target_len = (uint16_t)log_text(record, n + host,
-                                                sl_request_span(req, h->target_off, h->target_len));
+        log_head(record, req);
     }
     sl_log_commit(w->gateway->log, w->index);
 }
@@ -146,10 +157,7 @@ void sl_request_detach(struct sl_request *req, int reason) {
         sl_exchange_abort(req->exchange, reason, true);
         req->exchange = NULL;
     }
-    if (req->upstream) {
-        sl_proxy_detach(req->upstream);
-        req->upstream = NULL;
-    }
+    sl_proxy_detach(req);
     if (req->head_done || req->status) {
         write_log(req);
     }
@@ -426,12 +434,14 @@ void sl_request_continue(struct sl_request *req) {
     sl_conn_mark(conn);
 }
 
+#define TEXT_PLAIN "content-type: text/plain; charset=UTF-8\r\n"
+
 static void answer_text(struct sl_request *req, uint16_t status, const char *text) {
     struct sl_response_head response = {
         .status = status,
         .framing = SL_FRAMING_LENGTH,
         .content_length = strlen(text),
-        .fields = sl_span_of("content-type: text/plain; charset=UTF-8\r\n"),
+        .fields = sl_span_of(status == 503 ? TEXT_PLAIN "retry-after: 1\r\n" : TEXT_PLAIN),
     };
     if (sl_request_respond(req, &response) &&
         sl_request_write(req, (const uint8_t *)text, (uint32_t)strlen(text), NULL, NULL)) {
@@ -448,10 +458,7 @@ static void answer_error(struct sl_request *req, int status) {
         sl_exchange_abort(req->exchange, status, true);
         req->exchange = NULL;
     }
-    if (req->upstream) {
-        sl_proxy_detach(req->upstream);
-        req->upstream = NULL;
-    }
+    sl_proxy_detach(req);
     char line[128]; // a line, for whoever reads it in a terminal
     snprintf(line, sizeof(line), "%s\n", info->text);
     answer_text(req, (uint16_t)info->http, line);

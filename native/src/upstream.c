@@ -5,92 +5,192 @@
 #include <netinet/in.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <strings.h>
 
 #include "gateway.h"
 
 #define SMALL_BODY 16384u
-#define COPY_MAX 2048u // parts of a request's body up to this are copied
+#define COPY_MAX 2048u  // parts of a request's body up to this are copied
+#define INTERIMS_MAX 64 // 1xx answers to one request
 
 static const struct sl_config *config_of(const struct sl_upstream_conn *up) {
     return sl_worker_config(up->worker);
 }
 
-// Pools.
-
-static bool same_endpoint(const struct sl_plan_upstream *a, const struct sl_plan_upstream *b) {
-    return a->family == b->family && a->port == b->port && memcmp(a->addr, b->addr, 16) == 0;
-}
-
-struct sl_upstream *sl_upstream_get(struct sl_worker *w, const struct sl_plan *plan,
-                                    uint32_t index) {
-    const struct sl_plan_upstream *row = &plan->upstreams[index];
-    struct sl_upstream *upstream = w->upstreams;
-    while (upstream && !same_endpoint(&upstream->row, row)) {
-        upstream = upstream->next;
-    }
-    if (!upstream) {
-        upstream = calloc(1, sizeof(*upstream));
-        if (!upstream) {
-            return NULL;
-        }
-        upstream->next = w->upstreams;
-        w->upstreams = upstream;
-    }
-    upstream->row = *row;
-    memcpy(upstream->name, plan->blob + row->name_off, row->name_len);
-    upstream->name[row->name_len] = 0;
-    return upstream;
-}
-
-void sl_upstreams_free(struct sl_worker *w) {
-    while (w->upstreams) {
-        struct sl_upstream *upstream = w->upstreams;
-        SL_ASSERT(upstream->total == 0);
-        w->upstreams = upstream->next;
-        free(upstream);
-    }
-}
+// Closing.
 
 static void unlink_idle(struct sl_upstream_conn *up) {
-    struct sl_upstream_conn **at = &up->upstream->idle;
+    struct sl_upstream_conn **at = &up->endpoint->idle;
     while (*at != up) {
         SL_ASSERT(*at);
         at = &(*at)->next;
     }
     *at = up->next;
-    up->upstream->idle_count--;
+    up->endpoint->idle_count--;
     up->worker->counters.upstream_idle--;
 }
 
-static void up_close(struct sl_upstream_conn *up) {
-    if (up->state == SL_UP_CLOSING) {
-        return;
+// The connection carries no request any more: the next in line may have one.
+static void unuse(struct sl_upstream_conn *up) {
+    struct sl_upstream *upstream = up->upstream;
+    up->upstream = NULL;
+    up->req = NULL;
+    SL_ASSERT(upstream->used > 0);
+    upstream->used--;
+    if (upstream->waiting > 0) {
+        sl_work_mark(up->worker, &upstream->work);
     }
+}
+
+static void up_close(struct sl_upstream_conn *up) {
+    SL_ASSERT(up->state != SL_UP_CLOSING);
     if (up->state == SL_UP_IDLE) {
         unlink_idle(up);
+    } else if (up->upstream) {
+        unuse(up);
     }
     up->state = SL_UP_CLOSING;
-    up->req = NULL;
-    up->upstream->total--;
     sl_work_unmark(&up->work);
     sl_timer_cancel(&up->worker->timers, &up->timer);
-    sl_io_close(up->worker->io, up->io);
+    // Half a request is nothing that the kernel should go on sending to a peer that may not read.
+    (up->connected && up->out.count > 0 ? sl_io_abort : sl_io_close)(up->worker->io, up->io);
+}
+
+static void close_idle(struct sl_endpoint *endpoint) {
+    while (endpoint->idle) {
+        up_close(endpoint->idle);
+    }
 }
 
 void sl_upstreams_drain(struct sl_worker *w) {
-    for (struct sl_upstream *upstream = w->upstreams; upstream; upstream = upstream->next) {
-        while (upstream->idle) {
-            up_close(upstream->idle);
-        }
+    for (struct sl_endpoint *endpoint = w->endpoints; endpoint; endpoint = endpoint->next) {
+        close_idle(endpoint);
     }
 }
 
-static void arm(struct sl_upstream_conn *up, uint32_t wait_ms) {
-    sl_timer_set(&up->worker->timers, &up->timer, up->worker->now_ns + wait_ms * SL_NS_PER_MS);
+// Endpoints and upstreams.
+
+static struct sl_endpoint *endpoint_get(struct sl_worker *w, const struct sl_plan_upstream *row) {
+    struct sl_endpoint *endpoint = w->endpoints;
+    while (endpoint && !(endpoint->family == row->family && endpoint->port == row->port &&
+                         memcmp(endpoint->addr, row->addr, 16) == 0)) {
+        endpoint = endpoint->next;
+    }
+    if (!endpoint) {
+        endpoint = calloc(1, sizeof(*endpoint));
+        if (!endpoint) {
+            return NULL;
+        }
+        endpoint->family = row->family;
+        endpoint->port = row->port;
+        memcpy(endpoint->addr, row->addr, 16);
+        endpoint->next = w->endpoints;
+        w->endpoints = endpoint;
+    }
+    endpoint->upstreams++;
+    return endpoint;
 }
 
-// Failing. The request may be sent once more if nothing of an answer came on a reused connection (it was closing while we wrote), the
-// method is idempotent and its body, if any, was not touched.
+static void endpoint_release(struct sl_worker *w, struct sl_endpoint *endpoint) {
+    if (--endpoint->upstreams > 0) {
+        return;
+    }
+    close_idle(endpoint);
+    struct sl_endpoint **at = &w->endpoints;
+    while (*at != endpoint) {
+        at = &(*at)->next;
+    }
+    *at = endpoint->next;
+    free(endpoint);
+}
+
+static void line_run(struct sl_work *work);
+static void line_due(struct sl_timer *timer);
+
+struct sl_upstream *sl_upstream_get(struct sl_worker *w, const struct sl_plan *plan,
+                                    uint32_t index) {
+    struct sl_plan_upstream row = plan->upstreams[index];
+    char name[256] = "";
+    memcpy(name, plan->blob + row.name_off, row.name_len);
+    row.name_off = row.name_len = 0; // they belong to one blob
+    struct sl_upstream *upstream = w->upstreams;
+    while (upstream &&
+           (memcmp(&upstream->row, &row, sizeof(row)) != 0 || strcmp(upstream->name, name) != 0)) {
+        upstream = upstream->next;
+    }
+    if (upstream) {
+        upstream->holds++;
+        return upstream;
+    }
+    upstream = calloc(1, sizeof(*upstream));
+    struct sl_endpoint *endpoint = upstream ? endpoint_get(w, &row) : NULL;
+    if (!endpoint) {
+        free(upstream);
+        return NULL;
+    }
+    upstream->worker = w;
+    upstream->endpoint = endpoint;
+    upstream->row = row;
+    memcpy(upstream->name, name, sizeof(name));
+    upstream->holds = 1;
+    sl_work_init(&upstream->work, line_run);
+    sl_timer_init(&upstream->timer, line_due);
+    upstream->next = w->upstreams;
+    w->upstreams = upstream;
+    return upstream;
+}
+
+void sl_upstream_release(struct sl_upstream *upstream) {
+    struct sl_worker *w = upstream->worker;
+    if (--upstream->holds > 0) {
+        return;
+    }
+    SL_ASSERT(upstream->used == 0 && upstream->waiting == 0); // a request holds its plan
+    sl_work_unmark(&upstream->work);
+    sl_timer_cancel(&w->timers, &upstream->timer);
+    struct sl_upstream **at = &w->upstreams;
+    while (*at != upstream) {
+        at = &(*at)->next;
+    }
+    *at = upstream->next;
+    endpoint_release(w, upstream->endpoint);
+    free(upstream);
+}
+
+// "10.0.0.7:8080", "[::1]:8080": also the Host for a 1.0 client that sent none.
+static const char *authority_of(const struct sl_endpoint *endpoint, char *out, size_t len) {
+    char ip[46] = "";
+    inet_ntop(endpoint->family == 4 ? AF_INET : AF_INET6, endpoint->addr, ip, sizeof(ip));
+    snprintf(out, len, endpoint->family == 4 ? "%s:%u" : "[%s]:%u", ip, endpoint->port);
+    return out;
+}
+
+size_t sl_upstream_text(const struct sl_upstream *upstream, char *out, size_t len) {
+    char authority[64] = "unresolved";
+    if (upstream->endpoint->family) {
+        authority_of(upstream->endpoint, authority, sizeof(authority));
+    }
+    int n = snprintf(out, len, "%s[%s]", upstream->name, authority);
+    return sl_min_size((size_t)n, len - 1);
+}
+
+// Deadlines.
+
+static void arm(struct sl_upstream_conn *up, enum sl_upstream_due due, uint64_t wait_ns) {
+    up->due = (uint8_t)due;
+    sl_timer_set(&up->worker->timers, &up->timer, up->worker->now_ns + wait_ns);
+}
+
+static void arm_ms(struct sl_upstream_conn *up, enum sl_upstream_due due, uint32_t wait_ms) {
+    arm(up, due, wait_ms * SL_NS_PER_MS);
+}
+
+static void disarm(struct sl_upstream_conn *up) {
+    up->due = SL_UP_DUE_NONE;
+    sl_timer_cancel(&up->worker->timers, &up->timer);
+}
+
+// Failing.
 
 static bool idempotent(uint8_t method) {
     return method == SL_METHOD_GET || method == SL_METHOD_HEAD || method == SL_METHOD_PUT ||
@@ -102,45 +202,25 @@ static void send_on_fresh(struct sl_request *req, struct sl_upstream *upstream);
 static void fail(struct sl_upstream_conn *up, int status) {
     struct sl_request *req = up->req;
     struct sl_upstream *upstream = up->upstream;
-    bool again = up->reused && !up->received && req && idempotent(req->head.method) &&
+    struct sl_worker *w = up->worker;
+    bool again = up->reused && !up->received && idempotent(req->head.method) &&
                  req->body_bytes == 0 && status == SL_E_UPSTREAM_RESET;
     up_close(up);
-    if (!req) {
-        return;
-    }
     req->upstream = NULL;
-    struct sl_worker *w = req->conn->worker;
     if (again) {
         w->counters.upstream_retries++;
         send_on_fresh(req, upstream);
         return;
     }
     w->counters.upstream_failures++;
-    if (req->status != 0) {
-        sl_conn_abort(req->conn,
-                      SL_E_UPSTREAM_CUT); // a broken transfer, never a short body that looks whole
-    } else {
-        sl_request_fail(req, status);
-    }
-}
-
-void sl_proxy_detach(struct sl_upstream_conn *up) {
-    up->req = NULL;
-    up_close(up);
+    sl_request_fail(req, status); // once an answer has begun: a broken transfer, never a short body
+                                  // that looks whole
 }
 
 // Sending the request.
 
 static bool up_writable(const struct sl_upstream_conn *up) {
     return up->out.bytes < config_of(up)->high_watermark_bytes && sl_outq_room(&up->out) >= 8;
-}
-
-// For a 1.0 client that sent no Host.
-static const char *authority_of(const struct sl_plan_upstream *row, char *out, size_t len) {
-    char ip[46] = "";
-    inet_ntop(row->family == 4 ? AF_INET : AF_INET6, row->addr, ip, sizeof(ip));
-    snprintf(out, len, row->family == 4 ? "%s:%u" : "[%s]:%u", ip, row->port);
-    return out;
 }
 
 static bool write_head(struct sl_upstream_conn *up) {
@@ -159,7 +239,7 @@ static bool write_head(struct sl_upstream_conn *up) {
         .client_ip = {(const uint8_t *)ip, ip_len},
         .tls = req->conn->tls != NULL,
         .expect_continue = req->continue_due,
-        .host = sl_span_of(authority_of(&up->upstream->row, host, sizeof(host))),
+        .host = sl_span_of(authority_of(up->endpoint, host, sizeof(host))),
     };
     uint32_t room = h->len + h->host_len * 2 + 512;
     uint8_t *at = sl_outq_reserve(&up->out, &up->worker->bufs, room);
@@ -239,38 +319,50 @@ void sl_proxy_pump_request(struct sl_upstream_conn *up) {
         sl_work_mark(up->worker, &up->work);
     } else if (rc < 0) {
         req->conn->close_after = true;
-        req->upstream = NULL;
-        up->req = NULL;
-        up_close(up); // the upstream sees a body cut short, and nothing that ends it
+        sl_proxy_detach(req); // the upstream sees a body cut short, and nothing that ends it
         sl_request_fail(req, rc);
     }
 }
 
 static void flush(struct sl_upstream_conn *up) {
-    if (up->connected && up->out.count > 0 && up->out.in_flight == 0) {
-        sl_io_send(up->worker->io, up->io, sl_outq_gather(&up->out));
+    if (!up->connected || up->broken || up->out.count == 0 || up->out.in_flight > 0) {
+        return;
     }
+    struct msghdr *msg = sl_outq_gather(&up->out);
+    if (up->reused && !up->flown) {
+        sl_io_send_if_quiet(up->worker->io, up->io, msg);
+    } else {
+        sl_io_send(up->worker->io, up->io, msg);
+    }
+    up->flown = true;
 }
 
 // The answer.
 
-static void pool_or_close(struct sl_upstream_conn *up) {
-    struct sl_upstream *upstream = up->upstream;
-    bool clean = !up->broken && up->request_done && up->in.bytes == 0 && !up->in_ended &&
-                 up->out.count == 0 && (up->head.flags & SL_HEAD_KEEP_ALIVE) &&
-                 up->body != SL_BODY_UNTIL_CLOSE;
-    up->req = NULL;
-    if (!clean || up->worker->draining || upstream->idle_count >= upstream->row.idle_max) {
-        up_close(up);
-        return;
-    }
+static void pool(struct sl_upstream_conn *up, const struct sl_plan_upstream *row) {
+    struct sl_endpoint *endpoint = up->endpoint;
+    uint32_t good_ms = sl_min_u32(row->idle_timeout_ms, up->announced_ms);
+    unuse(up);
     up->state = SL_UP_IDLE;
-    up->next = upstream->idle;
-    upstream->idle = up;
-    upstream->idle_count++;
+    up->next = endpoint->idle;
+    endpoint->idle = up;
+    endpoint->idle_count++;
     up->worker->counters.upstream_idle++;
     sl_io_recv(up->worker->io, up->io, SL_RECV_STREAM); // bytes or EOF discard it
-    arm(up, upstream->row.idle_timeout_ms);
+    arm_ms(up, SL_UP_DUE_POOL, good_ms);
+    up->good_until_ns = up->timer.due_ns;
+}
+
+static void pool_or_close(struct sl_upstream_conn *up) {
+    const struct sl_plan_upstream *row = &up->upstream->row;
+    bool clean = !up->broken && up->request_done && up->in.bytes == 0 && !up->in_ended &&
+                 up->out.count == 0 && (up->head.flags & SL_HEAD_KEEP_ALIVE) &&
+                 up->body != SL_BODY_UNTIL_CLOSE && up->announced_ms > 0;
+    if (clean && !up->worker->draining && up->endpoint->idle_count < row->idle_max) {
+        pool(up, row);
+    } else {
+        up_close(up);
+    }
 }
 
 static void answer_done(struct sl_upstream_conn *up) {
@@ -306,8 +398,8 @@ static bool forward_head(struct sl_upstream_conn *up, const uint8_t *data, uint3
 // 1xx: 100 is passed to who asked for it, others to HTTP/1.1 clients. False: the request is gone.
 static bool interim(struct sl_upstream_conn *up, const uint8_t *data) {
     struct sl_request *req = up->req;
-    if (up->head.status == 101) {
-        fail(up, SL_E_UPSTREAM_BAD); // nobody asked for an upgrade
+    if (up->head.status == 101 || ++up->interims > INTERIMS_MAX) {
+        fail(up, SL_E_UPSTREAM_BAD); // nobody asked for an upgrade, nor for 1xx without end
         return false;
     }
     if (up->head.status == 100) {
@@ -320,6 +412,30 @@ static bool interim(struct sl_upstream_conn *up, const uint8_t *data) {
                                                                       .via = req->hold->plan->via});
     }
     return up->req != NULL && up->state == SL_UP_ACTIVE;
+}
+
+// Keep-Alive: timeout=5, max=100. Four fifths of it: what is on its way when the peer closes is lost.
+static uint32_t announced_ms(const struct sl_head *head, const uint8_t *data) {
+    const struct sl_field *field = sl_head_field(head, SL_H_KEEP_ALIVE);
+    uint64_t seconds = 0;
+    if (!field) {
+        return UINT32_MAX;
+    }
+    const char *at = (const char *)data + field->value_off, *end = at + field->value_len;
+    while (at < end && (end - at < 8 || strncasecmp(at, "timeout=", 8) != 0)) {
+        const char *comma = memchr(at, ',', (size_t)(end - at));
+        at = comma ? comma + 1 : end;
+        while (at < end && (*at == ' ' || *at == '\t')) {
+            at++;
+        }
+    }
+    if (at >= end || end - at < 9 || at[8] < '0' || at[8] > '9') {
+        return UINT32_MAX; // says nothing of time
+    }
+    for (at += 8; at < end && *at >= '0' && *at <= '9'; at++) {
+        seconds = sl_min_u64(seconds * 10 + (uint64_t)(*at - '0'), 1000000);
+    }
+    return (uint32_t)(seconds * 800);
 }
 
 static void begin_body(struct sl_upstream_conn *up) {
@@ -360,6 +476,7 @@ static bool read_head(struct sl_upstream_conn *up) {
         if (!alive) {
             return false;
         }
+        up->announced_ms = announced_ms(&up->head, data);
         sl_inq_consume(&up->in, &up->worker->bufs, up->head.skipped + up->head.len);
         if (final) {
             begin_body(up);
@@ -411,7 +528,7 @@ static bool pump_body(struct sl_upstream_conn *up) {
             return false; // the client's connection was cut, and we with it
         }
         if (rc < 0) {
-            fail(up, SL_E_UPSTREAM_BAD);
+            fail(up, SL_E_UPSTREAM_BAD_BODY);
             return false;
         }
     }
@@ -434,37 +551,44 @@ static void pump_answer(struct sl_upstream_conn *up) {
     }
 }
 
-static void settle(struct sl_upstream_conn *up) {
-    if (up->in_ended) { // what is left waits for the client alone
-        sl_timer_cancel(&up->worker->timers, &up->timer);
-        return;
+static enum sl_recv_want wanted(const struct sl_upstream_conn *up) {
+    if (!up->head_done) {
+        return SL_RECV_STREAM; // the parser's limit ends a head that is too large
     }
-    enum sl_recv_want want = SL_RECV_STREAM;
-    if (up->head_done) {
-        bool small = up->body == SL_BODY_LENGTH ? up->body_left <= SMALL_BODY
-                                                : up->req->out_bytes < SMALL_BODY;
-        bool room = sl_conn_writable(up->req->conn) && up->in.bytes == 0;
-        want = !room ? SL_RECV_OFF : small ? SL_RECV_STREAM : SL_RECV_ONCE;
-    } // else the parser's limit ends a head that is too large
-    sl_io_recv(up->worker->io, up->io, want);
-    // The clock runs while we wait for the upstream (for 100 Continue, too), not while a client keeps us waiting.
-    const struct sl_request *req = up->req;
+    bool small =
+        up->body == SL_BODY_LENGTH ? up->body_left <= SMALL_BODY : up->req->out_bytes < SMALL_BODY;
+    bool room = sl_conn_writable(up->req->conn) && up->in.bytes == 0;
+    return !room ? SL_RECV_OFF : small ? SL_RECV_STREAM : SL_RECV_ONCE;
+}
+
+// The clock runs while we wait for the upstream (for 100 Continue, too), not while a client keeps us waiting.
+static void choose_deadline(struct sl_upstream_conn *up, enum sl_recv_want want) {
     const struct sl_plan_upstream *row = &up->upstream->row;
-    if (up->out.count > 0) {
-        arm(up, row->idle_timeout_ms);
-    } else if (!up->request_done && req->body_wanted) {
-        sl_timer_cancel(&up->worker->timers, &up->timer);
-        up->head_timed = false;
+    if (up->out.in_flight > 0) {
+        if (up->due != SL_UP_DUE_SEND) {
+            arm(up, SL_UP_DUE_SEND, sl_stall_begin(&up->stall, row->idle_timeout_ms));
+        }
+    } else if (!up->request_done && up->req->body_wanted) {
+        disarm(up);
     } else if (!up->head_done) {
-        if (!up->head_timed) {
-            up->head_timed = true; // once: a trickle of head bytes does not move it
-            arm(up, row->head_timeout_ms);
+        if (up->due != SL_UP_DUE_HEAD) { // once: a trickle of head bytes does not move it
+            arm_ms(up, SL_UP_DUE_HEAD, row->head_timeout_ms);
         }
     } else if (want == SL_RECV_OFF) {
-        sl_timer_cancel(&up->worker->timers, &up->timer);
+        disarm(up);
     } else {
-        arm(up, row->idle_timeout_ms);
+        arm_ms(up, SL_UP_DUE_BODY, row->idle_timeout_ms);
     }
+}
+
+static void settle(struct sl_upstream_conn *up) {
+    if (up->in_ended) { // what is left waits for the client alone
+        disarm(up);
+        return;
+    }
+    enum sl_recv_want want = wanted(up);
+    sl_io_recv(up->worker->io, up->io, want);
+    choose_deadline(up, want);
 }
 
 static void run(struct sl_work *work) {
@@ -513,20 +637,25 @@ static void on_end(struct sl_io_conn *io_conn, void *owner, int error) {
     up_close(up);
 }
 
+static void send_elsewhere(struct sl_upstream_conn *up);
+
 static void on_sent(struct sl_io_conn *io_conn, void *owner, int64_t result) {
     struct sl_upstream_conn *up = owner;
     (void)io_conn;
+    if (result == -ECANCELED) {
+        send_elsewhere(up);
+        return;
+    }
     sl_outq_sent(&up->out, &up->worker->bufs);
+    up->due = SL_UP_DUE_NONE; // the next send has its own time
     if (result < 0) {
         // An answer may be on its way all the same (an early refusal of a body): what is received is read to its end first.
         up->error = (int)result;
         up->request_done = true;
         up->broken = true;
     }
-    if (up->req) {
-        sl_conn_mark(up->req->conn);
-        sl_work_mark(up->worker, &up->work);
-    }
+    sl_conn_mark(up->req->conn);
+    sl_work_mark(up->worker, &up->work);
 }
 
 static void on_connect(struct sl_io_conn *io_conn, void *owner, int error) {
@@ -547,16 +676,39 @@ static void on_closed(void *owner) {
     up->out.in_flight = 0;
     sl_outq_clear(&up->out, &w->bufs);
     sl_inq_clear(&up->in, &w->bufs);
+    w->counters.upstream_live--;
     sl_slab_give(&w->upstream_conns, up);
+}
+
+static void send_due(struct sl_upstream_conn *up) {
+    uint32_t limit_ms = up->upstream->row.idle_timeout_ms;
+    if (sl_stall_moves(&up->stall, up->worker->io, up->io, limit_ms)) {
+        arm_ms(up, SL_UP_DUE_SEND, limit_ms);
+    } else {
+        fail(up, SL_E_UPSTREAM_STALLED);
+    }
 }
 
 static void on_timer(struct sl_timer *timer) {
     struct sl_upstream_conn *up = SL_CONTAINER_OF(timer, struct sl_upstream_conn, timer);
-    if (up->state == SL_UP_IDLE) {
+    switch (up->due) {
+    case SL_UP_DUE_CONNECT:
+        fail(up, SL_E_UPSTREAM_CONNECT_TIMEOUT);
+        return;
+    case SL_UP_DUE_SEND:
+        send_due(up);
+        return;
+    case SL_UP_DUE_HEAD:
+        fail(up, SL_E_UPSTREAM_TIMEOUT);
+        return;
+    case SL_UP_DUE_BODY:
+        fail(up, SL_E_UPSTREAM_IDLE_TIMEOUT);
+        return;
+    case SL_UP_DUE_POOL:
         up_close(up);
-    } else {
-        fail(up,
-             up->state == SL_UP_CONNECTING ? SL_E_UPSTREAM_CONNECT_TIMEOUT : SL_E_UPSTREAM_TIMEOUT);
+        return;
+    default:
+        return; // a send has just ended: the turn's work sets what is next
     }
 }
 
@@ -568,19 +720,19 @@ static const struct sl_io_handler handler = {.on_data = on_data,
 
 // Taking a connection.
 
-static socklen_t address_of(const struct sl_plan_upstream *row, struct sockaddr_storage *out) {
+static socklen_t address_of(const struct sl_endpoint *endpoint, struct sockaddr_storage *out) {
     memset(out, 0, sizeof(*out));
-    if (row->family == 4) {
+    if (endpoint->family == 4) {
         struct sockaddr_in *in = (struct sockaddr_in *)out;
         in->sin_family = AF_INET;
-        in->sin_port = htons(row->port);
-        memcpy(&in->sin_addr, row->addr, 4);
+        in->sin_port = htons(endpoint->port);
+        memcpy(&in->sin_addr, endpoint->addr, 4);
         return sizeof(*in);
     }
     struct sockaddr_in6 *in6 = (struct sockaddr_in6 *)out;
     in6->sin6_family = AF_INET6;
-    in6->sin6_port = htons(row->port);
-    memcpy(&in6->sin6_addr, row->addr, 16);
+    in6->sin6_port = htons(endpoint->port);
+    memcpy(&in6->sin6_addr, endpoint->addr, 16);
     return sizeof(*in6);
 }
 
@@ -591,9 +743,9 @@ static struct sl_upstream_conn *connect_new(struct sl_worker *w, struct sl_upstr
     }
     memset(up, 0, offsetof(struct sl_upstream_conn, head));
     struct sockaddr_storage addr;
-    socklen_t len = address_of(&upstream->row, &addr);
+    socklen_t len = address_of(upstream->endpoint, &addr);
     up->worker = w;
-    up->upstream = upstream;
+    up->endpoint = upstream->endpoint;
     up->io = sl_io_connect(w->io, (struct sockaddr *)&addr, len, &handler, up);
     if (!up->io) {
         sl_slab_give(&w->upstream_conns, up);
@@ -602,58 +754,166 @@ static struct sl_upstream_conn *connect_new(struct sl_worker *w, struct sl_upstr
     sl_work_init(&up->work, run);
     sl_timer_init(&up->timer, on_timer);
     sl_outq_init(&up->out);
-    upstream->total++;
+    w->counters.upstream_live++;
     w->counters.upstream_connects++;
-    arm(up, upstream->row.connect_timeout_ms);
+    arm_ms(up, SL_UP_DUE_CONNECT, upstream->row.connect_timeout_ms);
     return up;
 }
 
-static void begin_exchange(struct sl_upstream_conn *up, struct sl_request *req) {
+static void carry(struct sl_upstream_conn *up, struct sl_upstream *upstream,
+                  struct sl_request *req) {
+    upstream->used++;
+    up->upstream = upstream;
     up->req = req;
     req->upstream = up;
     up->head.scanned = up->head.skipped = 0;
-    up->head_done = up->request_done = up->head_timed = up->received = up->broken = false;
+    up->head_done = up->received = up->broken = up->flown = false;
+    up->interims = 0;
+    up->error = 0;
+    sl_work_mark(up->worker, &up->work);
+}
+
+static void begin_exchange(struct sl_upstream_conn *up, struct sl_upstream *upstream,
+                           struct sl_request *req) {
+    carry(up, upstream, req);
     up->request_done = req->body_done;
     req->body_wanted = !req->continue_due;
     if (!write_head(up)) {
         fail(up, SL_E_NO_MEMORY);
-        return;
     }
-    sl_work_mark(up->worker, &up->work);
 }
 
 static void send_on_fresh(struct sl_request *req, struct sl_upstream *upstream) {
-    struct sl_worker *w = req->conn->worker;
-    if (upstream->total >= upstream->row.conns_max) {
-        sl_request_fail(req, SL_E_UPSTREAM_FULL);
-        return;
-    }
-    struct sl_upstream_conn *up = connect_new(w, upstream);
+    struct sl_upstream_conn *up = connect_new(req->conn->worker, upstream);
     if (!up) {
         sl_request_fail(req, SL_E_UPSTREAM_FULL);
         return;
     }
-    begin_exchange(up, req);
+    begin_exchange(up, upstream, req);
+}
+
+// The pooled connection had died, or said something that nobody asked for, before a byte was sent: all that was to be sent goes to a fresh one.
+static void send_elsewhere(struct sl_upstream_conn *up) {
+    struct sl_upstream *upstream = up->upstream;
+    struct sl_request *req = up->req;
+    struct sl_worker *w = up->worker;
+    struct sl_upstream_conn *fresh = connect_new(w, upstream);
+    w->counters.upstream_discards++;
+    if (!fresh) {
+        fail(up, SL_E_UPSTREAM_FULL);
+        return;
+    }
+    fresh->out = up->out;
+    fresh->out.in_flight = 0;
+    fresh->request_done = up->request_done;
+    sl_outq_init(&up->out);
+    up_close(up);
+    carry(fresh, upstream, req);
+}
+
+static struct sl_upstream_conn *take_idle(struct sl_worker *w, struct sl_endpoint *endpoint) {
+    while (endpoint->idle) {
+        struct sl_upstream_conn *up = endpoint->idle;
+        if (w->now_ns >= up->good_until_ns) {
+            up_close(up);
+            continue;
+        }
+        unlink_idle(up);
+        up->state = SL_UP_ACTIVE;
+        up->reused = true;
+        disarm(up);
+        return up;
+    }
+    return NULL;
+}
+
+static void start(struct sl_request *req, struct sl_upstream *upstream) {
+    struct sl_worker *w = req->conn->worker;
+    struct sl_upstream_conn *up = take_idle(w, upstream->endpoint);
+    if (up) {
+        w->counters.upstream_reuses++;
+        begin_exchange(up, upstream, req);
+    } else {
+        send_on_fresh(req, upstream);
+    }
+}
+
+// The line of requests that wait for a connection. All wait equally long, so the first in line is the first whose time is over.
+
+static void line_leave(struct sl_request *req) {
+    struct sl_upstream *upstream = req->proxied;
+    *(req->line_prev ? &req->line_prev->line_next : &upstream->first) = req->line_next;
+    *(req->line_next ? &req->line_next->line_prev : &upstream->last) = req->line_prev;
+    req->line_prev = req->line_next = NULL;
+    req->in_line = false;
+    upstream->waiting--;
+    upstream->worker->counters.upstream_waiting--;
+    if (upstream->waiting == 0) {
+        sl_timer_cancel(&upstream->worker->timers, &upstream->timer);
+    }
+}
+
+static void line_enter(struct sl_request *req, struct sl_upstream *upstream) {
+    struct sl_worker *w = upstream->worker;
+    if (upstream->waiting >= SL_UPSTREAM_WAITING_MAX) {
+        sl_request_fail(req, SL_E_UPSTREAM_FULL);
+        return;
+    }
+    req->line_until_ns = w->now_ns + upstream->row.connect_timeout_ms * SL_NS_PER_MS;
+    req->line_prev = upstream->last;
+    *(upstream->last ? &upstream->last->line_next : &upstream->first) = req;
+    upstream->last = req;
+    req->in_line = true;
+    w->counters.upstream_waits++;
+    w->counters.upstream_waiting++;
+    if (upstream->waiting++ == 0) {
+        sl_timer_set(&w->timers, &upstream->timer, req->line_until_ns);
+    }
+}
+
+static void line_run(struct sl_work *work) {
+    struct sl_upstream *upstream = (struct sl_upstream *)work;
+    while (upstream->first && upstream->used < upstream->row.conns_max) {
+        struct sl_request *req = upstream->first;
+        line_leave(req);
+        start(req, upstream);
+    }
+}
+
+static void line_due(struct sl_timer *timer) {
+    struct sl_upstream *upstream = SL_CONTAINER_OF(timer, struct sl_upstream, timer);
+    struct sl_worker *w = upstream->worker;
+    while (upstream->first && upstream->first->line_until_ns <= w->now_ns) {
+        struct sl_request *req = upstream->first;
+        line_leave(req);
+        sl_request_fail(req, SL_E_UPSTREAM_FULL);
+    }
+    if (upstream->first) {
+        sl_timer_set(&w->timers, timer, upstream->first->line_until_ns);
+    }
 }
 
 void sl_proxy_start(struct sl_request *req, struct sl_upstream *upstream) {
-    struct sl_worker *w = req->conn->worker;
+    req->proxied = upstream;
     if (sl_http1_via_has(&req->head, req->head_data, req->hold->plan->via)) {
         sl_request_fail(req, SL_E_LOOP);
-        return;
-    }
-    if (upstream->row.family == 0) {
+    } else if (upstream->row.family == 0) {
         sl_request_fail(req, SL_E_UPSTREAM_FULL);
-        return;
+    } else if (upstream->waiting > 0 || upstream->used >= upstream->row.conns_max) {
+        line_enter(req, upstream);
+    } else {
+        start(req, upstream);
     }
-    struct sl_upstream_conn *up = upstream->idle;
-    if (!up) {
-        send_on_fresh(req, upstream);
-        return;
+}
+
+void sl_proxy_detach(struct sl_request *req) {
+    if (req->in_line) {
+        line_leave(req);
     }
-    unlink_idle(up);
-    up->state = SL_UP_ACTIVE;
-    up->reused = true;
-    w->counters.upstream_reuses++;
-    begin_exchange(up, req);
+    if (req->upstream) {
+        struct sl_upstream_conn *up = req->upstream;
+        req->upstream = NULL;
+        up->worker->counters.upstream_aborts++;
+        up_close(up);
+    }
 }

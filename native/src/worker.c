@@ -78,9 +78,16 @@ static void read_clock(struct sl_worker *w) {
 
 void sl_plan_hold_ref(struct sl_plan_hold *hold) { hold->refs++; }
 
+static void release_upstreams(struct sl_upstream **upstreams, uint32_t n) {
+    for (uint32_t i = 0; i < n; i++) {
+        sl_upstream_release(upstreams[i]);
+    }
+    free(upstreams);
+}
+
 static void hold_free(struct sl_plan_hold *hold) {
+    release_upstreams(hold->upstreams, hold->plan->header->upstream_count);
     sl_plan_unref(hold->plan);
-    free(hold->upstreams);
     free(hold);
 }
 
@@ -108,14 +115,14 @@ static struct sl_plan_hold *hold_new(struct sl_worker *w, struct sl_plan *plan) 
     uint32_t n = plan->header->upstream_count;
     struct sl_plan_hold *hold = calloc(1, sizeof(*hold));
     struct sl_upstream **upstreams = calloc(n ? n : 1, sizeof(*upstreams));
-    bool ok = hold && upstreams;
-    for (uint32_t i = 0; ok && i < n; i++) {
-        upstreams[i] = sl_upstream_get(w, plan, i);
-        ok = upstreams[i] != NULL;
+    uint32_t got = 0;
+    while (hold && upstreams && got < n &&
+           (upstreams[got] = sl_upstream_get(w, plan, got)) != NULL) {
+        got++;
     }
-    if (!ok) {
+    if (!hold || !upstreams || got < n) {
+        release_upstreams(upstreams, got);
         free(hold);
-        free(upstreams);
         return NULL;
     }
     *hold = (struct sl_plan_hold){
@@ -391,7 +398,7 @@ void sl_worker_close(struct sl_worker *w) {
     if (w->hold) {
         hold_free(w->hold);
     }
-    sl_upstreams_free(w);
+    SL_ASSERT(!w->upstreams && !w->endpoints);
     free_old_rings(w); // no connection is left that they could be sending to
     SL_ASSERT(!w->old_rings);
     for (uint32_t i = 0; i < w->gateway->certificate_count; i++) {

@@ -21,6 +21,7 @@
 
 struct sl_gateway;
 struct sl_conn;
+struct sl_endpoint;
 struct sl_upstream;
 struct sl_ring;
 
@@ -71,7 +72,8 @@ struct sl_worker {
     struct sl_half_heads half_heads[2]; // in a small buffer; in a large one
     struct sl_plan_hold *hold, *old_holds;
     uint32_t plan_version;
-    struct sl_upstream *upstreams; // pools live as long as the worker
+    struct sl_upstream *upstreams; // of the plans in use
+    struct sl_endpoint *endpoints;
     struct sl_ring *rings[SL_ISOLATES_MAX];
     struct sl_ring *old_rings; // replaced, but something of them is still being sent
     uint32_t ring_next; // round robin over isolates

@@ -48,7 +48,11 @@
     X(io_bufs_lent, "buffers lent now") \
     X(io_wakes, "wakes of the loop by another thread") \
     X(io_batch_waits, "waits for several completions at once") \
-    X(io_unrestricted, "rings that the kernel did not restrict to our operations")
+    X(io_unrestricted, "rings that the kernel did not restrict to our operations") \
+    X(upstream_live, "upstream connections open now, pooled ones included") \
+    X(upstream_waiting, "requests that wait for an upstream connection now") \
+    X(upstream_waits, "requests that had to wait for an upstream connection") \
+    X(upstream_aborts, "upstream connections closed because their request was given up")
 // clang-format on
 
 struct sl_counters {

@@ -60,7 +60,10 @@
     X(E_UPSTREAM_CONNECT_TIMEOUT, -83, "upstream_connect_timeout", UPSTREAM, 1, 504, "The upstream did not accept in time.") \
     X(E_UPSTREAM_TIMEOUT, -84, "upstream_timeout",    UPSTREAM, 1, 504, "The upstream did not answer in time.") \
     X(E_UPSTREAM_FULL,    -85, "upstream_full",       UPSTREAM, 1, 503, "All connections to the upstream are in use.") \
-    X(E_UPSTREAM_CUT,     -86, "upstream_cut",        UPSTREAM, 1,   0, "The upstream broke off inside its answer.")
+    X(E_UPSTREAM_CUT,     -86, "upstream_cut",        UPSTREAM, 1,   0, "The upstream broke off inside its answer.") \
+    X(E_UPSTREAM_BAD_BODY, -87, "upstream_bad_body",  UPSTREAM, 0,   0, "The body of the upstream's answer is malformed.") \
+    X(E_UPSTREAM_IDLE_TIMEOUT, -88, "upstream_idle_timeout", UPSTREAM, 1, 0, "The upstream stopped inside its answer.") \
+    X(E_UPSTREAM_STALLED, -89, "upstream_stalled",    UPSTREAM, 1, 504, "The upstream stopped reading the request.")
 // clang-format on
 
 enum sl_status {
