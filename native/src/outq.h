@@ -19,20 +19,15 @@ struct sl_seg_owner {
     void (*release)(struct sl_seg_owner *owner);
 };
 
-struct sl_seg {
-    const uint8_t *data;
-    uint32_t len;
-    struct sl_buf *buf;         // one of both, or none for static bytes
-    struct sl_seg_owner *owner;
-};
-
+// Segments are a ring of two arrays: what the kernel is given, and who owns it. Many queues may live at once, so they are small.
 struct sl_outq {
-    uint32_t bytes; // in all segments
+    uint32_t bytes;        // in all segments
+    uint32_t flight_bytes; // in those that are in flight, whose iov the io layer advances
     uint16_t first, count, in_flight;
-    struct sl_buf *page; // the page that small pieces go to
-    struct sl_seg segs[SL_OUTQ_SEGS];
+    struct sl_buf *page;   // the page that small pieces go to
     struct msghdr msg;
     struct iovec iov[SL_OUTQ_SEGS];
+    uintptr_t holders[SL_OUTQ_SEGS]; // a buffer; an owner, with the lowest bit set; 0: static bytes
 };
 
 void sl_outq_init(struct sl_outq *queue);
@@ -53,8 +48,8 @@ bool sl_outq_push(struct sl_outq *queue, const uint8_t *data, uint32_t len, stru
 // Points msg at all segments and marks them in flight.
 struct msghdr *sl_outq_gather(struct sl_outq *queue);
 void sl_outq_sent(struct sl_outq *queue, struct sl_buf_pool *pool); // what was in flight is released
-// iov of the queued segments without marking them (TLS seals them); sl_outq_consume then drops n bytes.
-int sl_outq_peek(struct sl_outq *queue);
+// iov of the queued segments without marking them (TLS seals them); sl_outq_consume then drops n bytes. Nothing may be in flight.
+struct iovec *sl_outq_peek(struct sl_outq *queue, int *out_count);
 void sl_outq_consume(struct sl_outq *queue, struct sl_buf_pool *pool, uint32_t n);
 
 #endif
