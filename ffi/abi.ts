@@ -226,7 +226,8 @@ export const SL_CONFIG_LOG_OFF = 88;
 export const SL_CONFIG_LARGE_BUFS_OFF = 92;
 export const SL_CONFIG_SMALL_BUFS_OFF = 96;
 export const SL_CONFIG_CONN_AGE_MS_OFF = 100;
-export const SL_CONFIG_RESERVED_OFF = 104;
+export const SL_CONFIG_PREFAULT_OFF = 104;
+export const SL_CONFIG_RESERVED_OFF = 108;
 export const SL_FIELD_BYTES = 12;
 export const SL_FIELD_NAME_OFF_OFF = 0;
 export const SL_FIELD_NAME_LEN_OFF = 2;
@@ -379,7 +380,8 @@ export const ABI: readonly (readonly [name: string, value: number])[] = [
   ["SL_CONFIG_LARGE_BUFS_OFF", 92],
   ["SL_CONFIG_SMALL_BUFS_OFF", 96],
   ["SL_CONFIG_CONN_AGE_MS_OFF", 100],
-  ["SL_CONFIG_RESERVED_OFF", 104],
+  ["SL_CONFIG_PREFAULT_OFF", 104],
+  ["SL_CONFIG_RESERVED_OFF", 108],
   ["SL_FIELD_BYTES", 12],
   ["SL_FIELD_NAME_OFF_OFF", 0],
   ["SL_FIELD_NAME_LEN_OFF", 2],

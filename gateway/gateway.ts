@@ -62,6 +62,7 @@ const LIMIT_OFFSETS: Record<Exclude<keyof LimitOptions, "drainMs">, number> = {
   notFoundInFlight: abi.SL_CONFIG_NOT_FOUND_MAX_OFF,
   backlog: abi.SL_CONFIG_BACKLOG_OFF,
   connAgeMs: abi.SL_CONFIG_CONN_AGE_MS_OFF,
+  prefault: abi.SL_CONFIG_PREFAULT_OFF,
   largeBufs: abi.SL_CONFIG_LARGE_BUFS_OFF,
   smallBufs: abi.SL_CONFIG_SMALL_BUFS_OFF,
 };

@@ -87,10 +87,12 @@ export interface LimitOptions {
   backlog?: number;
   /** Age after which a connection is closed with its next answer, give or take a tenth. @default 3600000 */
   connAgeMs?: number;
-  /** Body buffers of 32 KiB per worker. @default 512 */
+  /** Buffers of 32 KiB per worker. @default 512 */
   largeBufs?: number;
   /** Head buffers of 4 KiB per worker: a power of two. @default 1024 */
   smallBufs?: number;
+  /** 1: all memory of the workers' pools is made resident at start; 0: when it is first used. @default 0 */
+  prefault?: number;
   /** How long `close()` and a signal wait for running requests. @default 30000 */
   drainMs?: number;
 }
@@ -139,8 +141,9 @@ const LIMITS: Record<keyof LimitOptions, Range> = {
   notFoundInFlight: { min: 1, max: 16384, default: 64 },
   backlog: { min: 1, max: 65535, default: 4096 },
   connAgeMs: { min: 1000, max: 24 * HOUR, default: HOUR },
-  largeBufs: { min: 16, max: 65536, default: 512 },
+  largeBufs: { min: 64, max: 32768, default: 512 },
   smallBufs: { min: 64, max: 32768, default: 1024, powerOfTwo: true },
+  prefault: { min: 0, max: 1, default: 0 },
   drainMs: { min: 1, max: HOUR, default: 30_000 },
 };
 

@@ -3,6 +3,10 @@
 #include <stdlib.h>
 #include <sys/mman.h>
 
+#ifndef MADV_POPULATE_WRITE
+#define MADV_POPULATE_WRITE 23
+#endif
+
 #if defined(__SANITIZE_ADDRESS__)
 #define BUF_ASAN 1
 #elif defined(__has_feature)
@@ -88,6 +92,10 @@ int sl_buf_pool_init(struct sl_buf_pool *pool, const uint32_t counts[SL_BUF_GROU
         data += (size_t)counts[g] * group_bytes[g];
     }
     return SL_OK;
+}
+
+void sl_buf_pool_touch(struct sl_buf_pool *pool) {
+    (void)madvise(pool->arena, pool->arena_bytes, MADV_POPULATE_WRITE);
 }
 
 void sl_buf_pool_deinit(struct sl_buf_pool *pool) {

@@ -42,6 +42,7 @@ struct sl_buf_pool {
 
 // Maps the arena. counts[] per group, each 1 to 32768. SL_OK or E_NO_MEMORY.
 int sl_buf_pool_init(struct sl_buf_pool *pool, const uint32_t counts[SL_BUF_GROUPS]);
+void sl_buf_pool_touch(struct sl_buf_pool *pool);  // makes all of it resident (Linux 5.14)
 void sl_buf_pool_deinit(struct sl_buf_pool *pool); // all must be free or in the kernel's hands
 
 // A buffer with refs 1, or NULL when the group is empty.

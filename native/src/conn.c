@@ -92,11 +92,20 @@ static bool unsent(const struct sl_conn *conn) {
            (conn->sealed && sl_tls_out_bytes(conn->tls) > 0);
 }
 
+// What the kernel needs to know of records that fly stands behind them, in their buffer: an idle connection has no use for it.
+struct flight {
+    struct msghdr msg;
+    struct iovec iov;
+};
+
+_Static_assert(sizeof(struct flight) % _Alignof(struct flight) == 0, "it ends with the buffer");
+
 static bool give_sealed(struct sl_conn *conn, enum sl_buf_group group) {
     if (!conn->sealed) {
         conn->sealed = sl_buf_take(&conn->worker->bufs, group);
         if (conn->sealed) {
-            sl_tls_out_give(conn->tls, conn->sealed->data, conn->sealed->cap);
+            sl_tls_out_give(conn->tls, conn->sealed->data,
+                            conn->sealed->cap - sizeof(struct flight));
         }
     }
     return conn->sealed != NULL;
@@ -114,11 +123,11 @@ static void send_sealed(struct sl_conn *conn) {
     uint32_t n = sl_tls_out_take(conn->tls);
     conn->flying = conn->sealed;
     conn->sealed = NULL;
-    conn->flying_iov = (struct iovec){conn->flying->data, n};
-    memset(&conn->flying_msg, 0, sizeof(conn->flying_msg));
-    conn->flying_msg.msg_iov = &conn->flying_iov;
-    conn->flying_msg.msg_iovlen = 1;
-    sl_io_send(conn->worker->io, conn->io, &conn->flying_msg);
+    void *end = conn->flying->data + conn->flying->cap;
+    struct flight *flight = (struct flight *)end - 1;
+    flight->iov = (struct iovec){conn->flying->data, n};
+    flight->msg = (struct msghdr){.msg_iov = &flight->iov, .msg_iovlen = 1};
+    sl_io_send(conn->worker->io, conn->io, &flight->msg);
 }
 
 // Seals what is queued. False: the connection is being cut.
@@ -131,7 +140,9 @@ static bool seal(struct sl_conn *conn) {
             sl_conn_abort(conn, SL_E_NO_MEMORY);
             return false;
         }
-        int64_t n = sl_tls_write(conn->tls, out->iov, sl_outq_peek(out));
+        int count;
+        const struct iovec *iov = sl_outq_peek(out, &count);
+        int64_t n = sl_tls_write(conn->tls, iov, count);
         if (n < 0) {
             sl_conn_abort(conn, (int)n);
             return false;

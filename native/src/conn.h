@@ -55,8 +55,6 @@ struct sl_conn {
     uint8_t remote_family;   // 4 or 6
     uint8_t remote_addr[16];
     uint16_t remote_port, local_port;
-    struct msghdr flying_msg;
-    struct iovec flying_iov;
 };
 
 enum sl_handled { SL_BY_NATIVE, SL_BY_TYPESCRIPT, SL_BY_UPSTREAM };

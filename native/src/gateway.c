@@ -56,6 +56,7 @@ static const struct limit limits[] = {
     LIMIT(large_bufs, 512, 64, 32768),
     LIMIT(small_bufs, 1024, 64, 32768),
     LIMIT(conn_age_ms, 3600000, 1, UINT32_MAX / 2),
+    LIMIT(prefault, 0, 0, 1),
 };
 
 static int fill_config(struct sl_config *config) {
@@ -167,18 +168,12 @@ int sl__gateway_new(struct sl_gateway **out_gateway, const struct sl_config *con
 
 int sl__gateway_describe(struct sl_gateway *g, char *out, size_t len) {
     const struct sl_config *c = &g->config;
-    uint64_t bufs = (uint64_t)c->small_bufs * SL_BUF_HEAD_BYTES +
-                    (uint64_t)(c->large_bufs + c->large_bufs / 4) * SL_BUF_BODY_BYTES +
-                    (uint64_t)c->requests_max * 3 * SL_BUF_PAGE_BYTES;
-    uint64_t slabs =
-        (uint64_t)c->conns_max * sizeof(struct sl_conn) +
-        (uint64_t)c->requests_max * (sizeof(struct sl_request) + sizeof(struct sl_outq));
     uint64_t rings = (uint64_t)c->isolates * (c->isolates ? sl_ring_bytes(c->exchanges) : 0);
     int n = snprintf(
         out, len,
         "io %s\nio_reason %s\nworkers %u\nconns_max %u\nmemory_bytes %llu\nring_bytes %llu\n",
         sl_io_kind_name(g->io_kind), g->io_reason, c->workers, c->conns_max,
-        (unsigned long long)((bufs + slabs) * c->workers),
+        (unsigned long long)(sl_worker_memory_bytes(c) * c->workers),
         (unsigned long long)(rings * c->workers));
     return n < 0 ? 0 : (int)sl_min_size((size_t)n, len);
 }

@@ -333,6 +333,8 @@ void sl__io_shutdown_now(struct sl_io *io, struct sl_io_conn *io_conn) {
 
 // Slots.
 
+size_t sl_io_conn_bytes(void) { return sizeof(struct sl_io_conn); }
+
 static struct sl_io_conn *slot_take(struct sl_io *io, int fd, const struct sl_io_handler *handler,
                                     void *owner, enum sl__io_state state) {
     struct sl_io_conn *io_conn = io->free;
@@ -717,11 +719,10 @@ void sl_io_wake(struct sl_io *io) {
 // Life of a loop.
 
 static int slots_init(struct sl_io *io) {
-    io->conns = aligned_alloc(128, (size_t)io->conns_max * 128);
+    io->conns = calloc(io->conns_max, sizeof(*io->conns));
     if (!io->conns) {
         return sl_fail(SL_E_NO_MEMORY, "no memory for %u connection slots", io->conns_max);
     }
-    memset(io->conns, 0, (size_t)io->conns_max * 128);
     for (uint32_t i = io->conns_max; i-- > 0;) {
         io->conns[i].slot = i;
         io->conns[i].gen = 1;

@@ -54,6 +54,7 @@ struct sl_io_config {
 // pair by multishot, takes all down. On any failure AUTO becomes EPOLL; a forced backend that fails is E_IO_UNAVAILABLE. `reason` gets one
 // line either way, for example "io_uring_setup: EPERM; seccomp or kernel.io_uring_disabled=2". Any thread. Returns the kind or a status.
 int sl_io_probe(int kind, char *reason, size_t reason_len);
+size_t sl_io_conn_bytes(void);           // of a slot
 const char *sl_io_kind_name(int kind); // "uring", "epoll"
 
 // On the owner's thread. SL_OK, or E_IO_UNAVAILABLE (the ring: sl_fail_text has stage, errno and remedy), E_NO_MEMORY, E_SYSTEM.

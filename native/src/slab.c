@@ -3,9 +3,13 @@
 #include <errno.h>
 #include <sys/mman.h>
 
+#ifndef MADV_POPULATE_WRITE
+#define MADV_POPULATE_WRITE 23
+#endif
+
 int sl_slab_init(struct sl_slab *slab, uint32_t size, uint32_t count) {
     memset(slab, 0, sizeof(*slab));
-    slab->size = (size + 63u) & ~63u;
+    slab->size = (size + 31u) & ~31u;
     slab->count = count;
     size_t bytes = (size_t)slab->size * count;
     void *memory = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
@@ -23,6 +27,10 @@ void sl_slab_deinit(struct sl_slab *slab) {
         munmap(slab->memory, (size_t)slab->size * slab->count);
     }
     memset(slab, 0, sizeof(*slab));
+}
+
+void sl_slab_touch(struct sl_slab *slab) {
+    (void)madvise(slab->memory, (size_t)slab->size * slab->count, MADV_POPULATE_WRITE);
 }
 
 void *sl_slab_take(struct sl_slab *slab) {

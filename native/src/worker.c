@@ -316,23 +316,46 @@ int sl_worker_turn(struct sl_worker *w, uint64_t max_wait_ns) {
 
 // Start and end.
 
+static void buf_counts(const struct sl_config *c, uint32_t counts[SL_BUF_GROUPS]) {
+    counts[SL_BUF_HEAD] = c->small_bufs;
+    // The kernel hands out all receive buffers in turn, so all of them are touched: fewer of those.
+    counts[SL_BUF_BODY] = c->large_bufs / 4;
+    counts[SL_BUF_OUT] = c->large_bufs;
+    counts[SL_BUF_PAGE] = sl_min_u32(c->requests_max * 3, 32768);
+}
+
+static uint32_t outq_count(const struct sl_config *c) {
+    return sl_min_u32(c->conns_max, c->requests_max * 2);
+}
+
+uint64_t sl_worker_memory_bytes(const struct sl_config *c) {
+    uint32_t counts[SL_BUF_GROUPS];
+    buf_counts(c, counts);
+    uint64_t bufs = (uint64_t)(counts[SL_BUF_HEAD] + counts[SL_BUF_PAGE]) * SL_BUF_HEAD_BYTES +
+                    (uint64_t)(counts[SL_BUF_BODY] + counts[SL_BUF_OUT]) * SL_BUF_BODY_BYTES;
+    return bufs + (uint64_t)c->conns_max * (sizeof(struct sl_conn) + sl_io_conn_bytes()) +
+           (uint64_t)c->requests_max * sizeof(struct sl_request) +
+           (uint64_t)outq_count(c) * sizeof(struct sl_outq) +
+           UPSTREAM_CONNS_MAX * (sizeof(struct sl_upstream_conn) + sl_io_conn_bytes());
+}
+
 static int open_pools(struct sl_worker *w) {
     const struct sl_config *c = sl_worker_config(w);
-    const uint32_t counts[SL_BUF_GROUPS] = {
-        [SL_BUF_HEAD] = c->small_bufs,
-        // The kernel hands out all receive buffers in turn, so all of them are touched: fewer of those.
-        [SL_BUF_BODY] = c->large_bufs / 4,
-        [SL_BUF_OUT] = c->large_bufs,
-        [SL_BUF_PAGE] = sl_min_u32(c->requests_max * 3, 32768),
-    };
+    uint32_t counts[SL_BUF_GROUPS];
+    buf_counts(c, counts);
     int rc = sl_buf_pool_init(&w->bufs, counts);
     rc = rc ? rc : sl_slab_init(&w->conns, sizeof(struct sl_conn), c->conns_max);
     rc = rc ? rc : sl_slab_init(&w->requests, sizeof(struct sl_request), c->requests_max);
-    rc = rc ? rc
-            : sl_slab_init(&w->outqs, sizeof(struct sl_outq),
-                           sl_min_u32(c->conns_max, c->requests_max * 2));
+    rc = rc ? rc : sl_slab_init(&w->outqs, sizeof(struct sl_outq), outq_count(c));
     rc = rc ? rc
             : sl_slab_init(&w->upstream_conns, sizeof(struct sl_upstream_conn), UPSTREAM_CONNS_MAX);
+    if (!rc && c->prefault) {
+        sl_buf_pool_touch(&w->bufs);
+        sl_slab_touch(&w->conns);
+        sl_slab_touch(&w->requests);
+        sl_slab_touch(&w->outqs);
+        sl_slab_touch(&w->upstream_conns);
+    }
     return rc;
 }
 

@@ -103,6 +103,7 @@ void sl_work_init(struct sl_work *work, void (*run)(struct sl_work *work));
 void sl_work_mark(struct sl_worker *worker, struct sl_work *work); // fine if it is marked
 void sl_work_unmark(struct sl_work *work);
 
+uint64_t sl_worker_memory_bytes(const struct sl_config *config); // of the pools, computed from the limits
 const struct sl_config *sl_worker_config(const struct sl_worker *worker);
 void sl_worker_count_status(struct sl_worker *worker, int status);
 uint64_t sl_worker_jitter(struct sl_worker *worker, uint64_t value); // value +- 10 %

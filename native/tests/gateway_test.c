@@ -1316,6 +1316,44 @@ TEST(clients_that_connect_for_tls_and_say_nothing_hold_no_buffer) {
     }
 }
 
+// The limits that make memory, as defaults, but for the connections.
+static uint64_t memory_of(uint32_t conns_max) {
+    struct sl_config config = {.conns_max = conns_max};
+    struct rig rig = {.gateway = sl_gateway_new((uint8_t *)&config, sizeof(config))};
+    uint8_t lines[512];
+    int n = sl_gateway_describe((uint32_t)rig.gateway, lines, sizeof(lines) - 1);
+    lines[n > 0 ? n : 0] = 0;
+    const char *at = strstr((char *)lines, "memory_bytes ");
+    sl_gateway_free((uint32_t)rig.gateway);
+    return at ? strtoull(at + 13, NULL, 10) : 0;
+}
+
+TEST(an_idle_connection_costs_less_than_1_kib_and_holds_nothing_but_its_slot) {
+    enum { MANY = 1000 };
+    uint64_t each = (memory_of(10000) - memory_of(64)) / (10000 - 64);
+    printf("# %llu bytes for each connection\n", (unsigned long long)each);
+    CHECK_MSG(each > 256 && each < 1024, "%llu", (unsigned long long)each);
+    EACH_BACKEND(io) {
+        struct rig rig;
+        static int fds[MANY];
+        plan_basic();
+        REQUIRE(rig_start(&rig, io, (struct sl_config){.prefault = 1}, NULL));
+        for (int i = 0; i < MANY; i++) {
+            fds[i] = peer_connect(rig.port);
+            peer_send_text(fds[i], "GET / HTTP/1.1\r\nHost: a\r\n\r\n");
+            CHECK_INT(peer_read_answer(fds[i], text, sizeof(text)), 6);
+        }
+        struct sl_counters c = stats(&rig);
+        CHECK_INT(c.conns_live, MANY);
+        CHECK_INT(c.requests_live, 0);
+        CHECK_INT(c.io_bufs_lent, 0);
+        for (int i = 0; i < MANY; i++) {
+            close(fds[i]);
+        }
+        rig_stop(&rig);
+    }
+}
+
 // Ends.
 
 struct crowd {

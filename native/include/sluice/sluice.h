@@ -57,7 +57,8 @@ struct sl_config {
     uint32_t large_bufs;            // 32 KiB buffers to send from, per worker [512]; a quarter as many more receive bodies
     uint32_t small_bufs;            // 4 KiB head buffers per worker [1024]; a power of two
     uint32_t conn_age_ms;           // Connection: close on the next answer after this age [3600000], jittered by 10 %
-    uint32_t reserved[6];
+    uint32_t prefault;              // 1: all memory of the pools is made resident at start [0: when it is first used]
+    uint32_t reserved[5];
 };
 _Static_assert(sizeof(struct sl_config) == 128, "ABI");
 
