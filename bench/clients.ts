@@ -81,15 +81,18 @@ export async function few(
   return load;
 }
 
-/** Compiles the client that pauses. */
-export async function buildPaced(folder: string): Promise<string> {
-  const program = `${folder}/paced`;
+/** Compiles a client of `bench/client`; its path. */
+export async function buildClient(
+  folder: string,
+  name: string,
+): Promise<string> {
+  const program = `${folder}/${name}`;
   await run([
     "cc",
     "-O2",
     "-o",
     program,
-    `${ROOT}/bench/client/paced.c`,
+    `${ROOT}/bench/client/${name}.c`,
   ]);
   return program;
 }

@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { buildPaced, paced, wrongAnswer } from "./clients.ts";
+import { buildClient, paced, wrongAnswer } from "./clients.ts";
 import { treeCpuUs } from "./cpu.ts";
 import type { Setting } from "./measure.ts";
 import type { Peer, Server } from "./peers.ts";
@@ -25,7 +25,7 @@ export async function measureWake(
   cores?: { server: string; client: string },
 ): Promise<WakeRow[]> {
   await using servers = new AsyncDisposableStack();
-  const program = await buildPaced(setting.folder);
+  const program = await buildClient(setting.folder, "paced");
   const running: { peer: Peer; server: Server; url: string }[] = [];
   for (const peer of WAKE.peers) {
     const server = await peer.start({ ...setting, cores: cores?.server });
