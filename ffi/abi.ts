@@ -687,5 +687,6 @@ export const COUNTERS = [
   ["upstream_waiting", "requests that wait for an upstream connection now"],
   ["upstream_waits", "requests that had to wait for an upstream connection"],
   ["upstream_aborts", "upstream connections closed because their request was given up"],
+  ["conns_handed_off", "connections accepted here and left to a worker with fewer"],
 ] as const;
 export type CounterName = (typeof COUNTERS)[number][0];

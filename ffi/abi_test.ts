@@ -55,7 +55,8 @@ Deno.test("a gateway is described, counted and freed", () => {
   const gateway = ffi.gatewayNew(config);
   try {
     const described = ffi.gatewayDescribe(gateway);
-    assertEquals(described.workers, "1");
+    assertEquals(described.workers, described.workers_cpus);
+    assert(/^\d+ CPUs?/.test(described.workers_reason));
     assert(Number(described.memory_bytes) > 0);
     const { byStatus, ...stats } = ffi.gatewayStats(gateway);
     assertEquals(Object.keys(stats), COUNTERS.map(([name]) => name));

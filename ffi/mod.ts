@@ -90,7 +90,7 @@ export function gatewayNew(config: Uint32Array): number {
   return checked(binding.sluice_gateway_new(bytesOf(config)));
 }
 
-/** What was decided: io, io_reason, workers, conns_max, memory_bytes, ring_bytes. */
+/** What was decided: io, io_reason, workers, workers_reason, workers_cpus, conns_max, memory_bytes, ring_bytes. */
 export function gatewayDescribe(gateway: number): Record<string, string> {
   openLibrary();
   const text = readText((out) => binding.sluice_gateway_describe(gateway, out));
@@ -207,6 +207,12 @@ export function gatewayJoin(gateway: number, waitMs: number): boolean {
 export function gatewayFree(gateway: number): void {
   openLibrary();
   checked(binding.sluice_gateway_free(gateway));
+}
+
+/** Connections that a worker has now. */
+export function gatewayWorkerConns(gateway: number, worker: number): number {
+  openLibrary();
+  return checked(binding.sluice_gateway_worker_conns(gateway, worker));
 }
 
 /** What {@linkcode gatewayStats} returns: every counter, and how often each status was answered (by its label). */

@@ -175,8 +175,12 @@ export class DataPlane {
     orGatewayError(() => native.gatewayStart(this.handle));
   }
 
-  stats(): native.GatewayStats {
-    return native.gatewayStats(this.handle);
+  stats(): GatewayStats {
+    const connsByWorker = Array.from(
+      { length: this.#workers },
+      (_, worker) => native.gatewayWorkerConns(this.handle, worker),
+    );
+    return { ...native.gatewayStats(this.handle), connsByWorker };
   }
 
   /** Requests that wait for this isolate are answered 503, and those that come until it has another seat. */
@@ -314,7 +318,10 @@ export interface CloseOptions {
 }
 
 /** What `stats` counts; the names are those of `native/include/sluice/counters.h`. */
-export type GatewayStats = native.GatewayStats;
+export interface GatewayStats extends native.GatewayStats {
+  /** Open connections of each worker. */
+  connsByWorker: number[];
+}
 
 /** An app with its options. `deno task start gateway` runs a module's default export; a program may start one itself. */
 export class Gateway {

@@ -155,6 +155,14 @@ export function load(path: string = "libsluice_ffi.so") {
       result: 'i32',
       nonblocking: false
     },
+    sluice_gateway_worker_conns: {
+      parameters: [
+        'u32',
+        'u32',
+      ],
+      result: 'i32',
+      nonblocking: false
+    },
     sluice_plan_load: {
       parameters: [
         'u32',
@@ -350,6 +358,16 @@ export function sluice_gateway_wake(
   arg1: number,
 ): number {
   return symbols.sluice_gateway_wake(
+    arg0,
+    arg1,
+  )
+}
+
+export function sluice_gateway_worker_conns(
+  arg0: number,
+  arg1: number,
+): number {
+  return symbols.sluice_gateway_worker_conns(
     arg0,
     arg1,
   )

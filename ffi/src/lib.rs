@@ -29,6 +29,7 @@ mod c {
         pub fn sl_gateway_state(gateway: u32) -> i32;
         pub fn sl_gateway_join(gateway: u32, wait_ms: u32) -> i32;
         pub fn sl_gateway_free(gateway: u32) -> i32;
+        pub fn sl_gateway_worker_conns(gateway: u32, worker: u32) -> i32;
         pub fn sl_gateway_stats(gateway: u32, out: *mut u8, len: usize) -> i32;
         pub fn sl_certificate_make(out: *mut u8, len: usize) -> i32;
     }
@@ -126,6 +127,11 @@ pub fn sluice_gateway_join(gateway: u32, wait_ms: u32) -> i32 {
 #[deno_bindgen]
 pub fn sluice_gateway_free(gateway: u32) -> i32 {
     unsafe { c::sl_gateway_free(gateway) }
+}
+
+#[deno_bindgen]
+pub fn sluice_gateway_worker_conns(gateway: u32, worker: u32) -> i32 {
+    unsafe { c::sl_gateway_worker_conns(gateway, worker) }
 }
 
 #[deno_bindgen]

@@ -31,7 +31,7 @@ struct limit {
     { #field, offsetof(struct sl_config, field), fallback, low, high }
 static const struct limit limits[] = {
     LIMIT(io, 0, 0, 2),
-    LIMIT(workers, 1, 1, SL_WORKERS_MAX),
+    LIMIT(workers, 1, 1, SL_WORKERS_MAX), // the fallback is sl_cpus_read's
     LIMIT(isolates, 0, 0, SL_ISOLATES_MAX),
     LIMIT(exchanges, 1024, SL_RING_SLOTS_MIN, SL_RING_SLOTS_MAX),
     LIMIT(conns_max, 10000, 1, 1000000),
@@ -126,16 +126,21 @@ static void free_gateway(struct sl_gateway *g) {
 }
 
 int sl__gateway_new(struct sl_gateway **out_gateway, const struct sl_config *config) {
-    struct sl_gateway *g = calloc(1, sizeof(*g));
+    struct sl_gateway *g = aligned_alloc(_Alignof(struct sl_gateway), sizeof(*g));
     if (!g) {
         return sl_fail(SL_E_NO_MEMORY, "gateway");
     }
+    memset(g, 0, sizeof(*g));
     g->config = *config;
+    sl_cpus_read(&g->cpus, "");
+    g->workers_asked = config->workers != 0;
+    g->config.workers = g->workers_asked ? config->workers : g->cpus.workers;
     int rc = fill_config(&g->config);
     if (rc) {
         free(g);
         return rc;
     }
+    g->pinned = g->cpus.exclusive && g->config.workers <= g->cpus.count;
     fit_fds(&g->config);
     rc = probe_io(g);
     if (rc < 0) {
@@ -161,6 +166,7 @@ int sl__gateway_new(struct sl_gateway **out_gateway, const struct sl_config *con
     for (uint32_t i = 0; i < workers; i++) {
         g->workers[i].gateway = g;
         g->workers[i].index = i;
+        sl_handoff_init(&g->workers[i].inbox);
     }
     *out_gateway = g;
     return SL_OK;
@@ -169,10 +175,15 @@ int sl__gateway_new(struct sl_gateway **out_gateway, const struct sl_config *con
 int sl__gateway_describe(struct sl_gateway *g, char *out, size_t len) {
     const struct sl_config *c = &g->config;
     uint64_t rings = (uint64_t)c->isolates * (c->isolates ? sl_ring_bytes(c->exchanges) : 0);
+    char cpus[96];
+    sl_cpus_text(&g->cpus, cpus, sizeof(cpus));
     int n = snprintf(
         out, len,
-        "io %s\nio_reason %s\nworkers %u\nconns_max %u\nmemory_bytes %llu\nring_bytes %llu\n",
-        sl_io_kind_name(g->io_kind), g->io_reason, c->workers, c->conns_max,
+        "io %s\nio_reason %s\nworkers %u\nworkers_reason %s%s%s%s\nworkers_cpus %u\nconns_max "
+        "%u\nmemory_bytes %llu\nring_bytes %llu\n",
+        sl_io_kind_name(g->io_kind), g->io_reason, c->workers,
+        g->workers_asked ? "asked for; " : "", cpus, g->pinned ? "; pinned: " : "",
+        g->pinned ? g->cpus.exclusive : "", g->cpus.workers, c->conns_max,
         (unsigned long long)(sl_worker_memory_bytes(c) * c->workers),
         (unsigned long long)(rings * c->workers));
     return n < 0 ? 0 : (int)sl_min_size((size_t)n, len);
@@ -597,6 +608,13 @@ int sl__gateway_join(struct sl_gateway *g, uint32_t wait_ms) {
         g->log = NULL;
     }
     return SL_OK;
+}
+
+int sl__gateway_worker_conns(struct sl_gateway *g, uint32_t worker) {
+    if (worker >= g->config.workers) {
+        return sl_fail(SL_E_INVALID, "worker %u of %u", worker, g->config.workers);
+    }
+    return (int)sl_worker_conns(&g->workers[worker]);
 }
 
 // Counters belong to their worker; it publishes a copy when asked, and a last one when it ends.

@@ -2,6 +2,7 @@
 #ifndef SL_GATEWAY_H
 #define SL_GATEWAY_H
 
+#include "cpus.h"
 #include "worker.h"
 
 struct sl_gateway_listener {
@@ -16,6 +17,9 @@ struct sl_gateway_listener {
 struct sl_gateway {
     struct sl_config config; // defaults filled in
     const struct sl_sys *sys; // sl_sys_kernel; tests may put a simulated one before they listen
+    struct sl_cpus cpus;
+    bool workers_asked; // else as many as cpus says
+    bool pinned;        // each worker to a CPU of its own
     int io_kind;
     char io_reason[256];
     _Atomic int state; // enum sl_state
@@ -24,13 +28,14 @@ struct sl_gateway {
     uint32_t certificate_count;
     struct sl_gateway_listener listeners[SL_LISTENERS_MAX];
     uint32_t listener_count;
-    pthread_mutex_t lock; // plan, start and end of threads: never taken while a request runs
+    _Alignas(128) pthread_mutex_t lock; // plan, start and end of threads: never taken while a request runs
     pthread_cond_t changed;
     struct sl_plan *plan;
-    _Atomic uint32_t plan_version;
     uint32_t workers_ready, workers_ended, stats_published;
     int worker_error; // of a worker that could not start
     char worker_error_text[512];
+    // Read by every worker in every turn, and written seldom: not beside the lock.
+    _Alignas(128) _Atomic uint32_t plan_version;
     _Atomic uint32_t drain_ms;
     _Atomic int wake_fds[SL_ISOLATES_MAX]; // -1: none; set once, then only what it stands for changes
     struct sl_log *log;
@@ -49,6 +54,7 @@ int sl__gateway_start(struct sl_gateway *gateway);
 int sl__gateway_wake(struct sl_gateway *gateway, uint32_t worker);
 int sl__gateway_drain(struct sl_gateway *gateway, uint32_t deadline_ms);
 int sl__gateway_join(struct sl_gateway *gateway, uint32_t wait_ms);
+int sl__gateway_worker_conns(struct sl_gateway *gateway, uint32_t worker);
 void sl__gateway_stats(struct sl_gateway *gateway, struct sl_counters *out);
 int sl__gateway_may_free(struct sl_gateway *gateway); // SL_OK: it never started, or was joined
 void sl__gateway_free(struct sl_gateway *gateway);    // then

@@ -171,6 +171,11 @@ int sl_gateway_free(uint32_t gateway) {
     return SL_OK;
 }
 
+int sl_gateway_worker_conns(uint32_t gateway, uint32_t worker) {
+    WITH_GATEWAY(g, gateway)
+    return leave(gateway, sl__gateway_worker_conns(g, worker));
+}
+
 int sl_gateway_stats(uint32_t gateway, uint8_t *out, size_t len) {
     struct sl_counters sum;
     if (len < sizeof(sum)) {

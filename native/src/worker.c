@@ -14,6 +14,7 @@
 #include "upstream.h"
 
 #define UPSTREAM_CONNS_MAX 4096u
+#define CONNS_UNBALANCED 8u // more than 1.25 times the mean and this many: the next go elsewhere
 #define IDLE_WAIT_NS (60 * SL_NS_PER_S) // without any timer
 
 // Work.
@@ -160,9 +161,66 @@ static void update_plan(struct sl_worker *w) {
 
 // Listening and draining.
 
+static void show_conns(struct sl_worker *w) {
+    if (atomic_load_explicit(&w->conns_shown, memory_order_relaxed) != w->conns.used) {
+        atomic_store_explicit(&w->conns_shown, w->conns.used, memory_order_relaxed);
+    }
+}
+
+uint32_t sl_worker_conns(const struct sl_worker *w) {
+    return atomic_load_explicit(&w->conns_shown, memory_order_relaxed) +
+           sl_handoff_count(&w->inbox);
+}
+
+static void adopt(struct sl_worker_listener *listener, int fd) {
+    sl_conn_accept(listener, fd);
+    show_conns(listener->worker);
+}
+
+// Who should have the connection that `w` has just accepted. SO_REUSEPORT spreads by a hash that knows nothing of connections that live longer or
+// shorter: of 100 on two workers one in a hundred gets 74. NULL: `w` itself. It may have a quarter more than the mean, and a few.
+static struct sl_worker *taker_for(struct sl_worker *w) {
+    struct sl_gateway *g = w->gateway;
+    uint64_t n = g->config.workers, mine = w->conns.used + 1, all = mine;
+    uint32_t fewest = UINT32_MAX;
+    struct sl_worker *taker = NULL;
+    if (mine <= CONNS_UNBALANCED && w->conns.used < w->conns.count) {
+        return NULL; // so few that it does not matter
+    }
+    for (uint32_t i = 0; i < n; i++) {
+        uint32_t conns = &g->workers[i] == w ? UINT32_MAX : sl_worker_conns(&g->workers[i]);
+        all += conns == UINT32_MAX ? 0 : conns;
+        if (conns < fewest) {
+            fewest = conns;
+            taker = &g->workers[i];
+        }
+    }
+    bool too_many = 4 * n * mine > 5 * all + 4 * n * CONNS_UNBALANCED;
+    return too_many || w->conns.used == w->conns.count ? taker : NULL;
+}
+
+// Before any read, and only while both accept: one that drains has closed its inbox.
+static bool hand_off(struct sl_worker_listener *listener, int fd) {
+    struct sl_worker *w = listener->worker, *taker = w->draining ? NULL : taker_for(w);
+    struct sl_handoff_item item = {.fd = fd, .listener = (uint32_t)(listener - w->listeners)};
+    if (!taker || !sl_handoff_give(&taker->inbox, item)) {
+        return false;
+    }
+    w->counters.conns_handed_off++;
+    sl__gateway_wake(w->gateway, taker->index);
+    return true;
+}
+
+static void take_inbox(struct sl_worker *w) {
+    struct sl_handoff_item item;
+    while (sl_handoff_take(&w->inbox, &item)) {
+        adopt(&w->listeners[item.listener], item.fd);
+    }
+}
+
 static void on_accept(void *owner, int fd) {
-    if (fd >= 0) {
-        sl_conn_accept(owner, fd);
+    if (fd >= 0 && !hand_off(owner, fd)) {
+        adopt(owner, fd);
     }
 }
 
@@ -200,6 +258,8 @@ static void begin_drain(struct sl_worker *w) {
         return; // asked again: with another deadline
     }
     w->draining = true;
+    sl_handoff_close(&w->inbox);
+    take_inbox(w);
     w->drain_started_ns = w->now_ns;
     for (uint32_t i = 0; i < w->listener_count; i++) {
         refuse_handshakes(w->io, w->listeners[i].fd);
@@ -298,6 +358,7 @@ int sl_worker_turn(struct sl_worker *w, uint64_t max_wait_ns) {
     int rc = sl_io_poll(w->io, may_sleep(w) ? sl_min_u64(wait_limit(w), max_wait_ns) : 0);
     read_clock(w);
     take_commands(w);
+    take_inbox(w);
     update_plan(w);
     for (uint32_t i = 0; i < isolates; i++) {
         sl_ring_wake_up(w->rings[i]);
@@ -311,6 +372,7 @@ int sl_worker_turn(struct sl_worker *w, uint64_t max_wait_ns) {
         sl_ring_publish(w->rings[i]);
     }
     free_old_rings(w);
+    show_conns(w);
     return rc < 0 ? rc : drained(w) ? SL_WORKER_DRAINED : SL_OK;
 }
 
@@ -410,6 +472,12 @@ void sl_worker_close(struct sl_worker *w) {
     while (atomic_load_explicit(&w->wakers, memory_order_seq_cst) > 0) {
         sched_yield(); // a thread is inside sl_io_wake: microseconds
     }
+    struct sl_handoff_item item;
+    sl_handoff_close(&w->inbox);
+    while (sl_handoff_take(&w->inbox,
+                           &item)) { // another worker did not start, so this one did not drain
+        w->gateway->sys->close(w->gateway->sys, item.fd);
+    }
     for (uint32_t i = 0; i < w->listener_count; i++) {
         if (w->listeners[i].fd >= 0) {
             w->gateway->sys->close(w->gateway->sys, w->listeners[i].fd);
@@ -453,8 +521,24 @@ int sl_worker_open(struct sl_worker *w) {
     rc = w->hold ? open_listeners(w) : sl_fail(SL_E_NO_MEMORY, "plan of worker %u", w->index);
     if (rc == SL_OK) {
         atomic_store_explicit(&w->wake_io, w->io, memory_order_release);
+        sl_handoff_open(&w->inbox);
     }
     return rc;
+}
+
+// Only where nobody else may run: on shared CPUs a pinned thread waits for whoever has its CPU while others are idle.
+static void pin(const struct sl_worker *w) {
+    const struct sl_cpus *cpus = &w->gateway->cpus;
+    if (w->gateway->pinned) {
+        cpu_set_t *set = CPU_ALLOC(cpus->pins[w->index] + 1);
+        size_t bytes = CPU_ALLOC_SIZE(cpus->pins[w->index] + 1);
+        if (set) {
+            CPU_ZERO_S(bytes, set);
+            CPU_SET_S(cpus->pins[w->index], bytes, set);
+            (void)pthread_setaffinity_np(pthread_self(), bytes, set);
+            CPU_FREE(set);
+        }
+    }
 }
 
 void *sl_worker_main(void *arg) {
@@ -462,6 +546,7 @@ void *sl_worker_main(void *arg) {
     char name[16];
     snprintf(name, sizeof(name), "sluice-w%u", w->index);
     prctl(PR_SET_NAME, name);
+    pin(w);
     int rc = sl_worker_open(w);
     sl__worker_report(w, rc);
     while (rc == SL_OK) {

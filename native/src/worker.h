@@ -9,6 +9,7 @@
 #include <pthread.h>
 #include <stdatomic.h>
 
+#include "handoff.h"
 #include "http1_write.h"
 #include "io.h"
 #include "log.h"
@@ -88,6 +89,8 @@ struct sl_worker {
     uint64_t random; // jitter
     struct sl_counters counters;
     struct sl_counters published; // a copy for readers, under the gateway's lock
+    // Read by other workers, when they accept:
+    _Alignas(128) _Atomic uint32_t conns_shown; // conns.used, as of the last accept or turn
     // Written by other threads:
     _Alignas(128) _Atomic(struct sl_io *) wake_io; // NULL: not running
     _Atomic uint32_t commands;                      // enum sl_worker_command bits
@@ -95,7 +98,14 @@ struct sl_worker {
     // Per isolate: its life (rings handed over so far), which of its lives have ended, and the ring of a new one until the worker takes it.
     _Atomic uint32_t ring_life[SL_ISOLATES_MAX], gone_life[SL_ISOLATES_MAX];
     _Atomic(struct sl_ring *) ring_new[SL_ISOLATES_MAX];
+    struct sl_handoff inbox; // connections that other workers accepted
 };
+// Two lines, because processors fetch them in pairs. What a worker writes on the request path lies in its own struct, mappings and rings; what
+// others write into this struct (they wake it, or leave it a connection) lies behind what it writes itself.
+_Static_assert(_Alignof(struct sl_worker) == 128 && sizeof(struct sl_worker) % 128 == 0, "workers share no line");
+_Static_assert(offsetof(struct sl_worker, conns_shown) % 128 == 0, "its readers take no line that it writes each turn");
+_Static_assert(offsetof(struct sl_worker, wake_io) % 128 == 0, "its writers share no line with it");
+_Static_assert(offsetof(struct sl_worker, inbox) % 128 == 0, "givers share no line with wakers");
 
 enum sl_worker_command { SL_COMMAND_DRAIN = 1, SL_COMMAND_STATS = 2, SL_COMMAND_RINGS = 4 };
 
@@ -107,6 +117,8 @@ uint64_t sl_worker_memory_bytes(const struct sl_config *config); // of the pools
 const struct sl_config *sl_worker_config(const struct sl_worker *worker);
 void sl_worker_count_status(struct sl_worker *worker, int status);
 uint64_t sl_worker_jitter(struct sl_worker *worker, uint64_t value); // value +- 10 %
+uint32_t sl_worker_conns(const struct sl_worker *worker); // open now, and on their way to it. Any thread
+
 void sl_plan_hold_ref(struct sl_plan_hold *hold);
 void sl_plan_hold_unref(struct sl_worker *worker, struct sl_plan_hold *hold);
 

@@ -144,6 +144,7 @@ static bool rig_start(struct rig *rig, int io, struct sl_config config, void (*h
     config.io = (uint32_t)io;
     config.isolates = handle ? 1 : 0;
     config.exchanges = 64;
+    config.workers = config.workers ? config.workers : 1;
     rig->gateway = sl_gateway_new((uint8_t *)&config, sizeof(config));
     if (rig->gateway < 0) {
         fail_text("new");

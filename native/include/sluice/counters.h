@@ -52,7 +52,8 @@
     X(upstream_live, "upstream connections open now, pooled ones included") \
     X(upstream_waiting, "requests that wait for an upstream connection now") \
     X(upstream_waits, "requests that had to wait for an upstream connection") \
-    X(upstream_aborts, "upstream connections closed because their request was given up")
+    X(upstream_aborts, "upstream connections closed because their request was given up") \
+    X(conns_handed_off, "connections accepted here and left to a worker with fewer")
 // clang-format on
 
 struct sl_counters {

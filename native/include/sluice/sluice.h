@@ -32,7 +32,7 @@ enum sl_state { SL_WARMING = 0, SL_ACTIVE = 1, SL_DRAINING = 2, SL_CLOSED = 3 };
 // All u32, so that TypeScript fills it as one Uint32Array. 0 means the default in brackets.
 struct sl_config {
     uint32_t io;                    // enum sl_io_kind
-    uint32_t workers;               // [1], at most SL_WORKERS_MAX
+    uint32_t workers;               // [as many as the CPUs and the cgroup's quota allow], at most SL_WORKERS_MAX
     uint32_t isolates;              // 0: no TypeScript at all; at most SL_ISOLATES_MAX
     uint32_t exchanges;             // slots per (worker, isolate) [1024], a power of two
     uint32_t conns_max;             // connections per worker [10000]
@@ -71,7 +71,8 @@ int sl_abi(uint8_t *out, size_t len);
 // config: one struct sl_config. Probes the I/O backend, raises RLIMIT_NOFILE's soft limit. Returns a handle >= 0.
 int sl_gateway_new(const uint8_t *config, size_t len);
 
-// What was decided: fills out with UTF-8 lines "key value" (io, io_reason, workers, conns_max, memory_bytes, ring_bytes). Returns bytes.
+// What was decided: fills out with UTF-8 lines "key value" (io, io_reason, workers, workers_reason, workers_cpus: how
+// many there is room for, conns_max, memory_bytes, ring_bytes). Returns bytes.
 int sl_gateway_describe(uint32_t gateway, uint8_t *out, size_t len);
 
 // A certificate chain and its key (PEM). Returns the certificate's index, for sl_gateway_listen.
@@ -118,6 +119,9 @@ int sl_gateway_join(uint32_t gateway, uint32_t wait_ms);
 
 // Frees a joined (or never started) gateway.
 int sl_gateway_free(uint32_t gateway);
+
+// Connections that a worker has now, or will have in a moment. Any thread.
+int sl_gateway_worker_conns(uint32_t gateway, uint32_t worker);
 
 // Counters, summed over workers: u64 little endian, in the order of SL_COUNTER_MAP (counters.h). Returns their count.
 int sl_gateway_stats(uint32_t gateway, uint8_t *out, size_t len);
