@@ -41,7 +41,7 @@ Without it: gateway.ts of this folder, else a welcome page on 127.0.0.1:8080 and
   --cert FILE       the certificate chain for HTTPS, PEM (default: a local one, made here)
   --key FILE        its private key, PEM
   --upstream URL    proxy everything to URL, without a MODULE
-  --workers N       native threads, 1 to 64 (default: one per CPU)
+  --workers N       native threads, 1 to 64 (default: by CPUs and quota)
   --isolates N      V8 isolates for TypeScript routes, 1 to 16 (default: 1)
   --io KIND         auto, uring or epoll (default: auto; SLUICE_IO sets it too)
   --log FORM        one line per request: text, json or off (default: off)

@@ -62,7 +62,12 @@ export function dataPlaneLines(
     `${Math.round(Number(bytes ?? 0) / 1_048_576)} MiB`;
   return [
     `io: ${decided.io} (${decided.io_reason})`,
-    `workers: ${decided.workers}, each with at most ${decided.conns_max} connections; isolates: ${options.isolates}`,
+    `workers: ${decided.workers} (${decided.workers_reason}), each with at most ${decided.conns_max} connections; isolates: ${options.isolates}`,
+    ...Number(decided.workers) > Number(decided.workers_cpus)
+      ? [
+        `warning: ${decided.workers} workers where there is room for ${decided.workers_cpus}: they take time from each other`,
+      ]
+      : [],
     `memory: at most ${mebibytes(decided.memory_bytes)} of buffers and ${
       mebibytes(decided.ring_bytes)
     } of rings, ` +

@@ -21,7 +21,7 @@ export interface GatewayOptions {
   listeners?: ListenerOptions[];
   /** Upstreams that `proxy({ upstream: name })` may name. @default {} */
   upstreams?: Record<string, UpstreamOptions>;
-  /** Native threads that move bytes, 1 to 64. @default one per CPU */
+  /** Native threads that move bytes, 1 to 64. @default as many as the CPUs and the cgroup's quota allow */
   workers?: number;
   /** V8 isolates that run TypeScript routes, 1 to 16. @default 1 */
   isolates?: number;
@@ -101,6 +101,7 @@ export interface LimitOptions {
 export interface CheckedOptions {
   listeners: ListenerOptions[];
   upstreams: Record<string, UpstreamOptions>;
+  /** 0: as many as there is room for. */
   workers: number;
   isolates: number;
   io: "auto" | "uring" | "epoll";
@@ -189,7 +190,7 @@ export function checkOptions(options: GatewayOptions = {}): CheckedOptions {
     workers: check.integer(options.workers, "workers", {
       min: 1,
       max: 64,
-      default: defaultWorkers(),
+      default: 0, // the data plane counts CPUs
     }),
     isolates: check.integer(options.isolates, "isolates", {
       min: 1,
@@ -242,13 +243,6 @@ export function fillPool(pool: PoolOptions): Required<PoolOptions> {
   ) as unknown as Required<PoolOptions>;
   filled.idleMax = Math.min(filled.idleMax, filled.connsMax);
   return filled;
-}
-
-function defaultWorkers(): number {
-  return Math.min(
-    64,
-    Math.max(1, globalThis.navigator?.hardwareConcurrency ?? 1),
-  );
 }
 
 function checkListeners(

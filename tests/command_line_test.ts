@@ -149,7 +149,7 @@ describe("the command line", () => {
       const lines = [
         /^sluice: pid \d+, version \d+\.\d+\.\d+, running the embedded default \(a welcome page\)$/m,
         /^sluice: io: (uring|epoll) \(.+\)$/m,
-        /^sluice: workers: \d+, each with at most \d+ connections; isolates: 1$/m,
+        /^sluice: workers: \d+ \(\d+ CPUs?(; cgroup quota [\d.]+)?\), each with at most \d+ connections; isolates: 1$/m,
         /^sluice: memory: at most \d+ MiB of buffers and \d+ MiB of rings/m,
         /^sluice: routes: 3, of which 2 native and 1 TypeScript$/m,
         /^sluice: certificate: a local one for localhost, kept in \/\S+\/state\/sluice$/m,
