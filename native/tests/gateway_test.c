@@ -1319,7 +1319,7 @@ TEST(clients_that_connect_for_tls_and_say_nothing_hold_no_buffer) {
 
 // The limits that make memory, as defaults, but for the connections.
 static uint64_t memory_of(uint32_t conns_max) {
-    struct sl_config config = {.conns_max = conns_max};
+    struct sl_config config = {.conns_max = conns_max, .workers = 1};
     struct rig rig = {.gateway = sl_gateway_new((uint8_t *)&config, sizeof(config))};
     uint8_t lines[512];
     int n = sl_gateway_describe((uint32_t)rig.gateway, lines, sizeof(lines) - 1);
