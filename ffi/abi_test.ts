@@ -4,7 +4,7 @@ import {
   assertStringIncludes,
   assertThrows,
 } from "@std/assert";
-import { ABI, COUNTERS, SL_CONFIG_BYTES, STATUS } from "./abi.ts";
+import { ABI, COUNTERS, SL_CONFIG_BYTES, SL_SET_NEW, STATUS } from "./abi.ts";
 import * as ffi from "./mod.ts";
 
 Deno.test("abi.ts has the sizes and offsets of the running library", () => {
@@ -83,7 +83,10 @@ Deno.test("certificateMake() answers a certificate and its key, which fit", () =
   );
   const gateway = ffi.gatewayNew(new Uint32Array(SL_CONFIG_BYTES / 4));
   try {
-    assertEquals(ffi.gatewayCertificate(gateway, cert, key), 0);
+    assertEquals(ffi.gatewayCertificate(gateway, SL_SET_NEW, cert, key, []), 0);
+    const facts = ffi.gatewayCertificateDescribe(gateway);
+    assertEquals([facts.key, facts.dns], ["ECDSA P-256", ["localhost"]]);
+    assertEquals(facts.notAfter - facts.notBefore, 365 * 86400 + 3600);
   } finally {
     ffi.gatewayFree(gateway);
   }

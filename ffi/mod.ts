@@ -16,10 +16,10 @@ import {
   STATUS,
 } from "./abi.ts";
 
-/** `certificate` of {@linkcode gatewayListen} for plain HTTP. */
+/** `certificates` of {@linkcode gatewayListen} for plain HTTP. */
 export const NO_CERTIFICATE = 0xffffffff;
 
-const TEXT_BYTES_MAX = 4096;
+const TEXT_BYTES_MAX = 65536;
 const CERTIFICATE_BYTES_MAX = 16384;
 
 const rows = new Map(STATUS.map((row) => [row.status, row]));
@@ -104,28 +104,71 @@ export function gatewayDescribe(gateway: number): Record<string, string> {
   );
 }
 
-/** Adds a certificate chain and its key, PEM; returns the index for {@linkcode gatewayListen}. */
+/**
+ * Adds a certificate chain and its key, PEM, to a set (SL_SET_NEW: to a new one); returns the set's index for {@linkcode gatewayListen}. `names`:
+ * what server names it answers to; empty: its own.
+ */
 export function gatewayCertificate(
   gateway: number,
+  set: number,
   cert: Uint8Array,
   key: Uint8Array,
+  names: readonly string[],
 ): number {
   openLibrary();
-  return checked(binding.sluice_gateway_certificate(gateway, cert, key));
+  const lines = encoder.encode(names.join("\n"));
+  return checked(
+    binding.sluice_gateway_certificate(gateway, set, cert, key, lines),
+  );
+}
+
+/** What a certificate says of itself. */
+export interface CertificateFacts {
+  /** "ECDSA P-256", "RSA 2048", "Ed25519". */
+  key: string;
+  /** Unix seconds. */
+  notBefore: number;
+  /** Unix seconds. */
+  notAfter: number;
+  /** Its DNS names, in lower case. */
+  dns: string[];
+}
+
+/** What the certificate says that was added last. */
+export function gatewayCertificateDescribe(gateway: number): CertificateFacts {
+  openLibrary();
+  const text = readText((out) =>
+    binding.sluice_gateway_certificate_describe(gateway, out)
+  );
+  const facts: CertificateFacts = {
+    key: "",
+    notBefore: 0,
+    notAfter: 0,
+    dns: [],
+  };
+  for (const line of text.split("\n")) {
+    const [word, ...rest] = line.split(" ");
+    const value = rest.join(" ");
+    if (word === "key") facts.key = value;
+    else if (word === "not_before") facts.notBefore = Number(value);
+    else if (word === "not_after") facts.notAfter = Number(value);
+    else if (word === "dns") facts.dns.push(value);
+  }
+  return facts;
 }
 
 /** Binds "127.0.0.1:8080" or "[::1]:0" and holds it; returns the bound port. */
 export function gatewayListen(
   gateway: number,
   address: string,
-  certificate: number = NO_CERTIFICATE,
+  certificates: number = NO_CERTIFICATE,
 ): number {
   openLibrary();
   return checked(
     binding.sluice_gateway_listen(
       gateway,
       encoder.encode(address),
-      certificate,
+      certificates,
     ),
   );
 }

@@ -12,8 +12,9 @@ export interface Command {
   module?: string;
   http: string[];
   https: string[];
-  cert?: string;
-  key?: string;
+  /** One for each of `key`. */
+  cert: string[];
+  key: string[];
   upstream?: string;
   workers?: number;
   isolates?: number;
@@ -38,8 +39,8 @@ Without it: gateway.ts of this folder, else a welcome page on 127.0.0.1:8080 and
 
   --http ADDR       listen for HTTP on ADDR: host:port, or a port on 127.0.0.1
   --https ADDR      listen for HTTPS on ADDR
-  --cert FILE       the certificate chain for HTTPS, PEM (default: a local one, made here)
-  --key FILE        its private key, PEM
+  --cert FILE       a certificate chain for HTTPS, PEM (default: a local one, made here)
+  --key FILE        its private key, PEM; of several pairs the server name (SNI) chooses
   --upstream URL    proxy everything to URL, without a MODULE
   --workers N       native threads, 1 to 64 (default: by CPUs and quota)
   --isolates N      V8 isolates for TypeScript routes, 1 to 16 (default: 1)
@@ -63,8 +64,8 @@ const VALUES: Record<string, Apply> = {
     command.http.push(address(value, option)),
   "--https": (command, value, option) =>
     command.https.push(address(value, option)),
-  "--cert": (command, value) => command.cert = value,
-  "--key": (command, value) => command.key = value,
+  "--cert": (command, value) => command.cert.push(value),
+  "--key": (command, value) => command.key.push(value),
   "--upstream": (command, value, option) =>
     command.upstream = origin(value, option),
   "--workers": (command, value, option) =>
@@ -85,7 +86,14 @@ const FLAGS: Record<string, (command: Command) => void> = {
 
 /** Reads the words. Throws a {@linkcode UsageError} that names the word, and what was probably meant. */
 export function parseCommand(args: readonly string[]): Command {
-  const command: Command = { http: [], https: [], help: false, version: false };
+  const command: Command = {
+    http: [],
+    https: [],
+    cert: [],
+    key: [],
+    help: false,
+    version: false,
+  };
   for (let i = 0; i < args.length; i++) {
     const [, name, inline] = /^(-[^=]*)(?:=([^]*))?$/.exec(args[i]) ?? [];
     if (name === undefined) takeModule(command, args[i]);
@@ -138,11 +146,15 @@ function usageOf(option: string): string {
 }
 
 function checkTogether(command: Command): void {
-  if ((command.cert === undefined) !== (command.key === undefined)) {
-    const [has, lacks] = command.cert === undefined
+  const { cert, key } = command;
+  if (cert.length !== key.length) {
+    const [has, lacks] = cert.length < key.length
       ? ["--key", "--cert"]
       : ["--cert", "--key"];
-    throw new UsageError(`${has} needs ${lacks} FILE, too`);
+    const all = Math.max(cert.length, key.length) > 1
+      ? ` (${cert.length} --cert, ${key.length} --key)`
+      : "";
+    throw new UsageError(`each ${has} needs ${lacks} FILE, too${all}`);
   }
   if (command.module !== undefined && command.upstream !== undefined) {
     throw new UsageError(

@@ -17,8 +17,12 @@ describe("parseCommand()", () => {
     }],
     ["--https localhost:1 --cert a --key b", {
       https: ["localhost:1"],
-      cert: "a",
-      key: "b",
+      cert: ["a"],
+      key: ["b"],
+    }],
+    ["--https 1 --cert a --key b --cert c --key d", {
+      cert: ["a", "c"],
+      key: ["b", "d"],
     }],
     ["--upstream http://h:3000/", { upstream: "http://h:3000" }],
     ["--workers=3 m.ts --isolates 2", {
@@ -52,6 +56,7 @@ describe("parseCommand()", () => {
     ["--upstream https://h", /not supported yet/],
     ["--cert a", /--cert needs --key FILE/],
     ["--key a", /--key needs --cert FILE/],
+    ["--cert a --key b --cert c", /--key FILE, too \(2 --cert, 1 --key\)/],
     ["a.ts b.ts", /one MODULE only/],
     ["a.ts --upstream http://h", /cannot go together/],
     ["--help=1", /takes no value/],

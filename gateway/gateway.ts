@@ -22,6 +22,7 @@ import { type App, compilePlan, type Plan, resolveUpstreams } from "./plan.ts";
 import { encodePlan } from "./plan_blob.ts";
 import { resolveHost } from "./resolve.ts";
 import { installResponse } from "./response.ts";
+import { certificateWarnings } from "../tls/mod.ts";
 import { setNamedUpstreams } from "./upstream.ts";
 
 /** The version of the data plane and of everything around it. */
@@ -95,6 +96,8 @@ const POLL_MS = 10;
 export class DataPlane {
   readonly handle: number;
   readonly addresses: Deno.NetAddr[] = [];
+  /** What is wrong with certificates, though they can be used. */
+  readonly warnings: string[] = [];
   readonly seats: IsolateSeat[] = [];
   #exchanges = 0;
   #workers = 0;
@@ -113,9 +116,11 @@ export class DataPlane {
   }
 
   #prepare(options: CheckedOptions, isolates: number): void {
-    for (const { address, tls } of options.listeners) {
+    const sets = new Map<string, number>(); // listeners with the same certificates share them
+    for (const [i, { address, tls }] of options.listeners.entries()) {
+      const path = `listeners[${i}].tls.certificates`;
       const certificate = tls
-        ? this.#certificate(tls.certificates[0])
+        ? this.#certificates(tls.certificates, path, sets)
         : native.NO_CERTIFICATE;
       const port = native.gatewayListen(this.handle, address, certificate);
       const host = address.slice(0, address.lastIndexOf(":")).replace(
@@ -144,20 +149,47 @@ export class DataPlane {
     return this.seats[isolate] = { gateway: this.handle, isolate, rings };
   }
 
-  #certificate({ cert, key }: CertificateOptions): number {
-    const chain = pemBytes(cert, "certificate");
-    const secret = pemBytes(key, "key");
+  #certificates(
+    certificates: readonly CertificateOptions[],
+    path: string,
+    sets: Map<string, number>,
+  ): number {
+    const key = JSON.stringify(certificates);
+    let set = sets.get(key);
+    if (set !== undefined) return set;
+    set = abi.SL_SET_NEW;
+    for (const [i, certificate] of certificates.entries()) {
+      set = this.#certificate(set, certificate, `${path}[${i}]`);
+    }
+    sets.set(key, set);
+    return set;
+  }
+
+  #certificate(
+    set: number,
+    { cert, key, names = [] }: CertificateOptions,
+    path: string,
+  ): number {
+    const chain = pemBytes(cert, `${path}.cert`);
+    const secret = pemBytes(key, `${path}.key`);
     try {
-      return native.gatewayCertificate(this.handle, chain, secret);
+      set = native.gatewayCertificate(this.handle, set, chain, secret, names);
     } catch (cause) {
       if (!(cause instanceof native.NativeError)) throw cause;
-      const text = `certificate ${nameOf(cert)}, key ${
+      const text = `${path}: certificate ${nameOf(cert)}, key ${
         nameOf(key)
       }: ${cause.text}`;
       throw new GatewayError(text, { kind: cause.label, cause });
     } finally {
       secret.fill(0);
     }
+    const facts = native.gatewayCertificateDescribe(this.handle);
+    for (
+      const warning of certificateWarnings(facts, names, Date.now() / 1000)
+    ) {
+      this.warnings.push(`${path}: certificate ${nameOf(cert)} ${warning}`);
+    }
+    return set;
   }
 
   /** What was decided: io, io_reason, workers, conns_max, memory_bytes, ring_bytes. */
@@ -224,7 +256,7 @@ function nameOf(pem: string): string {
   return isPem(pem) ? "(PEM text)" : show(pem);
 }
 
-function pemBytes(pem: string, what: string): Uint8Array {
+function pemBytes(pem: string, path: string): Uint8Array {
   if (isPem(pem)) return new TextEncoder().encode(pem);
   try {
     return Deno.readFileSync(pem);
@@ -232,7 +264,7 @@ function pemBytes(pem: string, what: string): Uint8Array {
     const reason = cause instanceof Error
       ? cause.message.split(": readfile")[0]
       : String(cause);
-    throw new GatewayError(`Cannot read the ${what} ${show(pem)}: ${reason}`, {
+    throw new GatewayError(`${path}: cannot read ${show(pem)}: ${reason}`, {
       kind: "tls_config",
       cause,
     });
@@ -367,8 +399,11 @@ export class Gateway {
     return await this.#app.fetch(new Request(url, init));
   }
 
-  /** Serves the app: its routes run in this isolate. Resolves when connections are accepted. */
-  async start(): Promise<{ addresses: Deno.NetAddr[] }> {
+  /**
+   * Serves the app: its routes run in this isolate. Resolves when connections are accepted. `warnings` tells what an operator should know:
+   * certificates that end soon, steps that cannot be native.
+   */
+  async start(): Promise<{ addresses: Deno.NetAddr[]; warnings: string[] }> {
     this.#lifecycle.require(["warming"], "start()");
     if (this.#plane) {
       throw new GatewayError("start() was called before", {
@@ -392,7 +427,8 @@ export class Gateway {
       throw error;
     }
     this.#lifecycle.advance("active", "start()");
-    return { addresses: plane.addresses };
+    const warnings = [...plane.warnings, ...plan.warnings];
+    return { addresses: plane.addresses, warnings };
   }
 
   async #compile(app: App): Promise<Plan> {

@@ -102,8 +102,8 @@ function sourceText(source: AppSource, command: Command): string {
 
 interface Flags {
   overrides: Partial<GatewayOptions>;
-  /** Replaces the certificate of every listener with TLS. */
-  certificate?: CertificateOptions;
+  /** Replaces the certificates of every listener with TLS. */
+  certificates?: CertificateOptions[];
   /** What to say about the local certificate. */
   note?: string;
 }
@@ -115,11 +115,11 @@ async function flagsOf(command: Command, source: AppSource): Promise<Flags> {
     [, value],
   ) => value !== undefined);
   const flags: Flags = { overrides: Object.fromEntries(given) };
-  if (command.cert !== undefined) {
-    flags.certificate = {
-      cert: userPath(command.cert),
-      key: userPath(command.key!),
-    };
+  if (command.cert.length > 0) {
+    flags.certificates = command.cert.map((cert, i) => ({
+      cert: userPath(cert),
+      key: userPath(command.key[i]),
+    }));
   }
   const http = command.http;
   let https = command.https;
@@ -130,9 +130,9 @@ async function flagsOf(command: Command, source: AppSource): Promise<Flags> {
   }
   const listeners: ListenerOptions[] = http.map((address) => ({ address }));
   if (https.length > 0) {
-    const certificate = flags.certificate ?? await takeLocal(flags);
+    const certificates = flags.certificates ?? [await takeLocal(flags)];
     for (const address of https) {
-      listeners.push({ address, tls: { certificates: [certificate] } });
+      listeners.push({ address, tls: { certificates } });
     }
   }
   flags.overrides.listeners = listeners;
@@ -163,18 +163,18 @@ async function takeLocal(flags: Flags): Promise<CertificateOptions> {
   return certificate;
 }
 
-function applyCertificate(
+function applyCertificates(
   app: LoadedApp,
-  certificate: CertificateOptions | undefined,
+  certificates: CertificateOptions[] | undefined,
 ): void {
-  if (!certificate) return;
+  if (!certificates) return;
   const secure = app.options.listeners.filter((listener) => listener.tls);
   if (secure.length === 0) {
     throw new UsageError(
       "--cert and --key need a listener with TLS: add --https ADDR",
     );
   }
-  for (const listener of secure) listener.tls = { certificates: [certificate] };
+  for (const listener of secure) listener.tls = { certificates };
 }
 
 // ---- The run
@@ -204,7 +204,7 @@ class Run {
       }`,
     );
     this.#app = await this.#load(command);
-    applyCertificate(this.#app, flags.certificate);
+    applyCertificates(this.#app, flags.certificates);
     const { options, plan, given } = this.#app;
     for (const line of overrideLines(given, flags.overrides)) say(line);
     this.#plane = new DataPlane(options, options.isolates);
@@ -215,7 +215,9 @@ class Run {
     await this.#runIsolates();
     this.#plane.start();
     for (const line of [...routeLines(plan), ...upstreamLines(plan)]) say(line);
-    for (const warning of plan.warnings) say(`warning: ${warning}`);
+    for (const warning of [...this.#plane.warnings, ...plan.warnings]) {
+      say(`warning: ${warning}`);
+    }
     if (flags.note) say(flags.note);
     const ms = Math.round(performance.now() - started);
     say(

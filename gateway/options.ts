@@ -7,6 +7,7 @@ import type { PoolOptions } from "./define_middleware.ts";
 import { nearest, type OptionProblem, OptionsError } from "./errors.ts";
 import {
   type CertificateOptions,
+  CERTIFICATES_MAX,
   checkListenerTls,
   type ListenerTlsOptions,
   PolicyError,
@@ -255,9 +256,22 @@ function checkListeners(
     check.fail("listeners", listeners, "must be a list of 1 to 64 listeners");
     return [];
   }
-  return listeners.map((listener, i) =>
+  const checked = listeners.map((listener, i) =>
     checkListener(listener, `listeners[${i}]`, check)
   );
+  const certificates = new Set(
+    checked.flatMap(({ tls }) => tls?.certificates ?? []).map((certificate) =>
+      JSON.stringify(certificate)
+    ),
+  ).size;
+  if (certificates > CERTIFICATES_MAX) {
+    check.fail(
+      "listeners",
+      certificates,
+      `must have at most ${CERTIFICATES_MAX} certificates in all`,
+    );
+  }
+  return checked;
 }
 
 function checkListener(

@@ -475,11 +475,11 @@ describe("the command line", () => {
       const missing = await start("none.pem", "a.key");
       expect(missing.code).toBe(1);
       expect(missing.err).toMatch(
-        /Cannot read the certificate "\/\S+\/none\.pem": No such file or directory/,
+        /tls\.certificates\[0\]\.cert: cannot read "\/\S+\/none\.pem": No such file or directory/,
       );
       const unreadable = await start("a.pem", ".");
       expect(unreadable.err).toMatch(
-        /Cannot read the key "\/\S+": Is a directory/,
+        /tls\.certificates\[0\]\.key: cannot read "\/\S+": Is a directory/,
       );
       const mismatched = await start("a.pem", "b.key");
       expect(mismatched.code).toBe(1);
@@ -496,6 +496,16 @@ describe("the command line", () => {
       ], { folder: folder.path });
       expect(command.err).not.toMatch("a local one");
       await command.stop();
+      const words = ["a", "b"].flatMap((name) => [
+        ...["--cert", `${name}.pem`],
+        ...["--key", `${name}.key`],
+      ]);
+      const nameless = await runCommand(["--https", "127.0.0.1:0", ...words], {
+        folder: folder.path,
+      });
+      expect(nameless.err).toMatch(
+        /listeners\[0\]\.tls\.certificates\[1\]: .*b\.pem.*has no DNS name.*give names/,
+      );
     });
   });
 

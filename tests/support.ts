@@ -350,6 +350,8 @@ export async function rawClient(port: number): Promise<RawClient> {
 /** A gateway in this process. */
 export interface RunningGateway extends AsyncDisposable {
   gateway: Gateway;
+  /** What its start told. */
+  warnings: string[];
   /** Of the first listener. */
   port: number;
   ports: number[];
@@ -372,13 +374,17 @@ export async function startGateway(
     io: ioUnderTest(),
     ...options,
   });
-  const { addresses } = await within(gateway.start(), "the gateway's start");
+  const { addresses, warnings } = await within(
+    gateway.start(),
+    "the gateway's start",
+  );
   const ports = addresses.map((address) => address.port);
   const scheme = gateway.options.listeners?.[0].tls ? "https" : "http";
   const stop = () =>
     within(gateway.close({ deadlineMs: 2000 }), "the gateway's end");
   return {
     gateway,
+    warnings,
     port: ports[0],
     ports,
     base: `${scheme}://127.0.0.1:${ports[0]}`,

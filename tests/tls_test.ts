@@ -377,11 +377,11 @@ describe("HTTPS", () => {
         ],
         [
           { cert: path("none.pem"), key: path("ec.key") },
-          /Cannot read the certificate ".*none\.pem": No such file/,
+          /certificates\[0\]\.cert: cannot read ".*none\.pem": No such file/,
         ],
         [
           { cert: path("ec.pem"), key: path("none.key") },
-          /Cannot read the key ".*none\.key": No such file/,
+          /certificates\[0\]\.key: cannot read ".*none\.key": No such file/,
         ],
         [{ cert: path("ec.key"), key: path("ec.key") }, /certificate/i],
         [{ cert: path("ec.pem"), key: path("ec.pem") }, /key/i],

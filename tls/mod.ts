@@ -3,8 +3,10 @@
  *
  * @module
  */
+export { type CertificateFacts, certificateWarnings } from "./certificate.ts";
 export {
   type CertificateOptions,
+  CERTIFICATES_MAX,
   checkListenerTls,
   type ListenerTlsOptions,
   PolicyError,

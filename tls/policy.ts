@@ -1,14 +1,21 @@
 /**
- * TLS policy as plain values. For now: the certificate of a listener.
+ * TLS policy as plain values. For now: the certificates of a listener.
  *
  * @module
  */
 
 /** TLS of one listener. */
 export interface ListenerTlsOptions {
-  /** Its certificates; exactly one for now. */
+  /**
+   * Its certificates, 1 to 64 (64 in all of a gateway's listeners). The client's server name (SNI) chooses: an exact name before a wildcard, and of
+   * several for one name the first that the client can use, ECDSA before Ed25519 before RSA. The first one answers clients that name no server,
+   * or an unknown one.
+   */
   certificates: CertificateOptions[];
 }
+
+/** How many certificates all listeners of a gateway may have. */
+export const CERTIFICATES_MAX = 64;
 
 /** A certificate chain and its key: PEM text, or paths of PEM files (relative to the current folder). */
 export interface CertificateOptions {
@@ -16,6 +23,8 @@ export interface CertificateOptions {
   cert: string;
   /** The leaf's private key. */
   key: string;
+  /** Server names that it answers to: `example.org`, or `*.example.org` for one label more. @default the certificate's own DNS names */
+  names?: string[];
 }
 
 /** A policy that cannot be used. */
@@ -41,15 +50,20 @@ export function checkListenerTls(tls: unknown): ListenerTlsOptions {
   if (!isRecord(tls)) throw new PolicyError("", tls, "must be an object");
   checkKeys(tls, "", ["certificates"]);
   const { certificates } = tls;
-  if (!Array.isArray(certificates) || certificates.length !== 1) {
+  if (
+    !Array.isArray(certificates) || certificates.length === 0 ||
+    certificates.length > CERTIFICATES_MAX
+  ) {
     throw new PolicyError(
       "certificates",
       certificates,
-      "must be a list of exactly one certificate for now",
+      `must be a list of 1 to ${CERTIFICATES_MAX} certificates`,
     );
   }
   return {
-    certificates: [checkCertificate(certificates[0], "certificates[0]")],
+    certificates: certificates.map((certificate, i) =>
+      checkCertificate(certificate, `certificates[${i}]`)
+    ),
   };
 }
 
@@ -60,12 +74,47 @@ function checkCertificate(
   if (!isRecord(certificate)) {
     throw new PolicyError(path, certificate, "must be an object");
   }
-  checkKeys(certificate, `${path}.`, ["cert", "key"]);
-  const { cert, key } = certificate;
-  return {
+  checkKeys(certificate, `${path}.`, ["cert", "key", "names"]);
+  const { cert, key, names } = certificate;
+  const checked: CertificateOptions = {
     cert: checkPem(cert, `${path}.cert`),
     key: checkPem(key, `${path}.key`),
   };
+  if (names !== undefined) checked.names = checkNames(names, `${path}.names`);
+  return checked;
+}
+
+const NAMES_MAX = 256;
+const LABEL = "[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?";
+const NAME = new RegExp(
+  `^(?:\\*\\.${LABEL}\\.)?${LABEL}(?:\\.${LABEL})*$`,
+  "i",
+);
+
+function checkNames(names: unknown, path: string): string[] {
+  if (
+    !Array.isArray(names) || names.length === 0 || names.length > NAMES_MAX
+  ) {
+    throw new PolicyError(
+      path,
+      names,
+      `must be a list of 1 to ${NAMES_MAX} server names`,
+    );
+  }
+  return names.map((name, i) => {
+    if (typeof name === "string" && name.length <= 253 && NAME.test(name)) {
+      if (/^[\d.]+$/.test(name)) {
+        const reason = "is an address: clients name servers only by DNS names";
+        throw new PolicyError(`${path}[${i}]`, name, reason);
+      }
+      return name.toLowerCase();
+    }
+    throw new PolicyError(
+      `${path}[${i}]`,
+      name,
+      "must be a DNS name, or one with *. in front of at least two labels (other scripts as xn--…)",
+    );
+  });
 }
 
 function checkPem(value: unknown, path: string): string {

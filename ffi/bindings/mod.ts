@@ -47,8 +47,20 @@ export function load(path: string = "libsluice_ffi.so") {
     sluice_gateway_certificate: {
       parameters: [
         'u32',
+        'u32',
         'buffer',
         'usize',
+        'buffer',
+        'usize',
+        'buffer',
+        'usize',
+      ],
+      result: 'i32',
+      nonblocking: false
+    },
+    sluice_gateway_certificate_describe: {
+      parameters: [
+        'u32',
         'buffer',
         'usize',
       ],
@@ -228,15 +240,31 @@ export function sluice_gateway_attach(
 
 export function sluice_gateway_certificate(
   arg0: number,
-  arg1: Uint8Array,
+  arg1: number,
   arg2: Uint8Array,
+  arg3: Uint8Array,
+  arg4: Uint8Array,
 ): number {
   return symbols.sluice_gateway_certificate(
     arg0,
     arg1,
-    arg1.byteLength,
     arg2,
     arg2.byteLength,
+    arg3,
+    arg3.byteLength,
+    arg4,
+    arg4.byteLength,
+  )
+}
+
+export function sluice_gateway_certificate_describe(
+  arg0: number,
+  arg1: Uint8Array,
+): number {
+  return symbols.sluice_gateway_certificate_describe(
+    arg0,
+    arg1,
+    arg1.byteLength,
   )
 }
 

@@ -12,12 +12,16 @@ mod c {
         pub fn sl_gateway_describe(gateway: u32, out: *mut u8, len: usize) -> i32;
         pub fn sl_gateway_certificate(
             gateway: u32,
+            set: u32,
             cert: *const u8,
             cert_len: usize,
             key: *const u8,
             key_len: usize,
+            names: *const u8,
+            names_len: usize,
         ) -> i32;
-        pub fn sl_gateway_listen(gateway: u32, address: *const u8, len: usize, certificate: u32) -> i32;
+        pub fn sl_gateway_certificate_describe(gateway: u32, out: *mut u8, len: usize) -> i32;
+        pub fn sl_gateway_listen(gateway: u32, address: *const u8, len: usize, certificates: u32) -> i32;
         pub fn sl_ring_bytes(exchanges: u32) -> u32;
         pub fn sl_gateway_attach(gateway: u32, worker: u32, isolate: u32, region: *mut u8, len: usize) -> i32;
         pub fn sl_gateway_isolate_wake(gateway: u32, isolate: u32, port: u32, token: *const u8, len: usize) -> i32;
@@ -65,13 +69,29 @@ pub fn sluice_gateway_describe(gateway: u32, out: &mut [u8]) -> i32 {
 }
 
 #[deno_bindgen]
-pub fn sluice_gateway_certificate(gateway: u32, cert: &[u8], key: &[u8]) -> i32 {
-    unsafe { c::sl_gateway_certificate(gateway, input(cert), cert.len(), input(key), key.len()) }
+pub fn sluice_gateway_certificate(gateway: u32, set: u32, cert: &[u8], key: &[u8], names: &[u8]) -> i32 {
+    unsafe {
+        c::sl_gateway_certificate(
+            gateway,
+            set,
+            input(cert),
+            cert.len(),
+            input(key),
+            key.len(),
+            input(names),
+            names.len(),
+        )
+    }
 }
 
 #[deno_bindgen]
-pub fn sluice_gateway_listen(gateway: u32, address: &[u8], certificate: u32) -> i32 {
-    unsafe { c::sl_gateway_listen(gateway, input(address), address.len(), certificate) }
+pub fn sluice_gateway_certificate_describe(gateway: u32, out: &mut [u8]) -> i32 {
+    unsafe { c::sl_gateway_certificate_describe(gateway, output(out), out.len()) }
+}
+
+#[deno_bindgen]
+pub fn sluice_gateway_listen(gateway: u32, address: &[u8], certificates: u32) -> i32 {
+    unsafe { c::sl_gateway_listen(gateway, input(address), address.len(), certificates) }
 }
 
 #[deno_bindgen]

@@ -24,7 +24,9 @@ static void set_up(void) {
     memcpy(&cert_len, pem, 4);
     struct sl_span cert = {pem + 4, cert_len}, key = {pem + 4 + cert_len, (size_t)n - 4 - cert_len};
     SL_ASSERT(sl_tls_certificate_new(&certificate, cert, key) == SL_OK);
-    SL_ASSERT(sl_tls_ctx_new(&server_ctx, certificate) == SL_OK);
+    struct sl_tls_sni *sni; // stays: the context looks names up in it
+    SL_ASSERT(sl_tls_sni_new(&sni) == SL_OK && sl_tls_sni_add(sni, certificate, (struct sl_span){NULL, 0}) == SL_OK);
+    SL_ASSERT(sl_tls_ctx_new(&server_ctx, sni) == SL_OK);
     sl_tls_certificate_free(certificate);
     client_ctx = SSL_CTX_new(TLS_method());
 }

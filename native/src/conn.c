@@ -863,8 +863,8 @@ static struct sl_conn *conn_new(struct sl_worker_listener *listener, int fd) {
     memset(conn, 0, sizeof(*conn));
     conn->worker = w;
     conn->io = sl_io_conn_open(w->io, fd, &handler, conn);
-    if (conn->io && listener->certificate != SL_NO_CERTIFICATE) {
-        conn->tls = sl_tls_new(w->tls_ctx[listener->certificate]);
+    if (conn->io && listener->certificates != SL_NO_CERTIFICATE) {
+        conn->tls = sl_tls_new(w->tls_ctx[listener->certificates]);
         if (!conn->tls) {
             sl_worker_count_status(w, SL_E_NO_MEMORY);
             conn->cut_after = true;

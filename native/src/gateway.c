@@ -189,12 +189,42 @@ int sl__gateway_describe(struct sl_gateway *g, char *out, size_t len) {
     return n < 0 ? 0 : (int)sl_min_size((size_t)n, len);
 }
 
-int sl__gateway_certificate(struct sl_gateway *g, struct sl_span cert, struct sl_span key) {
+static int new_set(struct sl_gateway *g, uint32_t *out_set) {
+    if (g->sni_count == SL_LISTENERS_MAX) {
+        return sl_fail(SL_E_INVALID, "certificates: at most %u sets, one for each listener",
+                       SL_LISTENERS_MAX);
+    }
+    *out_set = g->sni_count;
+    int rc = sl_tls_sni_new(&g->sni[g->sni_count]);
+    g->sni_count += rc == SL_OK;
+    return rc;
+}
+
+int sl__gateway_certificate(struct sl_gateway *g, uint32_t set, struct sl_span cert,
+                            struct sl_span key, struct sl_span names) {
     if (g->certificate_count == SL_CERTIFICATES_MAX) {
         return sl_fail(SL_E_INVALID, "certificates: at most %u", SL_CERTIFICATES_MAX);
     }
-    int rc = sl_tls_certificate_new(&g->certificates[g->certificate_count], cert, key);
-    return rc ? rc : (int)g->certificate_count++;
+    if (atomic_load(&g->state) != SL_WARMING || (set != SL_SET_NEW && set >= g->sni_count)) {
+        return sl_fail(SL_E_STATE, "certificates: set %u of %u, or the gateway runs already", set,
+                       g->sni_count);
+    }
+    struct sl_tls_certificate *certificate;
+    int rc = sl_tls_certificate_new(&certificate, cert, key);
+    if (rc) {
+        return rc;
+    }
+    g->certificates[g->certificate_count++] = certificate;
+    rc = set == SL_SET_NEW ? new_set(g, &set) : SL_OK;
+    rc = rc ? rc : sl_tls_sni_add(g->sni[set], certificate, names);
+    return rc ? rc : (int)set;
+}
+
+int sl__gateway_certificate_describe(struct sl_gateway *g, char *out, size_t len) {
+    if (g->certificate_count == 0) {
+        return sl_fail(SL_E_STATE, "certificates: there is none to describe");
+    }
+    return sl_tls_certificate_describe(g->certificates[g->certificate_count - 1], out, len);
 }
 
 // Listening.
@@ -301,7 +331,7 @@ static int claim(const struct sl_sys *sys, struct sl_gateway_listener *l, uint32
     return rc;
 }
 
-int sl__gateway_listen(struct sl_gateway *g, struct sl_span address, uint32_t certificate) {
+int sl__gateway_listen(struct sl_gateway *g, struct sl_span address, uint32_t certificates) {
     struct sl_gateway_listener *l = &g->listeners[g->listener_count];
     if (g->listener_count == SL_LISTENERS_MAX || address.len >= sizeof(l->address)) {
         return sl_fail(SL_E_INVALID, "listen: at most %u listeners, addresses under 64 bytes",
@@ -312,13 +342,12 @@ int sl__gateway_listen(struct sl_gateway *g, struct sl_span address, uint32_t ce
             SL_E_STATE,
             "listen: the gateway runs already; workers take their listeners when they start");
     }
-    if (certificate != SL_NO_CERTIFICATE && certificate >= g->certificate_count) {
-        return sl_fail(SL_E_INVALID, "listen: certificate %u of %u", certificate,
-                       g->certificate_count);
+    if (certificates != SL_NO_CERTIFICATE && certificates >= g->sni_count) {
+        return sl_fail(SL_E_INVALID, "listen: certificates %u of %u", certificates, g->sni_count);
     }
     memset(l, 0, sizeof(*l));
     memcpy(l->address, address.data, address.len);
-    l->certificate = certificate;
+    l->certificates = certificates;
     int rc = parse_address(l);
     rc = rc ? rc : claim(g->sys, l, g->config.backlog);
     if (rc) {
@@ -693,6 +722,9 @@ void sl__gateway_free(struct sl_gateway *g) {
         if (fd >= 0) {
             close(fd);
         }
+    }
+    for (uint32_t i = 0; i < g->sni_count; i++) {
+        sl_tls_sni_free(g->sni[i]);
     }
     for (uint32_t i = 0; i < g->certificate_count; i++) {
         sl_tls_certificate_free(g->certificates[i]);

@@ -10,7 +10,7 @@ struct sl_gateway_listener {
     struct sockaddr_storage addr;
     socklen_t addr_len;
     uint16_t port;
-    uint32_t certificate;
+    uint32_t certificates; // index in sni, SL_NO_CERTIFICATE: plain
     int fds[SL_WORKERS_MAX]; // one socket per worker, bound, listening from start on
 };
 
@@ -26,6 +26,8 @@ struct sl_gateway {
     uint32_t handle;
     struct sl_tls_certificate *certificates[SL_CERTIFICATES_MAX];
     uint32_t certificate_count;
+    struct sl_tls_sni *sni[SL_LISTENERS_MAX]; // sets of these, each of a listener or several
+    uint32_t sni_count;
     struct sl_gateway_listener listeners[SL_LISTENERS_MAX];
     uint32_t listener_count;
     _Alignas(128) pthread_mutex_t lock; // plan, start and end of threads: never taken while a request runs
@@ -44,8 +46,9 @@ struct sl_gateway {
 
 int sl__gateway_new(struct sl_gateway **out_gateway, const struct sl_config *config);
 int sl__gateway_describe(struct sl_gateway *gateway, char *out, size_t len);
-int sl__gateway_certificate(struct sl_gateway *gateway, struct sl_span cert, struct sl_span key);
-int sl__gateway_listen(struct sl_gateway *gateway, struct sl_span address, uint32_t certificate);
+int sl__gateway_certificate(struct sl_gateway *gateway, uint32_t set, struct sl_span cert, struct sl_span key, struct sl_span names);
+int sl__gateway_certificate_describe(struct sl_gateway *gateway, char *out, size_t len);
+int sl__gateway_listen(struct sl_gateway *gateway, struct sl_span address, uint32_t certificates);
 int sl__gateway_attach(struct sl_gateway *gateway, uint32_t worker, uint32_t isolate, uint8_t *region, size_t len);
 int sl__gateway_isolate_wake(struct sl_gateway *gateway, uint32_t isolate, uint32_t port, struct sl_span token);
 int sl__gateway_isolate_gone(struct sl_gateway *gateway, uint32_t isolate);

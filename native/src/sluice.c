@@ -89,16 +89,23 @@ int sl_gateway_describe(uint32_t gateway, uint8_t *out, size_t len) {
     return leave(gateway, sl__gateway_describe(g, (char *)out, len));
 }
 
-int sl_gateway_certificate(uint32_t gateway, const uint8_t *cert, size_t cert_len,
-                           const uint8_t *key, size_t key_len) {
+int sl_gateway_certificate(uint32_t gateway, uint32_t set, const uint8_t *cert, size_t cert_len,
+                           const uint8_t *key, size_t key_len, const uint8_t *names,
+                           size_t names_len) {
     WITH_GATEWAY(g, gateway)
-    return leave(gateway, sl__gateway_certificate(g, (struct sl_span){cert, cert_len},
-                                                  (struct sl_span){key, key_len}));
+    return leave(gateway, sl__gateway_certificate(g, set, (struct sl_span){cert, cert_len},
+                                                  (struct sl_span){key, key_len},
+                                                  (struct sl_span){names, names_len}));
 }
 
-int sl_gateway_listen(uint32_t gateway, const uint8_t *address, size_t len, uint32_t certificate) {
+int sl_gateway_certificate_describe(uint32_t gateway, uint8_t *out, size_t len) {
     WITH_GATEWAY(g, gateway)
-    return leave(gateway, sl__gateway_listen(g, (struct sl_span){address, len}, certificate));
+    return leave(gateway, sl__gateway_certificate_describe(g, (char *)out, len));
+}
+
+int sl_gateway_listen(uint32_t gateway, const uint8_t *address, size_t len, uint32_t certificates) {
+    WITH_GATEWAY(g, gateway)
+    return leave(gateway, sl__gateway_listen(g, (struct sl_span){address, len}, certificates));
 }
 
 uint32_t sl_ring_bytes(uint32_t exchanges) {

@@ -1,4 +1,5 @@
 #include "tls_boringssl.h"
+#include "tls_sni.h"
 
 #include <limits.h>
 #include <stdlib.h>
@@ -10,6 +11,10 @@
 
 struct sl_tls_ctx {
     SSL_CTX *ssl_ctx;
+    const struct sl_tls_sni *sni;
+    SSL_CREDENTIAL *credentials[SL_TLS_CERTIFICATES_MAX]; // by the certificate's number in sni
+    uint8_t preferred[SL_TLS_CERTIFICATES_MAX];           // these numbers, by key type
+    unsigned count;
     BIO_METHOD *bio_method;
     uint8_t scratch[PLAIN_MAX]; // where small pieces meet to share a record
 };
@@ -172,6 +177,41 @@ static int select_alpn(SSL *ssl, const uint8_t **out, uint8_t *out_len, const ui
     return SSL_TLSEXT_ERR_ALERT_FATAL;
 }
 
+// The host name that the ClientHello asks for; {NULL, 0}: none, or not well-formed (BoringSSL will refuse it).
+static struct sl_span server_name(const SSL_CLIENT_HELLO *hello) {
+    const uint8_t *data;
+    size_t len;
+    CBS extension, list, name;
+    uint8_t type;
+    if (!SSL_early_callback_ctx_extension_get(hello, TLSEXT_TYPE_server_name, &data, &len)) {
+        return (struct sl_span){NULL, 0};
+    }
+    CBS_init(&extension, data, len);
+    bool ok = CBS_get_u16_length_prefixed(&extension, &list) && CBS_get_u8(&list, &type) &&
+              type == TLSEXT_NAMETYPE_host_name && CBS_get_u16_length_prefixed(&list, &name);
+    return ok ? (struct sl_span){CBS_data(&name), CBS_len(&name)} : (struct sl_span){NULL, 0};
+}
+
+static bool add_credentials(SSL *ssl, const struct sl_tls_ctx *ctx, uint64_t certificates) {
+    for (unsigned i = 0; i < ctx->count; i++) {
+        unsigned number = ctx->preferred[i];
+        if ((certificates >> number & 1) && !SSL_add1_credential(ssl, ctx->credentials[number])) {
+            return false;
+        }
+    }
+    return true;
+}
+
+// Of these BoringSSL takes the first that the client's signature algorithms, groups and ciphers allow.
+static enum ssl_select_cert_result_t select_certificate(const SSL_CLIENT_HELLO *hello) {
+    const struct sl_tls_ctx *ctx = SSL_CTX_get_app_data(SSL_get_SSL_CTX(hello->ssl));
+    struct sl_span name = server_name(hello);
+    struct sl_tls_choice choice = sl__tls_sni_find(ctx->sni, name.data, name.len);
+    bool ok = add_credentials(hello->ssl, ctx, choice.exact) &&
+              add_credentials(hello->ssl, ctx, choice.wildcard & ~choice.exact);
+    return ok ? ssl_select_cert_success : ssl_select_cert_error;
+}
+
 // TLS 1.2 with forward secrecy and AEADs alone. In one bracket, so the client's order decides: a phone without AES instructions takes ChaCha20,
 // a desktop with them does not. The TLS 1.3 suites are fixed.
 static const char ciphers_tls12[] =
@@ -181,19 +221,38 @@ static const char ciphers_tls12[] =
 static const uint16_t groups[] = {SSL_GROUP_X25519_MLKEM768, SSL_GROUP_X25519, SSL_GROUP_SECP256R1,
                                   SSL_GROUP_SECP384R1};
 
-static bool ssl_ctx_configure(SSL_CTX *ssl_ctx, const struct sl_tls_certificate *certificate) {
+static bool ssl_ctx_configure(SSL_CTX *ssl_ctx) {
     SSL_CTX_set_options(ssl_ctx, SSL_OP_NO_TICKET | SSL_OP_CIPHER_SERVER_PREFERENCE);
     SSL_CTX_set_session_cache_mode(ssl_ctx, SSL_SESS_CACHE_OFF);
     SSL_CTX_set_mode(ssl_ctx, SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
     SSL_CTX_set_alpn_select_cb(ssl_ctx, select_alpn, NULL);
-    SSL_CREDENTIAL *credential = sl__tls_credential_new(certificate);
-    bool ok = credential && SSL_CTX_set_min_proto_version(ssl_ctx, TLS1_2_VERSION) &&
-              SSL_CTX_set_max_proto_version(ssl_ctx, TLS1_3_VERSION) &&
-              SSL_CTX_set_strict_cipher_list(ssl_ctx, ciphers_tls12) &&
-              SSL_CTX_set1_group_ids(ssl_ctx, groups, SL_COUNT_OF(groups)) &&
-              SSL_CTX_add1_credential(ssl_ctx, credential);
-    SSL_CREDENTIAL_free(credential); // the context holds its own reference
-    return ok;
+    SSL_CTX_set_select_certificate_cb(ssl_ctx, select_certificate);
+    return SSL_CTX_set_min_proto_version(ssl_ctx, TLS1_2_VERSION) &&
+           SSL_CTX_set_max_proto_version(ssl_ctx, TLS1_3_VERSION) &&
+           SSL_CTX_set_strict_cipher_list(ssl_ctx, ciphers_tls12) &&
+           SSL_CTX_set1_group_ids(ssl_ctx, groups, SL_COUNT_OF(groups));
+}
+
+// ECDSA is cheaper to sign with than RSA, and fewer clients know Ed25519.
+static bool take_credentials(struct sl_tls_ctx *ctx, const struct sl_tls_sni *sni) {
+    static const int types[] = {EVP_PKEY_EC, EVP_PKEY_ED25519, EVP_PKEY_RSA};
+    unsigned count = sl__tls_sni_count(sni);
+    ctx->sni = sni;
+    for (unsigned i = 0; i < count; i++) {
+        ctx->credentials[i] = sl__tls_credential_new(sl__tls_sni_certificate(sni, i));
+        if (!ctx->credentials[i]) {
+            return false;
+        }
+    }
+    for (size_t t = 0; t < SL_COUNT_OF(types); t++) {
+        for (unsigned i = 0; i < count; i++) {
+            if (sl__tls_key_type(sl__tls_sni_certificate(sni, i)) == types[t]) {
+                ctx->preferred[ctx->count++] = (uint8_t)i;
+            }
+        }
+    }
+    SL_ASSERT(ctx->count == count);
+    return SSL_CTX_set_app_data(ctx->ssl_ctx, ctx);
 }
 
 static BIO_METHOD *bio_method_new(void) {
@@ -206,7 +265,7 @@ static BIO_METHOD *bio_method_new(void) {
     return method;
 }
 
-int sl_tls_ctx_new(struct sl_tls_ctx **out_ctx, const struct sl_tls_certificate *certificate) {
+int sl_tls_ctx_new(struct sl_tls_ctx **out_ctx, const struct sl_tls_sni *sni) {
     *out_ctx = NULL;
     ERR_clear_error();
     struct sl_tls_ctx *ctx = calloc(1, sizeof(*ctx));
@@ -216,7 +275,8 @@ int sl_tls_ctx_new(struct sl_tls_ctx **out_ctx, const struct sl_tls_certificate 
     ctx->ssl_ctx =
         SSL_CTX_new(TLS_with_buffers_method()); // no X509 objects: nothing here verifies a peer
     ctx->bio_method = bio_method_new();
-    if (!ctx->ssl_ctx || !ctx->bio_method || !ssl_ctx_configure(ctx->ssl_ctx, certificate)) {
+    if (!ctx->ssl_ctx || !ctx->bio_method || !ssl_ctx_configure(ctx->ssl_ctx) ||
+        !take_credentials(ctx, sni)) {
         const char *reason = ERR_reason_error_string(sl__tls_error_take());
         sl_tls_ctx_free(ctx);
         return sl_fail(SL_E_NO_MEMORY, "cannot make a TLS context: %s",
@@ -229,6 +289,9 @@ int sl_tls_ctx_new(struct sl_tls_ctx **out_ctx, const struct sl_tls_certificate 
 void sl_tls_ctx_free(struct sl_tls_ctx *ctx) {
     if (ctx) {
         SSL_CTX_free(ctx->ssl_ctx);
+        for (unsigned i = 0; i < SL_TLS_CERTIFICATES_MAX; i++) {
+            SSL_CREDENTIAL_free(ctx->credentials[i]);
+        }
         BIO_meth_free(ctx->bio_method);
         OPENSSL_cleanse(ctx->scratch, sizeof(ctx->scratch)); // it held plaintext
         free(ctx);

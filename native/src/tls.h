@@ -14,8 +14,24 @@ struct sl_tls_certificate;
 int sl_tls_certificate_new(struct sl_tls_certificate **out_certificate, struct sl_span cert_pem, struct sl_span key_pem); // or E_TLS_CONFIG
 void sl_tls_certificate_free(struct sl_tls_certificate *certificate);
 
-struct sl_tls_ctx; // one per worker and certificate, which may be freed first; outlives its connections
-int sl_tls_ctx_new(struct sl_tls_ctx **out_ctx, const struct sl_tls_certificate *certificate);
+// What the leaf says, as lines: "key ECDSA P-256", "not_before 1700000000", "not_after 1731536000", "dns example.org" for each DNS name.
+// Returns bytes, cut at len.
+int sl_tls_certificate_describe(const struct sl_tls_certificate *certificate, char *out, size_t len);
+
+// A listener's certificates by server name (SNI); shared by all workers, immutable once a context is made of it, and outlives that. A name is
+// answered by every certificate that has it, then by those with a wildcard for it ("*.example.org" is one label more); of several the first that
+// the client can use is taken, ECDSA before Ed25519 before RSA. The first certificate, and those whose first name it has, too, answer
+// clients without SNI and names that no certificate has.
+#define SL_TLS_CERTIFICATES_MAX 64u
+#define SL_TLS_NAMES_MAX 4096u
+struct sl_tls_sni;
+int sl_tls_sni_new(struct sl_tls_sni **out_sni);
+// names: one a line, in lower case; empty: the certificate's own DNS names. E_TLS_CONFIG: a line is no name, or there is none.
+int sl_tls_sni_add(struct sl_tls_sni *sni, const struct sl_tls_certificate *certificate, struct sl_span names);
+void sl_tls_sni_free(struct sl_tls_sni *sni);
+
+struct sl_tls_ctx; // one per worker and listener's certificates; outlives its connections
+int sl_tls_ctx_new(struct sl_tls_ctx **out_ctx, const struct sl_tls_sni *sni);
 void sl_tls_ctx_free(struct sl_tls_ctx *ctx);
 
 struct sl_tls; // one connection

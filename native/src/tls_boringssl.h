@@ -17,6 +17,7 @@ _Static_assert(BORINGSSL_API_VERSION == 44,
 // The certificate as what one context signs with. Parsed anew from bytes at each call, so that nothing in it (keys, buffers, their
 // reference counts and locks) is shared between workers. NULL: out of memory. Free with SSL_CREDENTIAL_free.
 SSL_CREDENTIAL *sl__tls_credential_new(const struct sl_tls_certificate *certificate);
+int sl__tls_key_type(const struct sl_tls_certificate *certificate); // EVP_PKEY_EC, _ED25519 or _RSA
 
 // The reason of the oldest error of the TLS layer in this thread's queue (or of any, if it has none), packed as BoringSSL packs it; 0: the
 // queue is empty. Empties the queue.

@@ -13,6 +13,7 @@
 #include <openssl/x509.h>
 
 #include "tls_boringssl.h"
+#include "tls_sni.h"
 
 #define CHAIN_MAX 16
 #define PEM_BYTES_MAX 1048576u
@@ -24,6 +25,11 @@ struct sl_tls_certificate {
     unsigned chain_count;
     uint8_t *key; // PKCS #8; OPENSSL_free wipes it
     size_t key_len;
+    int key_type;
+    char key_text[48];
+    int64_t not_before, not_after; // of the leaf, Unix seconds
+    char *names;                   // its DNS names, a line each
+    size_t names_len;
 };
 
 struct pem_block {
@@ -94,13 +100,82 @@ static void describe_key(const EVP_PKEY *key, char *out, size_t len) {
     }
 }
 
+// ---- what the leaf says
+
+static bool is_dns_name(const GENERAL_NAME *name) {
+    return name->type == GEN_DNS && ASN1_STRING_length(name->d.dNSName) > 0 &&
+           !memchr(ASN1_STRING_get0_data(name->d.dNSName), '\n',
+                   (size_t)ASN1_STRING_length(name->d.dNSName));
+}
+
+static bool take_names(struct sl_tls_certificate *certificate, const GENERAL_NAMES *names) {
+    size_t bytes = 0;
+    for (size_t i = 0; i < sk_GENERAL_NAME_num(names); i++) {
+        const GENERAL_NAME *name = sk_GENERAL_NAME_value(names, i);
+        bytes += is_dns_name(name) ? (size_t)ASN1_STRING_length(name->d.dNSName) + 1 : 0;
+    }
+    certificate->names = malloc(bytes ? bytes : 1);
+    for (size_t i = 0; certificate->names && i < sk_GENERAL_NAME_num(names); i++) {
+        const GENERAL_NAME *name = sk_GENERAL_NAME_value(names, i);
+        if (!is_dns_name(name)) {
+            continue;
+        }
+        const uint8_t *text = ASN1_STRING_get0_data(name->d.dNSName);
+        for (int k = 0; k < ASN1_STRING_length(name->d.dNSName); k++) {
+            certificate->names[certificate->names_len++] =
+                (char)(text[k] >= 'A' && text[k] <= 'Z' ? text[k] | 0x20 : text[k]);
+        }
+        certificate->names[certificate->names_len++] = '\n';
+    }
+    return certificate->names != NULL;
+}
+
+static bool read_leaf(struct sl_tls_certificate *certificate, const X509 *x509) {
+    GENERAL_NAMES *names = X509_get_ext_d2i(x509, NID_subject_alt_name, NULL, NULL);
+    bool ok = !names || take_names(certificate, names);
+    GENERAL_NAMES_free(names);
+    ok = ok && ASN1_TIME_to_posix(X509_get0_notBefore(x509), &certificate->not_before) &&
+         ASN1_TIME_to_posix(X509_get0_notAfter(x509), &certificate->not_after);
+    ERR_clear_error(); // a subject alternative name that cannot be read is none
+    return ok;
+}
+
+struct sl_span sl__tls_certificate_names(const struct sl_tls_certificate *certificate) {
+    return (struct sl_span){(const uint8_t *)certificate->names, certificate->names_len};
+}
+
+int sl__tls_key_type(const struct sl_tls_certificate *certificate) { return certificate->key_type; }
+
+int sl_tls_certificate_describe(const struct sl_tls_certificate *certificate, char *out,
+                                size_t len) {
+    int n = snprintf(out, len, "key %s\nnot_before %lld\nnot_after %lld\n", certificate->key_text,
+                     (long long)certificate->not_before, (long long)certificate->not_after);
+    size_t at = sl_min_size(n < 0 ? 0 : (size_t)n, len);
+    const char *name = certificate->names, *end = name + certificate->names_len;
+    while (name < end) {
+        const char *newline = memchr(name, '\n', (size_t)(end - name));
+        size_t line = (size_t)(newline - name) + 1;
+        if (at + 4 + line > len) {
+            break;
+        }
+        memcpy(out + at, "dns ", 4);
+        memcpy(out + at + 4, name, line);
+        at += 4 + line;
+        name += line;
+    }
+    return (int)at;
+}
+
+// ---- the chain
+
 static int chain_add(struct sl_tls_certificate *certificate, struct pem_block *block) {
     if (certificate->chain_count == CHAIN_MAX) {
         return sl_fail(SL_E_TLS_CONFIG, "cert holds more than %d certificates", CHAIN_MAX);
     }
     const uint8_t *der = block->data;
     X509 *x509 = d2i_X509(NULL, &der, block->len);
-    bool whole = x509 && der == block->data + block->len;
+    bool whole = x509 && der == block->data + block->len &&
+                 (certificate->chain_count > 0 || read_leaf(certificate, x509));
     X509_free(x509);
     if (!whole) {
         return sl_fail(SL_E_TLS_CONFIG, "certificate %u in cert is not a valid X.509 certificate",
@@ -242,9 +317,8 @@ static int key_store(struct sl_tls_certificate *certificate, const EVP_PKEY *key
 }
 
 // Whether TLS can sign with it, found out here rather than at the first handshake.
-static int try_credential(const struct sl_tls_certificate *certificate, const EVP_PKEY *key) {
-    char what[48];
-    describe_key(key, what, sizeof(what));
+static int try_credential(const struct sl_tls_certificate *certificate) {
+    const char *what = certificate->key_text;
     if (strcmp(what, "ECDSA P-224") == 0) { // parses, but TLS has no signature algorithm for it
         return sl_fail(SL_E_TLS_CONFIG, "TLS cannot use a key of the type ECDSA P-224: take P-256");
     }
@@ -268,10 +342,12 @@ static int parse(struct sl_tls_certificate *certificate, struct sl_span cert_pem
     if (!key) {
         return status;
     }
+    certificate->key_type = EVP_PKEY_id(key);
+    describe_key(key, certificate->key_text, sizeof(certificate->key_text));
     status =
         key_matches(certificate, 0, key) ? key_store(certificate, key) : mismatch(certificate, key);
     if (status == SL_OK) {
-        status = try_credential(certificate, key);
+        status = try_credential(certificate);
     }
     EVP_PKEY_free(key);
     return status;
@@ -306,6 +382,7 @@ void sl_tls_certificate_free(struct sl_tls_certificate *certificate) {
         OPENSSL_free(certificate->chain[i]);
     }
     OPENSSL_free(certificate->key);
+    free(certificate->names);
     free(certificate);
 }
 

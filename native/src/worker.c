@@ -437,8 +437,8 @@ static int open_io(struct sl_worker *w) {
         config.kind = SL_IO_EPOLL;
         rc = sl_io_open(&w->io, &config);
     }
-    for (uint32_t i = 0; !rc && i < g->certificate_count; i++) {
-        rc = sl_tls_ctx_new(&w->tls_ctx[i], g->certificates[i]);
+    for (uint32_t i = 0; !rc && i < g->sni_count; i++) {
+        rc = sl_tls_ctx_new(&w->tls_ctx[i], g->sni[i]);
     }
     return rc;
 }
@@ -450,7 +450,7 @@ static int open_listeners(struct sl_worker *w) {
         *listener = (struct sl_worker_listener){.worker = w,
                                                 .fd = g->listeners[i].fds[w->index],
                                                 .port = g->listeners[i].port,
-                                                .certificate = g->listeners[i].certificate};
+                                                .certificates = g->listeners[i].certificates};
         g->listeners[i].fds[w->index] = -1; // ours now
         w->listener_count++;
         w->listeners_live++;
@@ -492,7 +492,7 @@ void sl_worker_close(struct sl_worker *w) {
     SL_ASSERT(!w->upstreams && !w->endpoints);
     free_old_rings(w); // no connection is left that they could be sending to
     SL_ASSERT(!w->old_rings);
-    for (uint32_t i = 0; i < w->gateway->certificate_count; i++) {
+    for (uint32_t i = 0; i < w->gateway->sni_count; i++) {
         if (w->tls_ctx[i]) {
             sl_tls_ctx_free(w->tls_ctx[i]);
         }

@@ -54,10 +54,9 @@ struct sl_worker_listener {
     int fd;
     int number;           // in the loop, < 0: stopped
     uint16_t port;
-    uint32_t certificate; // SL_NO_CERTIFICATE: plain
+    uint32_t certificates; // a set of the gateway's; SL_NO_CERTIFICATE: plain
 };
 #define SL_NO_CERTIFICATE 0xffffffffu
-#define SL_CERTIFICATES_MAX 64
 
 struct sl_worker {
     struct sl_gateway *gateway;
@@ -79,7 +78,7 @@ struct sl_worker {
     struct sl_ring *old_rings; // replaced, but something of them is still being sent
     uint32_t ring_next; // round robin over isolates
     uint32_t not_found_live;
-    struct sl_tls_ctx *tls_ctx[SL_CERTIFICATES_MAX];
+    struct sl_tls_ctx *tls_ctx[SL_LISTENERS_MAX];
     struct sl_worker_listener listeners[SL_LISTENERS_MAX];
     uint32_t listener_count, listeners_live;
     struct sl_date date;

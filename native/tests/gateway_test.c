@@ -156,7 +156,7 @@ static bool rig_start(struct rig *rig, int io, struct sl_config config, void (*h
     int pem_len = sl_certificate_make(pem, sizeof(pem));
     uint32_t cert_len;
     memcpy(&cert_len, pem, 4);
-    int certificate = sl_gateway_certificate(g, pem + 4, cert_len, pem + 4 + cert_len, (size_t)pem_len - 4 - cert_len);
+    int certificate = sl_gateway_certificate(g, SL_SET_NEW, pem + 4, cert_len, pem + 4 + cert_len, (size_t)pem_len - 4 - cert_len, NULL, 0);
     rig->tls_port = certificate < 0 ? certificate : sl_gateway_listen(g, (const uint8_t *)"127.0.0.1:0", 11, (uint32_t)certificate);
     if (handle) {
         rig->has_isolate = true;

@@ -106,10 +106,14 @@ struct options {
     uint32_t out_cap;                // 0: 32768
     uint32_t read_cap;               // 0: 32768
     const struct sl_tls_certificate *certificate;
+    const struct sl_tls_sni *sni;            // instead of a certificate
+    const char *server_name;                 // NULL: localhost; "": none
+    const uint16_t *algorithms;              // signature algorithms that the client knows; 0 ends them
 };
 
 struct pair {
     struct sl_tls_certificate *certificate; // until the context is made
+    struct sl_tls_sni *sni;
     struct sl_tls_ctx *ctx;
     struct sl_tls *tls;
     SSL_CTX *client_ctx;
@@ -142,7 +146,17 @@ static void client_open(struct pair *pair) {
     pair->client_out = BIO_new(BIO_s_mem());
     BIO_set_mem_eof_return(pair->client_in, -1);
     SSL_set_bio(pair->client, pair->client_in, pair->client_out);
-    SSL_set_tlsext_host_name(pair->client, "localhost");
+    const char *server_name = pair->options.server_name ? pair->options.server_name : "localhost";
+    if (*server_name) {
+        SSL_set_tlsext_host_name(pair->client, server_name);
+    }
+    if (pair->options.algorithms) {
+        size_t count = 0;
+        while (pair->options.algorithms[count]) {
+            count++;
+        }
+        SSL_set_verify_algorithm_prefs(pair->client, pair->options.algorithms, count);
+    }
     SSL_set_connect_state(pair->client);
 }
 
@@ -152,12 +166,18 @@ static bool pair_open(struct pair *pair, const struct options *options) {
     pair->options.out_cap = options->out_cap ? options->out_cap : 32768;
     pair->options.read_cap = options->read_cap ? options->read_cap : 32768;
     const struct sl_tls_certificate *certificate = options->certificate;
-    if (!certificate) {
+    const struct sl_tls_sni *sni = options->sni;
+    if (!certificate && !sni) {
         const struct local_pem *pem = shared_pem();
         CHECK_INT(sl_tls_certificate_new(&pair->certificate, pem->cert, pem->key), SL_OK);
         certificate = pair->certificate;
     }
-    CHECK_INT(sl_tls_ctx_new(&pair->ctx, certificate), SL_OK);
+    if (!sni) {
+        CHECK_INT(sl_tls_sni_new(&pair->sni), SL_OK);
+        CHECK_INT(sl_tls_sni_add(pair->sni, certificate, (struct sl_span){NULL, 0}), SL_OK);
+        sni = pair->sni;
+    }
+    CHECK_INT(sl_tls_ctx_new(&pair->ctx, sni), SL_OK);
     sl_tls_certificate_free(pair->certificate); // the context needs it no longer
     pair->certificate = NULL;
     pair->tls = pair->ctx ? sl_tls_new(pair->ctx) : NULL;
@@ -170,6 +190,7 @@ static void pair_close(struct pair *pair) {
     SSL_CTX_free(pair->client_ctx);
     sl_tls_free(pair->tls);
     sl_tls_ctx_free(pair->ctx);
+    sl_tls_sni_free(pair->sni);
     free(pair->to_server.data);
     free(pair->to_client.data);
     free(pair->at_server.data);
@@ -1043,14 +1064,155 @@ TEST(the_local_certificate_needs_room_and_differs_each_time) {
     CHECK(a.key.len != b.key.len || memcmp(a.key.data, b.key.data, a.key.len) != 0);
 }
 
+// ---- several certificates ----
+
+static EVP_PKEY *ec_key(void) {
+    EVP_PKEY *key = EVP_PKEY_new();
+    EC_KEY *ec = EC_KEY_new_by_curve_name(NID_X9_62_prime256v1);
+    SL_ASSERT(EC_KEY_generate_key(ec) && EVP_PKEY_assign_EC_KEY(key, ec));
+    return key;
+}
+
+// With a serial number to know it by; names: a subjectAltName as X509V3_EXT_nconf_nid takes it, or NULL.
+static struct sl_tls_certificate *certificate_with(uint64_t serial, bool rsa, const char *names) {
+    EVP_PKEY *key = rsa ? rsa_key() : ec_key();
+    X509 *x509 = x509_for(key);
+    X509_EXTENSION *extension = names ? X509V3_EXT_nconf_nid(NULL, NULL, NID_subject_alt_name, names) : NULL;
+    SL_ASSERT(ASN1_INTEGER_set_uint64(X509_get_serialNumber(x509), serial));
+    SL_ASSERT(!names || (extension && X509_add_ext(x509, extension, -1)));
+    SL_ASSERT(X509_sign(x509, key, EVP_sha256()));
+    BIO *cert_bio = BIO_new(BIO_s_mem()), *key_bio = BIO_new(BIO_s_mem());
+    SL_ASSERT(PEM_write_bio_X509(cert_bio, x509) && PEM_write_bio_PrivateKey(key_bio, key, NULL, NULL, 0, NULL, NULL));
+    struct sl_tls_certificate *certificate = NULL;
+    CHECK_INT(sl_tls_certificate_new(&certificate, span_of_bio(cert_bio), span_of_bio(key_bio)), SL_OK);
+    BIO_free(cert_bio);
+    BIO_free(key_bio);
+    X509_EXTENSION_free(extension);
+    X509_free(x509);
+    if (!rsa) {
+        EVP_PKEY_free(key);
+    }
+    return certificate;
+}
+
+// The serial number of the certificate that a client gets; 0: the handshake failed.
+static uint64_t serial_for(const struct sl_tls_sni *sni, const char *server_name, const uint16_t *algorithms, uint16_t version) {
+    struct pair pair;
+    uint64_t serial = 0;
+    if (!pair_open(&pair, &(struct options){.sni = sni, .server_name = server_name, .algorithms = algorithms, .client_max = version})) {
+        return 0;
+    }
+    pump(&pair);
+    X509 *x509 = SSL_get_peer_certificate(pair.client);
+    if (x509 && sl_tls_state(pair.tls) == SL_TLS_OPEN) {
+        ASN1_INTEGER_get_uint64(&serial, X509_get0_serialNumber(x509));
+    }
+    X509_free(x509);
+    pair_close(&pair);
+    return serial;
+}
+
+TEST(the_server_name_chooses_the_certificate_and_the_client_the_key_type) {
+    static const uint16_t rsa_only[] = {SSL_SIGN_RSA_PSS_RSAE_SHA256, SSL_SIGN_RSA_PKCS1_SHA256, 0};
+    static const uint16_t ecdsa_only[] = {SSL_SIGN_ECDSA_SECP256R1_SHA256, 0};
+    static const struct {
+        const char *name;
+        uint64_t any, rsa, ecdsa; // serials
+    } rows[] = {
+        {"a.example", 2, 1, 2},      // RSA is listed first, ECDSA is taken where it can be
+        {"A.Example", 2, 1, 2},
+        {"b.example", 3, 0, 3},      // no RSA for it
+        {"x.w.example", 4, 4, 0},
+        {"y.w.example", 5, 4, 5},    // its own, and the wildcard's for who cannot use that
+        {"w.example", 2, 1, 2},      // a wildcard is one label more, and no less: the default
+        {"x.y.w.example", 2, 1, 2},
+        {"given.example", 6, 0, 6},  // a name that only the configuration has
+        {"not.taken.example", 2, 1, 2}, // in the certificate, but names were given
+        {"nobody.example", 2, 1, 2},
+        {"", 2, 1, 2},
+    };
+    struct sl_tls_certificate *certificates[] = {
+        certificate_with(1, true, "DNS:a.example"),
+        certificate_with(2, false, "DNS:A.EXAMPLE,DNS:other.example,IP:127.0.0.1"),
+        certificate_with(3, false, "DNS:b.example"),
+        certificate_with(4, true, "DNS:*.w.example"),
+        certificate_with(5, false, "DNS:y.w.example"),
+        certificate_with(6, false, "DNS:not.taken.example"),
+    };
+    struct sl_tls_sni *sni;
+    REQUIRE(sl_tls_sni_new(&sni) == SL_OK);
+    for (size_t i = 0; i < SL_COUNT_OF(certificates); i++) {
+        const char *names = i == 5 ? "given.example\n*.given.example\n" : "";
+        CHECK_INT(sl_tls_sni_add(sni, certificates[i], sl_span_of(names)), SL_OK);
+    }
+    for (size_t i = 0; i < SL_COUNT_OF(rows); i++) {
+        for (int tls12 = 0; tls12 < 2; tls12++) {
+            uint16_t version = tls12 ? TLS1_2_VERSION : TLS1_3_VERSION;
+            uint64_t any = serial_for(sni, rows[i].name, NULL, version);
+            uint64_t rsa = serial_for(sni, rows[i].name, rsa_only, version);
+            uint64_t ecdsa = serial_for(sni, rows[i].name, ecdsa_only, version);
+            CHECK_MSG(any == rows[i].any && rsa == rows[i].rsa && ecdsa == rows[i].ecdsa, "\"%s\", TLS 1.%d: %d %d %d", rows[i].name,
+                      tls12 ? 2 : 3, (int)any, (int)rsa, (int)ecdsa);
+        }
+    }
+    sl_tls_sni_free(sni);
+    for (size_t i = 0; i < SL_COUNT_OF(certificates); i++) {
+        sl_tls_certificate_free(certificates[i]);
+    }
+}
+
+TEST(server_names_are_checked) {
+    static const char *const wrong[] = {".", "a..b", ".a", "a.", "*", "*.", "*.a", "a.*.b", "x*.a.b", "A.b", "a b", "a\r", "caf\xc3\xa9", "1:2"};
+    struct sl_tls_certificate *named = certificate_with(1, false, "DNS:a.example,DNS:*.b.example,email:x@y");
+    struct sl_tls_certificate *nameless = certificate_with(2, false, NULL);
+    struct sl_tls_sni *sni;
+    REQUIRE(sl_tls_sni_new(&sni) == SL_OK);
+    for (size_t i = 0; i < SL_COUNT_OF(wrong); i++) {
+        char lines[64];
+        snprintf(lines, sizeof(lines), "good.example\n%s\n", wrong[i]);
+        CHECK_MSG(sl_tls_sni_add(sni, named, sl_span_of(lines)) == SL_E_TLS_CONFIG, "\"%s\" was taken", wrong[i]);
+    }
+    CHECK_INT(sl_tls_sni_add(sni, nameless, sl_span_of("")), SL_OK); // the default needs no name
+    CHECK_INT(sl_tls_sni_add(sni, nameless, sl_span_of("")), SL_E_TLS_CONFIG);
+    CHECK(strstr(sl_fail_text(), "give names"));
+    CHECK_INT(sl_tls_sni_add(sni, named, sl_span_of("")), SL_OK);
+    CHECK_INT(serial_for(sni, "good.example", NULL, 0), 2); // nothing is left of what was refused
+    CHECK_INT(serial_for(sni, "x.b.example", NULL, 0), 1);
+    for (unsigned i = 2; i < SL_TLS_CERTIFICATES_MAX; i++) {
+        CHECK_INT(sl_tls_sni_add(sni, named, sl_span_of("c.example")), SL_OK);
+    }
+    CHECK_INT(sl_tls_sni_add(sni, named, sl_span_of("c.example")), SL_E_TLS_CONFIG);
+    sl_tls_sni_free(sni);
+    sl_tls_certificate_free(named);
+    sl_tls_certificate_free(nameless);
+}
+
+TEST(a_certificate_says_what_is_in_it) {
+    char text[256], expected[256];
+    struct sl_tls_certificate *certificate = certificate_with(1, true, "DNS:B.example,IP:1.2.3.4,DNS:*.c.example");
+    int n = sl_tls_certificate_describe(certificate, text, sizeof(text) - 1);
+    text[n] = 0;
+    long long now = (long long)time(NULL), from = 0, until = 0;
+    CHECK(sscanf(text, "key RSA 2048\nnot_before %lld\nnot_after %lld\n", &from, &until) == 2);
+    CHECK(from <= now && from > now - 60 && until == from + 3600);
+    snprintf(expected, sizeof(expected), "key RSA 2048\nnot_before %lld\nnot_after %lld\ndns b.example\ndns *.c.example\n", from, until);
+    CHECK_STR(text, expected);
+    for (size_t len = 0; len < (size_t)n; len++) { // cut anywhere, never written past
+        char *room = malloc(len + 1);
+        CHECK(sl_tls_certificate_describe(certificate, room, len) <= (int)len);
+        free(room);
+    }
+    sl_tls_certificate_free(certificate);
+}
+
 // ---- threads ----
 
-static const struct sl_tls_certificate *threads_certificate;
+static struct sl_tls_sni *threads_sni;
 
 static void *worker_thread(void *arg) {
     (void)arg;
     struct sl_tls_ctx *ctx;
-    if (sl_tls_ctx_new(&ctx, threads_certificate) != SL_OK) {
+    if (sl_tls_ctx_new(&ctx, threads_sni) != SL_OK) {
         return (void *)"no context";
     }
     for (int i = 0; i < 20; i++) {
@@ -1077,7 +1239,8 @@ TEST(two_workers_share_a_certificate_and_nothing_else) {
     const struct local_pem *pem = shared_pem();
     struct sl_tls_certificate *certificate;
     REQUIRE(sl_tls_certificate_new(&certificate, pem->cert, pem->key) == SL_OK);
-    threads_certificate = certificate;
+    REQUIRE(sl_tls_sni_new(&threads_sni) == SL_OK);
+    REQUIRE(sl_tls_sni_add(threads_sni, certificate, (struct sl_span){NULL, 0}) == SL_OK);
     pthread_t threads[2];
     for (int i = 0; i < 2; i++) {
         REQUIRE(pthread_create(&threads[i], NULL, worker_thread, NULL) == 0);
@@ -1087,5 +1250,6 @@ TEST(two_workers_share_a_certificate_and_nothing_else) {
         pthread_join(threads[i], &failure);
         CHECK_MSG(!failure, "%s", (const char *)failure);
     }
+    sl_tls_sni_free(threads_sni);
     sl_tls_certificate_free(certificate);
 }

@@ -24,6 +24,8 @@
 #define SL_WORKERS_MAX 64
 #define SL_ISOLATES_MAX 16
 #define SL_LISTENERS_MAX 64
+#define SL_CERTIFICATES_MAX 64
+#define SL_SET_NEW 0xffffffffu
 
 enum sl_io_kind { SL_IO_AUTO = 0, SL_IO_URING = 1, SL_IO_EPOLL = 2, SL_IO_SIM = 3 };
 enum sl_log_kind { SL_LOG_OFF = 0, SL_LOG_TEXT = 1, SL_LOG_JSON = 2 };
@@ -75,12 +77,18 @@ int sl_gateway_new(const uint8_t *config, size_t len);
 // many there is room for, conns_max, memory_bytes, ring_bytes). Returns bytes.
 int sl_gateway_describe(uint32_t gateway, uint8_t *out, size_t len);
 
-// A certificate chain and its key (PEM). Returns the certificate's index, for sl_gateway_listen.
-int sl_gateway_certificate(uint32_t gateway, const uint8_t *cert, size_t cert_len, const uint8_t *key, size_t key_len);
+// Adds a certificate chain and its key (PEM) to a set, of which a listener has one: the client's server name (SNI) chooses from it (tls.h says how).
+// set: SL_SET_NEW, or the index that an earlier call returned. names: server names or "*.example.org" in lower case, one a line; empty: the
+// certificate's own. Returns the set's index, for sl_gateway_listen. At most SL_CERTIFICATES_MAX in all. Before start.
+int sl_gateway_certificate(uint32_t gateway, uint32_t set, const uint8_t *cert, size_t cert_len, const uint8_t *key, size_t key_len,
+                           const uint8_t *names, size_t names_len);
 
-// Binds and holds an address: "127.0.0.1:8080", "[::1]:0". certificate: index, or 0xffffffff for plain HTTP. It listens from here on, alone:
+// What the certificate says that was added last: UTF-8 lines "key value" (key, not_before, not_after, one dns for each name). Returns bytes.
+int sl_gateway_certificate_describe(uint32_t gateway, uint8_t *out, size_t len);
+
+// Binds and holds an address: "127.0.0.1:8080", "[::1]:0". certificates: index of a set, or 0xffffffff for plain HTTP. It listens from here on, alone:
 // who connects before the start waits, and E_ADDRESS_IN_USE names the holder's pid where /proc shows it. Returns the bound port.
-int sl_gateway_listen(uint32_t gateway, const uint8_t *address, size_t len, uint32_t certificate);
+int sl_gateway_listen(uint32_t gateway, const uint8_t *address, size_t len, uint32_t certificates);
 
 // Bytes of one ring region.
 uint32_t sl_ring_bytes(uint32_t exchanges);
