@@ -102,6 +102,7 @@ export class DataPlane {
   #exchanges = 0;
   #workers = 0;
   #started = false;
+  #last?: GatewayStats;
 
   constructor(options: CheckedOptions, isolates: number) {
     this.handle = orGatewayError(() =>
@@ -207,7 +208,12 @@ export class DataPlane {
     orGatewayError(() => native.gatewayStart(this.handle));
   }
 
+  /** After `free`: the last. */
   stats(): GatewayStats {
+    return this.#last ?? this.#stats();
+  }
+
+  #stats(): GatewayStats {
     const connsByWorker = Array.from(
       { length: this.#workers },
       (_, worker) => native.gatewayWorkerConns(this.handle, worker),
@@ -243,6 +249,7 @@ export class DataPlane {
         kind: "wrong_state",
       });
     }
+    this.#last = this.#stats();
     native.gatewayFree(this.handle);
     this.seats.length = 0;
   }
@@ -490,9 +497,10 @@ export class Gateway {
     );
   }
 
-  /** Counters since the start, summed over workers. */
+  /** Counters since the start, summed over workers; after the close the last ones. */
   stats(): GatewayStats {
-    this.#lifecycle.require(["active", "draining"], "stats()");
+    const closed = this.#plane && this.#lifecycle.state === "closed";
+    if (!closed) this.#lifecycle.require(["active", "draining"], "stats()");
     return this.#plane!.stats();
   }
 }

@@ -256,5 +256,6 @@ describe("Gateway", () => {
     expect(() => gateway.stats()).toThrow("warming");
     await gateway.close();
     await expect(gateway.start()).rejects.toThrow("closed");
+    expect(() => gateway.stats()).toThrow("closed");
   });
 });

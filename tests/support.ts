@@ -4,6 +4,7 @@
  *
  * @module
  */
+import { assertEquals } from "@std/assert";
 import { Buffer } from "node:buffer";
 import net from "node:net";
 import {
@@ -347,6 +348,26 @@ export async function rawClient(port: number): Promise<RawClient> {
 
 // ---- Gateways
 
+/** That the books of a closed gateway balance, whatever its test was about; native tests have the same in native/tests/balance.h. */
+export function assertNothingLeft(stats: ReturnType<Gateway["stats"]>): void {
+  const sums = {
+    io_ops: stats.io_ops_done + stats.io_ops_armed,
+    io_bufs: stats.io_bufs_free + stats.io_bufs_kernel + stats.io_bufs_lent,
+    io_slots: stats.io_slots_free + stats.io_slots_live,
+    conns_accepted: stats.conns_closed + stats.conns_live,
+  };
+  const { io_ops, io_bufs, io_slots, conns_accepted } = stats;
+  assertEquals({ io_ops, io_bufs, io_slots, conns_accepted }, sums);
+  const empty = [
+    ...["conns_live", "requests_live", "exchanges_live", "io_slots_live"],
+    ...["io_ops_armed", "io_bufs_lent", "io_starved"],
+    ...["io_stale_cqes", "io_kernel_threads", "bad_verdicts"],
+  ] as Exclude<keyof typeof stats, "byStatus" | "connsByWorker">[];
+  const left = empty.filter((name) => stats[name] !== 0)
+    .map((name) => `${name} ${stats[name]}`);
+  assertEquals(left, []);
+}
+
 /** A gateway in this process. */
 export interface RunningGateway extends AsyncDisposable {
   gateway: Gateway;
@@ -380,8 +401,10 @@ export async function startGateway(
   );
   const ports = addresses.map((address) => address.port);
   const scheme = gateway.options.listeners?.[0].tls ? "https" : "http";
-  const stop = () =>
-    within(gateway.close({ deadlineMs: 2000 }), "the gateway's end");
+  const stop = async () => {
+    await within(gateway.close({ deadlineMs: 2000 }), "the gateway's end");
+    assertNothingLeft(gateway.stats());
+  };
   return {
     gateway,
     warnings,

@@ -116,6 +116,7 @@ struct sl_buf *sl_buf_take(struct sl_buf_pool *pool, enum sl_buf_group group) {
     struct sl_buf *buf = pop_free(pool, group);
     if (buf) {
         buf->refs = 1;
+        pool->lent_count[group]++;
         unpoison(buf);
     }
     return buf;
@@ -127,6 +128,7 @@ void sl_buf_unref(struct sl_buf_pool *pool, struct sl_buf *buf) {
     }
     SL_ASSERT(buf->refs > 0 && !buf->kernel);
     if (--buf->refs == 0) {
+        pool->lent_count[buf->group]--;
         push_free(pool, buf);
     }
 }
@@ -134,7 +136,7 @@ void sl_buf_unref(struct sl_buf_pool *pool, struct sl_buf *buf) {
 uint32_t sl_buf_lent(const struct sl_buf_pool *pool) {
     uint32_t lent = 0;
     for (int g = 0; g < SL_BUF_GROUPS; g++) {
-        lent += pool->count[g] - pool->free_count[g] - pool->kernel_count[g];
+        lent += pool->lent_count[g];
     }
     return lent;
 }
@@ -156,6 +158,7 @@ struct sl_buf *sl_buf_from_kernel(struct sl_buf_pool *pool, enum sl_buf_group gr
     buf->kernel = 0;
     buf->refs = 1;
     pool->kernel_count[group]--;
+    pool->lent_count[group]++;
     unpoison(buf);
     return buf;
 }

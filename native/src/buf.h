@@ -35,7 +35,8 @@ struct sl_buf_pool {
     struct sl_buf *free[SL_BUF_GROUPS];
     uint32_t count[SL_BUF_GROUPS];
     uint32_t free_count[SL_BUF_GROUPS];
-    uint32_t kernel_count[SL_BUF_GROUPS]; // count = free + kernel + lent
+    uint32_t kernel_count[SL_BUF_GROUPS];
+    uint32_t lent_count[SL_BUF_GROUPS]; // count = free + kernel + lent, each counted for itself
     uint8_t *arena;
     size_t arena_bytes;
 };

@@ -31,6 +31,11 @@ static bool epoll_attach(struct sl_io *io, struct sl_io_conn *io_conn) {
     return conn_register(io, io_conn);
 }
 
+static void op_done(struct sl_io *io, struct sl_io_conn *io_conn, enum sl__io_op op) {
+    io->counters->io_ops_done++;
+    sl__io_disarm(io, io_conn, op);
+}
+
 // Receiving.
 
 static void recv_result(struct sl_io *io, struct sl_io_conn *io_conn, struct sl_buf *buf,
@@ -61,7 +66,7 @@ static void recv_result(struct sl_io *io, struct sl_io_conn *io_conn, struct sl_
 static void recv_sync(struct sl_io *io, struct sl_io_conn *io_conn) {
     bool wanted = io_conn->want != SL_RECV_OFF && !(io_conn->flags & SL__F_ENDED);
     if (wanted != !!(io_conn->armed & SL__BIT(SL__OP_RECV))) {
-        (wanted ? sl__io_arm : sl__io_disarm)(io, io_conn, SL__OP_RECV);
+        (wanted ? sl__io_arm : op_done)(io, io_conn, SL__OP_RECV);
     }
     if (!wanted || !(io_conn->flags & SL__F_READABLE) || (io_conn->flags & SL__F_STARVED)) {
         return;
@@ -111,7 +116,7 @@ static void send_sync(struct sl_io *io, struct sl_io_conn *io_conn) {
         io_conn->flags &= ~SL__F_WRITABLE; // a part went: the buffer is full
     } else {
         io->counters->io_cqes++;
-        sl__io_disarm(io, io_conn, SL__OP_SEND);
+        op_done(io, io_conn, SL__OP_SEND);
     }
 }
 
@@ -119,7 +124,7 @@ static void send_sync(struct sl_io *io, struct sl_io_conn *io_conn) {
 
 static void connect_done(struct sl_io *io, struct sl_io_conn *io_conn, int error) {
     io->counters->io_cqes++;
-    sl__io_disarm(io, io_conn, SL__OP_CONNECT);
+    op_done(io, io_conn, SL__OP_CONNECT);
     sl__io_got_connect(io, io_conn, -error);
 }
 
@@ -159,7 +164,7 @@ static void closing_sync(struct sl_io *io, struct sl_io_conn *io_conn) {
     }
     for (int op = 0; op <= SL__OP_CANCEL; op++) {
         if (io_conn->armed & SL__BIT(op)) {
-            sl__io_disarm(io, io_conn, (enum sl__io_op)op);
+            op_done(io, io_conn, (enum sl__io_op)op);
         }
     }
     sl__io_close_now(io, io_conn);
@@ -186,7 +191,8 @@ static bool epoll_listener_sync(struct sl_io *io, uint32_t index) {
     if (listener->armed) {
         (void)epoll_set(io, EPOLL_CTL_DEL, listener->fd, 0, 0);
         listener->armed = false;
-        io->counters->io_ops_armed--;
+        io->counters->io_ops_done++;
+        sl__io_op_end(io);
         return true;
     }
     if (!epoll_set(io, EPOLL_CTL_ADD, listener->fd, EPOLLIN,
@@ -196,8 +202,7 @@ static bool epoll_listener_sync(struct sl_io *io, uint32_t index) {
         return true;
     }
     listener->armed = true;
-    io->counters->io_ops_armed++;
-    io->counters->io_sqes++;
+    sl__io_op_begin(io);
     return true;
 }
 

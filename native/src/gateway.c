@@ -1,6 +1,7 @@
 #include "gateway.h"
 
 #include <arpa/inet.h>
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -669,6 +670,36 @@ static void ask_for_counters(struct sl_gateway *g) {
     pthread_mutex_unlock(&g->lock);
 }
 
+// Which counters are maxima, by their names.
+static bool is_max(size_t index) {
+    static const char *const names[] = {
+#define NAME(name, text) #name,
+        SL_COUNTER_MAP(NAME)
+#undef NAME
+    };
+    size_t len = index < SL_COUNT_OF(names) ? strlen(names[index]) : 0;
+    return len > 4 && strcmp(names[index] + len - 4, "_max") == 0;
+}
+
+// The kernel's helper threads of io_uring, which belong to no worker.
+static uint64_t kernel_threads(void) {
+    uint64_t count = 0;
+    DIR *dir = opendir("/proc/self/task");
+    for (struct dirent *entry; dir && (entry = readdir(dir));) {
+        char path[300], name[16] = "";
+        snprintf(path, sizeof(path), "/proc/self/task/%s/comm", entry->d_name);
+        FILE *file = fopen(path, "re");
+        if (file) {
+            count += fgets(name, sizeof(name), file) && strncmp(name, "iou-wrk", 7) == 0;
+            fclose(file);
+        }
+    }
+    if (dir) {
+        closedir(dir);
+    }
+    return count;
+}
+
 void sl__gateway_stats(struct sl_gateway *g, struct sl_counters *out) {
     uint64_t *sum = (uint64_t *)out;
     memset(out, 0, sizeof(*out));
@@ -680,10 +711,11 @@ void sl__gateway_stats(struct sl_gateway *g, struct sl_counters *out) {
     for (uint32_t i = 0; i < g->config.workers; i++) {
         const uint64_t *from = (const uint64_t *)&g->workers[i].published;
         for (size_t k = 0; k < sizeof(*out) / sizeof(uint64_t); k++) {
-            sum[k] += from[k];
+            sum[k] = !is_max(k) ? sum[k] + from[k] : from[k] > sum[k] ? from[k] : sum[k];
         }
     }
     pthread_mutex_unlock(&g->lock);
+    out->io_kernel_threads = kernel_threads();
 }
 
 static void free_rings(struct sl_worker *w) {

@@ -122,6 +122,8 @@ static void ready(struct sl_io *io, struct sl_io_conn *io_conn) {
     list_push(&io->ready, io_conn, io->ready.last ? &io->ready.last->ready_next : NULL);
 }
 
+static void raise_max(uint64_t *max, uint64_t value) { *max = value > *max ? value : *max; }
+
 static void starve(struct sl_io *io, struct sl_io_conn *io_conn, enum sl_buf_group group) {
     io_conn->flags |= SL__F_STARVED;
     io_conn->starved_group = (uint8_t)group;
@@ -134,6 +136,7 @@ static void starve(struct sl_io *io, struct sl_io_conn *io_conn, enum sl_buf_gro
     }
     io->starved_last[group] = io_conn;
     io->counters->io_starved++;
+    raise_max(&io->counters->io_starved_max, io->counters->io_starved);
 }
 
 static void unstarve(struct sl_io *io, struct sl_io_conn *io_conn) {
@@ -171,17 +174,24 @@ static void starved_rearm(struct sl_io *io, enum sl_buf_group group) {
 
 // Accounting: one bit and one count per operation that the kernel holds.
 
+void sl__io_op_begin(struct sl_io *io) {
+    io->counters->io_ops++;
+    io->counters->io_ops_armed++;
+    io->counters->io_sqes++;
+}
+
+void sl__io_op_end(struct sl_io *io) { io->counters->io_ops_armed--; }
+
 void sl__io_arm(struct sl_io *io, struct sl_io_conn *io_conn, enum sl__io_op op) {
     SL_ASSERT(!(io_conn->armed & SL__BIT(op)));
     io_conn->armed |= (uint8_t)SL__BIT(op);
-    io->counters->io_ops_armed++;
-    io->counters->io_sqes++;
+    sl__io_op_begin(io);
 }
 
 void sl__io_disarm(struct sl_io *io, struct sl_io_conn *io_conn, enum sl__io_op op) {
     SL_ASSERT(io_conn->armed & SL__BIT(op));
     io_conn->armed &= (uint8_t)~SL__BIT(op);
-    io->counters->io_ops_armed--;
+    sl__io_op_end(io);
 }
 
 // Results.
@@ -254,6 +264,7 @@ void sl__io_got_sent(struct sl_io *io, struct sl_io_conn *io_conn, int64_t bytes
         io_conn->sent += bytes;
         if (!msg_advance(io_conn->msg, (uint64_t)bytes)) {
             io_conn->flags |= SL__F_SEND;
+            io->counters->io_short_sends++;
             sl__io_dirty(io, io_conn);
             return;
         }
@@ -351,6 +362,7 @@ static struct sl_io_conn *slot_take(struct sl_io *io, int fd, const struct sl_io
         .owner = owner,
     };
     io->conns_live++;
+    io->conns_free--;
     return io_conn;
 }
 
@@ -363,6 +375,7 @@ static void slot_give(struct sl_io *io, struct sl_io_conn *io_conn) {
     io_conn->dirty_next = io->free;
     io->free = io_conn;
     io->conns_live--;
+    io->conns_free++;
 }
 
 static void inbox_drop(struct sl_io *io, struct sl_io_conn *io_conn) {
@@ -683,6 +696,23 @@ static void dirty_sync(struct sl_io *io) {
     }
 }
 
+static void count_resources(struct sl_io *io) {
+    struct sl_counters *c = io->counters;
+    const struct sl_buf_pool *pool = io->pool;
+    c->io_bufs_free = c->io_bufs_kernel = 0;
+    for (int g = 0; g < SL_BUF_GROUPS; g++) {
+        c->io_bufs_free += pool->free_count[g];
+        c->io_bufs_kernel += pool->kernel_count[g];
+    }
+    c->io_bufs_lent = sl_buf_lent(pool);
+    c->io_slots_live = io->conns_live;
+    c->io_slots_free = io->conns_free;
+    c->io_wakes_sent = atomic_load_explicit(&io->wakes_sent, memory_order_relaxed);
+    c->io_wakes_skipped = atomic_load_explicit(&io->wakes_skipped, memory_order_relaxed);
+    raise_max(&c->io_bufs_lent_max, c->io_bufs_lent);
+    raise_max(&c->io_slots_live_max, c->io_slots_live);
+}
+
 int sl_io_poll(struct sl_io *io, uint64_t max_wait_ns) {
     SL_ASSERT(!io->running); // never from a callback
     io->running = true;
@@ -692,13 +722,18 @@ int sl_io_poll(struct sl_io *io, uint64_t max_wait_ns) {
     io->backend->begin(io);
     dirty_sync(io);
     uint64_t wait_ns = sl_min_u64(max_wait_ns, listeners_sync(io));
+    if (io->counters->io_enters >
+        0) { // not the first turn, which may come any time after the start
+        uint64_t turn_ns = io->sys->now_ns(io->sys) - io->now_ns;
+        raise_max(&io->counters->io_turn_us_max, turn_ns / 1000);
+    }
     int status = io->backend->wait(io, io->ready.first || io->dirty.first ? 0 : wait_ns);
     io->now_ns = io->sys->now_ns(io->sys);
     if (status == SL_OK) {
         listeners_run(io);
         ready_run(io);
     }
-    io->counters->io_bufs_lent = sl_buf_lent(io->pool);
+    count_resources(io);
     io->running = false;
     io->hurried = false;
     return status == SL_OK ? io->delivered : status;
@@ -709,7 +744,10 @@ void sl_io_hurry(struct sl_io *io) { io->hurried = true; }
 uint64_t sl_io_now_ns(const struct sl_io *io) { return io->now_ns; }
 
 void sl_io_wake(struct sl_io *io) {
-    if (atomic_exchange(&io->wake_pending, 1) == 0) {
+    bool first = atomic_exchange(&io->wake_pending, 1) == 0;
+    atomic_fetch_add_explicit(first ? &io->wakes_sent : &io->wakes_skipped, 1,
+                              memory_order_relaxed);
+    if (first) {
         uint64_t one = 1;
         ssize_t rc = io->sys->write(io->sys, io->wake_fd, &one, sizeof(one));
         (void)rc; // only a full counter can fail, and then the loop is awake
@@ -728,6 +766,7 @@ static int slots_init(struct sl_io *io) {
         io->conns[i].gen = 1;
         io->conns[i].dirty_next = io->free;
         io->free = &io->conns[i];
+        io->conns_free++;
     }
     return SL_OK;
 }
@@ -751,6 +790,11 @@ static int io_init(struct sl_io *io) {
         return sl_fail(SL_E_SYSTEM, "eventfd: %s", sl__errno_name(errno));
     }
     io->now_ns = io->sys->now_ns(io->sys);
+    io->counters->io_slots = io->conns_max;
+    for (int g = 0; g < SL_BUF_GROUPS; g++) {
+        io->counters->io_bufs += io->pool->count[g];
+    }
+    count_resources(io);
     status = io->backend->open(io);
     if (status != SL_OK) {
         return status;

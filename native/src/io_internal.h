@@ -138,7 +138,7 @@ struct sl_io {
     struct sl_buf_pool *pool;
     struct sl_counters *counters;
     struct sl_io_conn *conns;
-    uint32_t conns_max, conns_live;
+    uint32_t conns_max, conns_live, conns_free;
     struct sl_io_conn *free; // through dirty_next
     struct sl__list dirty, ready;
     struct sl_io_conn *starved_first[2], *starved_last[2]; // by enum sl_buf_group: HEAD, BODY
@@ -148,6 +148,7 @@ struct sl_io {
     uint32_t accepted_count, accepted_cap;
     int wake_fd;
     _Atomic uint32_t wake_pending;
+    _Atomic uint64_t wakes_sent, wakes_skipped; // by other threads
     uint64_t now_ns;
     int delivered; // callbacks of this turn
     bool hurried;  // the next wait ends with its first completion
@@ -163,6 +164,8 @@ static inline enum sl_buf_group sl__io_recv_group(const struct sl_io *io, const 
 // Lists.
 void sl__io_dirty(struct sl_io *io, struct sl_io_conn *io_conn);
 // An operation goes to the kernel; the kernel is done with it.
+void sl__io_op_begin(struct sl_io *io); // of whatever kind
+void sl__io_op_end(struct sl_io *io);
 void sl__io_arm(struct sl_io *io, struct sl_io_conn *io_conn, enum sl__io_op op);
 void sl__io_disarm(struct sl_io *io, struct sl_io_conn *io_conn, enum sl__io_op op);
 // Results. A closing connection drops them.

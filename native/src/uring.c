@@ -536,8 +536,7 @@ static struct uring_sqe *listener_sqe(struct sl_io *io, uint32_t index, enum sl_
     struct uring_sqe *sqe = sqe_take(io);
     if (sqe) {
         uring_of(io)->listener_ops++;
-        io->counters->io_ops_armed++;
-        io->counters->io_sqes++;
+        sl__io_op_begin(io);
         sqe->opcode = (uint8_t)opcode;
         sqe->user_data = sl__ud(op, io->listeners[index].gen, index);
     }
@@ -691,7 +690,7 @@ static void listener_done(struct sl_io *io, uint32_t index, enum sl__io_op op, i
     struct sl__listener *listener = &io->listeners[index];
     if (last) {
         uring_of(io)->listener_ops--;
-        io->counters->io_ops_armed--;
+        sl__io_op_end(io);
         *(op == SL__OP_ACCEPT ? &listener->armed : &listener->cancelling) = false;
     }
     if (op == SL__OP_CANCEL_ACCEPT) {
@@ -735,7 +734,10 @@ static void cqe_read(struct sl_io *io, struct uring_cqe cqe) {
     io->counters->io_cqes++;
     if (op == SL__OP_WAKE || op == SL__OP_CANCEL_WAKE) {
         wake_done(io, op, last);
-    } else if (op == SL__OP_ACCEPT || op == SL__OP_CANCEL_ACCEPT) {
+        return;
+    }
+    io->counters->io_ops_done += last;
+    if (op == SL__OP_ACCEPT || op == SL__OP_CANCEL_ACCEPT) {
         SL_ASSERT(slot < SL__LISTENERS_MAX && io->listeners[slot].gen == gen);
         listener_done(io, slot, op, cqe.res, last);
     } else {
@@ -900,6 +902,7 @@ static int uring_open(struct sl_io *io) {
         return sl_fail(SL_E_IO_UNAVAILABLE, "%s", text);
     }
     uring->recv_limited = ring_limits_recv(&uring->ring);
+    io->counters->io_rings++;
     io->counters->io_unrestricted += uring->ring.unrestricted != 0;
     uring->pace = (struct pace){.gap_ns = SL_NS_PER_MS, .window = 1};
     io->accepted_cap = uring->ring.cq_entries;

@@ -8,6 +8,7 @@
 
 #include <openssl/ssl.h>
 
+#include "balance.h"
 #include "peer.h"
 #include "plan_builder.h"
 #include "sluice/counters.h"
@@ -189,15 +190,8 @@ static void rig_stop(struct rig *rig) {
     sl_gateway_drain(g, 5000);
     CHECK_INT(sl_gateway_join(g, 10000), 0);
     struct sl_counters c = stats(rig);
-    CHECK_INT(c.conns_live, 0);
-    CHECK_INT(c.requests_live, 0);
-    CHECK_INT(c.conns_accepted, c.conns_closed);
-    CHECK_INT(c.io_ops_armed, 0);
-    CHECK_INT(c.io_stale_cqes, 0);
-    CHECK_INT(c.io_bufs_lent, 0);
-    CHECK_INT(c.bad_verdicts, 0);
+    check_nothing_left(&c);
     if (rig->has_isolate) {
-        CHECK_INT(c.exchanges_live, 0);
         atomic_store(&rig->isolate.stop, true);
         pthread_join(rig->isolate.thread, NULL);
         close(rig->isolate.wake_fd);

@@ -22,6 +22,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "balance.h"
 #include "sim.h"
 #include "sluice/sluice.h"
 #include "test.h"
@@ -469,10 +470,7 @@ static void world_close(struct world *w) {
         return; // freeing would only assert
     }
     settle(w);
-    CHECK_INT(w->counters.io_ops_armed, 0);
-    CHECK_INT(w->counters.io_bufs_lent, 0);
-    CHECK_INT(w->counters.io_starved, 0);
-    CHECK_INT(w->counters.io_stale_cqes, 0);
+    check_nothing_left(&w->counters);
     CHECK_INT(sl_buf_lent(&w->pool), 0);
     CHECK_INT(kernel_workers(), 0);
     sl_io_free(w->io); // asserts that every slot is free

@@ -5,6 +5,7 @@
 #include <stdatomic.h>
 #include <sys/mman.h>
 
+#include "balance.h"
 #include "peer.h"
 #include "plan_builder.h"
 #include "sluice/counters.h"
@@ -43,9 +44,7 @@ static void end(int gateway) {
     CHECK_INT(sl_gateway_join(g, 10000), 0);
     struct sl_counters c;
     sl_gateway_stats(g, (uint8_t *)&c, sizeof(c));
-    CHECK_INT(c.conns_accepted, c.conns_closed);
-    CHECK_INT(c.io_ops_armed, 0);
-    CHECK_INT(c.io_bufs_lent, 0);
+    check_nothing_left(&c);
     CHECK_INT(sl_gateway_free(g), 0);
 }
 

@@ -1,4 +1,4 @@
-// Counters of a worker, each written by its own thread alone; sl_gateway_stats sums them. X(name, what it counts). Append only.
+// Counters of a worker, each written by its own thread alone; sl_gateway_stats sums them (of those named _max: takes the largest). X(name, what it counts). Append only.
 #ifndef SLUICE_COUNTERS_H
 #define SLUICE_COUNTERS_H
 
@@ -53,7 +53,24 @@
     X(upstream_waiting, "requests that wait for an upstream connection now") \
     X(upstream_waits, "requests that had to wait for an upstream connection") \
     X(upstream_aborts, "upstream connections closed because their request was given up") \
-    X(conns_handed_off, "connections accepted here and left to a worker with fewer")
+    X(conns_handed_off, "connections accepted here and left to a worker with fewer") \
+    X(io_rings, "workers on io_uring; the others are on epoll") \
+    X(io_ops, "operations armed so far: io_ops_done and io_ops_armed together") \
+    X(io_ops_done, "operations that have ended") \
+    X(io_short_sends, "sends that took several parts") \
+    X(io_starved_max, "connections that waited for a buffer, at most") \
+    X(io_bufs, "buffers: those free, in the kernel and lent together") \
+    X(io_bufs_free, "buffers free now") \
+    X(io_bufs_kernel, "buffers that the kernel may receive into now") \
+    X(io_bufs_lent_max, "buffers lent, at most, by one worker") \
+    X(io_slots, "connections that fit, downstream and upstream together: slots free and live") \
+    X(io_slots_free, "slots free now") \
+    X(io_slots_live, "slots taken now") \
+    X(io_slots_live_max, "slots taken, at most, by one worker") \
+    X(io_turn_us_max, "longest time between two waits, in microseconds") \
+    X(io_wakes_sent, "wakes by other threads that cost a system call") \
+    X(io_wakes_skipped, "wakes by other threads while one was under way") \
+    X(io_kernel_threads, "threads that the kernel started for io_uring (must stay 0)")
 // clang-format on
 
 struct sl_counters {
