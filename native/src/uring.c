@@ -43,6 +43,7 @@ struct ring {
     int enter_fd; // fd, or its index among the thread's registered rings
     uint32_t enter_flags;
     uint32_t features;
+    bool sq_array; // the kernel is older than 6.6
     uint8_t *map;
     size_t map_bytes;
     struct uring_sqe *sqes;
@@ -183,6 +184,7 @@ static int ring_open(struct ring *ring, const struct sl_sys *sys, uint32_t sq_en
     int error = ring_setup(ring, sq_entries, cq_entries, &params);
     if (!error) {
         ring->features = params.features;
+        ring->sq_array = !(params.flags & URING_SETUP_NO_SQARRAY);
         error = ring_map(ring, &params);
     }
     return error;
@@ -1000,7 +1002,10 @@ int sl__uring_probe(const struct sl_sys *sys, char *reason, size_t reason_len) {
         explain(&probe.ring, error, reason, reason_len);
         return SL_E_IO_UNAVAILABLE;
     }
-    snprintf(reason, reason_len, "multishot receive with a buffer ring works%s%s",
+    snprintf(reason, reason_len, "multishot receive with a buffer ring works%s%s%s%s",
+             probe.ring.sq_array ? "; without NO_SQARRAY" : "",
+             probe.ring.enter_flags & URING_ENTER_REGISTERED_RING ? ""
+                                                                  : "; without a registered ring",
              probe.ring.unrestricted ? "; operations are not restricted: " : "",
              probe.ring.unrestricted ? sl__errno_name(probe.ring.unrestricted) : "");
     return SL_OK;
