@@ -17,6 +17,7 @@
 #include "upstream.h"
 
 #define FDS_RESERVED 256u // for the control plane, files, wake sockets
+#define FDS_EACH_MIN 8u   // connections per worker, else it is not worth starting
 #define START_WAIT_MS 30000u
 #define STATS_WAIT_MS 1000u
 
@@ -82,18 +83,45 @@ static int fill_config(struct sl_config *config) {
     return SL_OK;
 }
 
+static uint32_t open_fds(uint64_t limit) {
+    uint32_t count = 0;
+    for (int fd = 0; fd < (int)limit; fd++) {
+        count += fcntl(fd, F_GETFD) >= 0;
+    }
+    return count;
+}
+
+// What is open already, and what workers (loop, eventfd, listeners) and isolates (sockets both ways, the files that they load) will open.
+static uint32_t fds_reserved(const struct sl_config *config, uint64_t limit) {
+    if (limit >= 4 * FDS_RESERVED) {
+        return FDS_RESERVED;
+    }
+    return sl_min_u32(FDS_RESERVED,
+                      open_fds(limit) + 8 + 4 * config->workers + 8 * config->isolates);
+}
+
 // One fd per connection: as many as the hard limit allows, never a promise that accept(2) breaks.
-static void fit_fds(struct sl_config *config) {
+static int fit_fds(struct sl_config *config) {
     struct rlimit limit;
     if (getrlimit(RLIMIT_NOFILE, &limit) != 0) {
-        return;
+        return SL_OK;
     }
     limit.rlim_cur = limit.rlim_max;
     setrlimit(RLIMIT_NOFILE, &limit);
     getrlimit(RLIMIT_NOFILE, &limit);
-    uint64_t fds = limit.rlim_cur > 2 * FDS_RESERVED ? limit.rlim_cur - FDS_RESERVED : FDS_RESERVED;
-    uint64_t each = fds / config->workers;
+    uint32_t reserved = fds_reserved(config, limit.rlim_cur);
+    uint64_t least = reserved + (uint64_t)FDS_EACH_MIN * config->workers;
+    if (limit.rlim_cur < least) {
+        return sl_fail(
+            SL_E_SYSTEM,
+            "descriptors: this process may have %llu (RLIMIT_NOFILE); with %u worker%s it "
+            "needs at least %llu: raise ulimit -n, or take fewer workers",
+            (unsigned long long)limit.rlim_cur, config->workers, config->workers == 1 ? "" : "s",
+            (unsigned long long)least);
+    }
+    uint64_t each = (limit.rlim_cur - reserved) / config->workers;
     config->conns_max = (uint32_t)sl_min_u64(config->conns_max, each);
+    return SL_OK;
 }
 
 struct probe {
@@ -118,7 +146,10 @@ static int probe_io(struct sl_gateway *g) {
         return sl_fail(SL_E_SYSTEM, "thread of the io probe: %s", strerror(error));
     }
     pthread_join(thread, NULL);
-    return probe.kind >= 0 ? probe.kind : sl_fail(probe.kind, "io: %s", g->io_reason);
+    return probe.kind >= 0
+               ? probe.kind
+               : sl_fail(probe.kind, "io: io_uring was asked for but does not work here: %s",
+                         g->io_reason);
 }
 
 static void free_gateway(struct sl_gateway *g) {
@@ -142,8 +173,8 @@ int sl__gateway_new(struct sl_gateway **out_gateway, const struct sl_config *con
         return rc;
     }
     g->pinned = g->cpus.exclusive && g->config.workers <= g->cpus.count;
-    fit_fds(&g->config);
-    rc = probe_io(g);
+    rc = fit_fds(&g->config);
+    rc = rc ? rc : probe_io(g);
     if (rc < 0) {
         free(g);
         return rc;
