@@ -7,7 +7,6 @@ import { expect } from "@std/expect";
 import { describe, it } from "@std/testing/bdd";
 import {
   answering,
-  type CommandOptions,
   folderOf,
   rawClient,
   runCommand,
@@ -529,30 +528,6 @@ describe("the command line", () => {
         await byEnvironment.stop();
       });
     }
-
-    it("epoll takes over where io_uring is forbidden; forced, it is an error", async () => {
-      if (!await has("python3")) return;
-      const options: CommandOptions = {
-        through: ["python3", "-c", WITHOUT_URING],
-        env: { SLUICE_IO: "" },
-      };
-      await using command = await startCommand([], options);
-      expect(command.err).toMatch(
-        /^sluice: io: epoll \(.*io_uring_setup.*\)$/m,
-      );
-      expect(await ask(command, "/hello/x")).toBe("200 Hello, x!\n");
-      await command.stop();
-      const { code, err } = await runCommand([
-        "--http",
-        "127.0.0.1:0",
-        "--io",
-        "uring",
-      ], options);
-      expect(code).toBe(1);
-      expect(err).toMatch(
-        /io_uring_setup.*\nLet the gateway choose: deno task start gateway --io auto/,
-      );
-    });
   });
 
   describe("--log", () => {
@@ -773,20 +748,3 @@ describe("the command line", () => {
     });
   });
 });
-
-// Runs a command under a filter that answers EPERM to io_uring_setup, as container runtimes do.
-const WITHOUT_URING = `
-import ctypes, os, struct, sys
-libc = ctypes.CDLL(None, use_errno=True)
-program = struct.pack("HBBI", 0x20, 0, 0, 0)             # load the number
-program += struct.pack("HBBI", 0x15, 0, 1, 425)          # io_uring_setup?
-program += struct.pack("HBBI", 0x06, 0, 0, 0x00050001)   # EPERM
-program += struct.pack("HBBI", 0x06, 0, 0, 0x7fff0000)   # allow
-filters = ctypes.create_string_buffer(program)
-class Prog(ctypes.Structure):
-    _fields_ = [("len", ctypes.c_ushort), ("filter", ctypes.c_void_p)]
-prog = Prog(4, ctypes.addressof(filters))
-assert libc.prctl(38, 1, 0, 0, 0) == 0
-assert libc.prctl(22, 2, ctypes.byref(prog), 0, 0) == 0
-os.execvp(sys.argv[1], sys.argv[1:])
-`;
