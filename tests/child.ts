@@ -126,10 +126,17 @@ export class ChildGateway extends Child {
     return Number(/VmRSS:\s+(\d+) kB/.exec(text)?.[1]) * 1024;
   }
 
-  /** Open descriptors of the process. */
+  /** Open descriptors of the gateway: TCP and the kernel's objects, not what the runtime opens at some time. */
   async descriptors(): Promise<number> {
     let count = 0;
-    for await (const _ of Deno.readDir(`/proc/${this.pid}/fd`)) count++;
+    const folder = `/proc/${this.pid}/fd`;
+    const local = await Deno.readTextFile(`/proc/${this.pid}/net/unix`);
+    for await (const { name } of Deno.readDir(folder)) {
+      const target = await Deno.readLink(`${folder}/${name}`).catch(() => "");
+      const socket = /^socket:\[(\d+)\]$/.exec(target)?.[1];
+      if (socket && !new RegExp(` ${socket}\\b`).test(local)) count++;
+      if (target.startsWith("anon_inode:")) count++;
+    }
     return count;
   }
 }

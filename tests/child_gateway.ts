@@ -55,7 +55,10 @@ app.get("/later", async (c) => {
   return c.text("later");
 });
 if (upstream) app.all("/up/*", proxy(upstream));
-else app.all("/up/*", respond("up"));
+else {
+  app.get("/up/mib", respond("u".repeat(MIB)));
+  app.all("/up/*", respond("up"));
+}
 
 const gateway = defineGateway(app, {
   workers: 1,

@@ -6,7 +6,8 @@
 //   ./crowd unread PORT COUNT PATH          one request each over small segments, nothing is read; hold
 //   ./crowd reset PORT COUNT PATH           one request each, and a reset at once, 64 at a time
 //   ./crowd lockstep PORT COUNT PATH TURNS  all ask, then all read their answers, TURNS times; every answer must equal the first
-//   ./crowd slow PORT COUNT PATH RATE       one request each over small segments, read at RATE bytes a second; RATE 0: never, until it is cut
+//   ./crowd slow PORT COUNT PATH RATE SECONDS   one request each over small segments, read at RATE bytes a second for so long, and then fast;
+//                                           RATE 0: never. A line for each connection when it ends
 #define _GNU_SOURCE
 #include <arpa/inet.h>
 #include <errno.h>
@@ -197,9 +198,9 @@ static void lockstep(int turns) {
 }
 
 // Rounds of 100 ms, in each of which every connection reads its share.
-static void slow(int rate) {
+static void slow(int rate, int seconds) {
     static char bytes[65536];
-    int share = rate / 10, live, cut = 0;
+    int share = rate / 10, live;
     long long *got = calloc((size_t)count, sizeof(*got));
     uint64_t start = now_ms(), next = start;
     strcpy(strstr(request, "\r\n\r\n"), "\r\nConnection: close\r\n\r\n"); // its end is the answer's
@@ -213,6 +214,14 @@ static void slow(int rate) {
         for (uint64_t now = now_ms(); now < next; now = now_ms()) {
             usleep((useconds_t)(next - now) * 1000);
         }
+        if (share && now_ms() - start > (uint64_t)seconds * 1000) {
+            int large = 1 << 20;
+            for (int i = 0; i < count && share != sizeof(bytes); i++) {
+                setsockopt(fds[i], SOL_SOCKET, SO_RCVBUF, &large, sizeof(large));
+            }
+            share = sizeof(bytes);
+            next = now_ms(); // no more pauses
+        }
         for (int i = 0; i < count; i++) {
             if (fds[i] < 0) {
                 continue;
@@ -222,8 +231,8 @@ static void slow(int rate) {
             int reset = poll_fd.revents & (POLLERR | POLLHUP);
             ssize_t n = share && !reset ? recv(fds[i], bytes, (size_t)share, MSG_DONTWAIT) : -1;
             got[i] += n > 0 ? n : 0;
-            if (n == 0 || reset) {
-                cut += reset != 0;
+            if (n == 0 || reset || (n < 0 && share && errno == ECONNRESET)) {
+                reset = reset || n < 0;
                 close(fds[i]);
                 fds[i] = -1;
                 live--;
@@ -256,9 +265,9 @@ int main(int argc, char **argv) {
     } else if (strcmp(mode, "lockstep") == 0) {
         lockstep(number);
     } else if (strcmp(mode, "slow") == 0) {
-        slow(number);
+        slow(number, argc > 6 ? atoi(argv[6]) : 0);
     } else {
-        fprintf(stderr, "usage: crowd idle|half|unread|reset|lockstep|slow PORT COUNT [PATH] [TURNS or RATE]\n");
+        fprintf(stderr, "usage: crowd idle|half|unread|reset|lockstep|slow PORT COUNT [PATH] [TURNS | RATE SECONDS]\n");
         return 2;
     }
     return 0;

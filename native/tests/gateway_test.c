@@ -1349,6 +1349,73 @@ TEST(an_idle_connection_costs_less_than_1_kib_and_holds_nothing_but_its_slot) {
     }
 }
 
+// Takes all descriptors but so many; io_uring knows the limit of when accepting began, so the limit itself is left alone.
+static int *take_fds(int free_fds, int *out_count) {
+    struct rlimit limit;
+    getrlimit(RLIMIT_NOFILE, &limit);
+    if (limit.rlim_cur > 65536) { // a million would take long
+        limit.rlim_cur = limit.rlim_max = 65536;
+        setrlimit(RLIMIT_NOFILE, &limit);
+    }
+    int *fds = malloc(limit.rlim_cur * sizeof(int)), count = 0;
+    while ((fds[count] = dup(0)) >= 0) {
+        count++;
+    }
+    for (int i = 0; i < free_fds; i++) {
+        close(fds[--count]);
+    }
+    *out_count = count;
+    return fds;
+}
+
+static void give_fds(int *fds, int count) {
+    while (count > 0) {
+        close(fds[--count]);
+    }
+    free(fds);
+}
+
+TEST(connections_beyond_the_descriptors_wait_and_others_are_served) {
+    enum { MANY = 100, FREE = 10 };
+    EACH_BACKEND(io) {
+        struct rig rig;
+        int fds[MANY], early, taken_count;
+        plan_basic();
+        REQUIRE(rig_start(&rig, io, (struct sl_config){0}, NULL));
+        early = peer_connect(rig.port);
+        peer_send_text(early, "GET / HTTP/1.1\r\nHost: a\r\n\r\n");
+        CHECK_INT(peer_read_answer(early, text, sizeof(text)), 6);
+        for (int i = 0; i < MANY; i++) {
+            fds[i] = socket(AF_INET, SOCK_STREAM, 0);
+            peer_bound(fds[i]);
+        }
+        int *taken = take_fds(FREE, &taken_count);
+        struct sockaddr_in addr = {.sin_family = AF_INET, .sin_port = htons((uint16_t)rig.port), .sin_addr = {htonl(INADDR_LOOPBACK)}};
+        for (int i = 0; i < MANY; i++) {
+            CHECK_INT(connect(fds[i], (struct sockaddr *)&addr, sizeof(addr)), 0); // the kernel's queue takes it
+            peer_send_text(fds[i], "GET / HTTP/1.1\r\nHost: a\r\n\r\n");
+        }
+        for (int i = 0; i < FREE; i++) {
+            CHECK_INT(peer_read_answer(fds[i], text, sizeof(text)), 6);
+        }
+        CHECK_INT(stats(&rig).conns_live, 1 + FREE);
+        for (int i = 0; i < 100; i++) {
+            peer_send_text(early, "GET / HTTP/1.1\r\nHost: a\r\n\r\n");
+            CHECK_INT(peer_read_answer(early, text, sizeof(text)), 6);
+        }
+        CHECK_INT(stats(&rig).conns_live, 1 + FREE);
+        give_fds(taken, taken_count);
+        for (int i = FREE; i < MANY; i++) {
+            CHECK_INT(peer_read_answer(fds[i], text, sizeof(text)), 6);
+        }
+        for (int i = 0; i < MANY; i++) {
+            close(fds[i]);
+        }
+        close(early);
+        rig_stop(&rig);
+    }
+}
+
 // Ends.
 
 struct crowd {
