@@ -791,6 +791,7 @@ static int io_init(struct sl_io *io) {
     }
     io->now_ns = io->sys->now_ns(io->sys);
     io->counters->io_slots = io->conns_max;
+    io->counters->io_bufs = 0; // an earlier loop of this worker may have failed to open
     for (int g = 0; g < SL_BUF_GROUPS; g++) {
         io->counters->io_bufs += io->pool->count[g];
     }

@@ -4,6 +4,7 @@
 #include <stdatomic.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
+#include <sys/wait.h>
 #include <time.h>
 
 #include <openssl/ssl.h>
@@ -222,6 +223,77 @@ static void plan_basic(void) {
         find_backends();                                                                                                           \
     }                                                                                                                              \
     for (int backend_i = 0, io = backends[0]; backend_i < backend_count; backend_i++, io = backends[backend_i % 2])
+
+// As an unprivileged user of his own, with two workers and no wish for a backend: whether all is well, and how many workers are on io_uring.
+// Root is exempt from the limit, and a user's rings are charged for a while after they are closed.
+static int rings_of_a_user(rlim_t memlock_bytes, char *said, size_t size) {
+    static uint32_t users;
+    FILE *file = tmpfile();
+    users++;
+    pid_t pid = fork();
+    if (pid == 0) {
+        struct rlimit limit = {memlock_bytes, memlock_bytes};
+        uid_t uid = (uid_t)(50000 + (uint32_t)getpid() % 5000 * 2 + users % 2);
+        struct rig rig;
+        test_failures = 0;
+        if (setrlimit(RLIMIT_MEMLOCK, &limit) != 0 || setgid(uid) != 0 || setuid(uid) != 0) {
+            _exit(100);
+        }
+        dup2(fileno(file), 2);
+        plan_basic();
+        if (!rig_start(&rig, SL_IO_AUTO, (struct sl_config){.workers = 2}, NULL)) {
+            _exit(101);
+        }
+        for (int i = 0; i < 16; i++) { // the hash takes some to either worker
+            int fd = peer_connect(rig.port);
+            peer_send_text(fd, "GET / HTTP/1.1\r\nHost: a\r\n\r\n");
+            CHECK_INT(peer_read_answer(fd, text, sizeof(text)), 6);
+            close(fd);
+        }
+        int rings = (int)stats(&rig).io_rings;
+        rig_stop(&rig);
+        _exit(test_failures ? 102 : rings);
+    }
+    int status = 0;
+    waitpid(pid, &status, 0);
+    rewind(file);
+    said[fread(said, 1, size - 1, file)] = 0;
+    fclose(file);
+    return WIFEXITED(status) ? WEXITSTATUS(status) : 103;
+}
+
+static bool has_uring(void) {
+    EACH_BACKEND(io) {
+        if (io == SL_IO_URING) {
+            return true;
+        }
+    }
+    return false;
+}
+
+TEST(an_unprivileged_user_with_the_usual_8_mib_of_locked_memory_has_io_uring) {
+    char said[1024];
+    if (geteuid() != 0 || !has_uring()) {
+        SKIP("needs io_uring, and root to become somebody");
+    }
+    int rings = rings_of_a_user(8 << 20, said, sizeof(said));
+    CHECK_MSG(rings == 2, "%d: %s", rings, said);
+    CHECK_STR(said, "");
+}
+
+// Enough for the probe's ring, not for two.
+TEST(a_worker_whose_ring_does_not_fit_runs_on_epoll_and_says_so) {
+    char said[1024];
+    if (geteuid() != 0 || !has_uring()) {
+        SKIP("needs io_uring, and root to become somebody");
+    }
+    int rings = rings_of_a_user(300 << 10, said, sizeof(said));
+    if (rings == 2) {
+        SKIP("this kernel does not charge for rings");
+    }
+    CHECK_MSG(rings < 2, "%d: %s", rings, said);
+    CHECK_MSG(strstr(said, "runs on epoll: ") && strstr(said, "raise ulimit -l (a ring needs "), "%s", said);
+}
 
 TEST(native_answers_keep_alive_and_pipelined) {
     EACH_BACKEND(io) {
