@@ -9,6 +9,7 @@ import { afterAll, beforeAll, describe, it } from "@std/testing/bdd";
 import {
   type CommandOptions,
   folderOf,
+  ioUnderTest,
   type RawClient,
   ROOT,
   runCommand,
@@ -65,10 +66,12 @@ const uring = await (async () => {
     .test(err);
 })();
 
+// The suite runs once per backend; what chooses its own is not repeated.
+const describeOnce = ioUnderTest() === "epoll" ? () => {} : describe;
 // What this machine, or this user on it, cannot show is skipped.
 const itIf = (holds: boolean) => holds ? it : it.skip;
 
-describe("io_uring denied by a filter", () => {
+describeOnce("io_uring denied by a filter", () => {
   const rows: [errno: string, remedy: string][] = [
     ["EPERM", "seccomp or kernel.io_uring_disabled=2"],
     [
@@ -174,7 +177,7 @@ const readable = !ROOT_USER ||
 
 const hides = await works(["hide=/sys"], ["true"]);
 
-describe("a user without rights, with a limit on locked memory", () => {
+describeOnce("a user without rights, with a limit on locked memory", () => {
   let outside: Outside;
   beforeAll(async () => {
     outside = await outsideOfHome();
