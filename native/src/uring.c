@@ -241,6 +241,10 @@ static bool ring_overflowed(const struct ring *ring) {
 // Waits for one completion, at most a second: while nothing else is armed.
 static int ring_cqe(struct ring *ring, struct uring_cqe *out_cqe) {
     int error = ring_enter(ring, 1, SL_NS_PER_S, 0);
+    for (int again = 0; again < 100 && (error == EINTR || error == EAGAIN); again++) {
+        error =
+            ring_enter(ring, 1, SL_NS_PER_S, 0); // what it waits for must not come later, to others
+    }
     uint32_t head = atomic_load_explicit(ring->cq_head, memory_order_relaxed);
     if (head == atomic_load_explicit(ring->cq_tail, memory_order_acquire)) {
         return error ? error : EIO;
