@@ -267,16 +267,19 @@ static void rst_send(struct sl_sim *sim, struct sim__sock *sock) {
     }
 }
 
-static uint32_t deliverable(const struct sim__flow *flow) {
+// Whom nobody receives from any more has no window: what is sent to him brings the RST.
+static uint32_t deliverable(const struct sim__sock *sock) {
+    const struct sim__flow *flow = &sock->out;
     uint64_t sent = flow->written - flow->arrived;
     uint64_t room = flow->receive_bytes - (flow->arrived - flow->read);
-    return (uint32_t)sl_min_u64(sent, room);
+    return (uint32_t)(peer_open(sock) ? sl_min_u64(sent, room) : sent);
 }
 
 static void deliver(struct sl_sim *sim, struct sim__sock *sock, uint32_t bytes) {
     struct sim__flow *flow = &sock->out;
     if (bytes > 0 && !peer_open(sock)) {
-        rst_arrives(sim, &sock->file); // nobody is there
+        flow_cut(flow); // nobody is there
+        rst_arrives(sim, &sock->file);
         return;
     }
     flow->arrived += bytes;
@@ -296,12 +299,17 @@ static void flow_push(struct sl_sim *sim, struct sim__sock *sock);
 
 // The network breaks the connection now and then: for both ends, or by silence for one.
 static bool broken(struct sl_sim *sim, struct sim__sock *sock) {
-    if (!sim__roll(sim, sim->faults.reset) || !peer_open(sock)) {
+    if (sock->link == SL_SIM_UNIX || !sim__roll(sim, sim->faults.reset) || !peer_open(sock)) {
         return false;
     }
     struct sim__sock *peer = sock->peer;
+    sim->breaks++;
     if (sim__below(sim, 4) == 0) {
+        bool sends = peer->out.written > peer->out.arrived;
         sock_die(sim, sock, ETIMEDOUT);
+        if (sends) { // and sends it again, to nobody
+            sim__at(sim, packet_ns(sim), rst_arrives, &peer->file);
+        }
     } else {
         rst_arrives(sim, &sock->file);
         rst_arrives(sim, &peer->file);
@@ -315,7 +323,7 @@ static void delivery(struct sl_sim *sim, struct sim__file *file) {
     if (!sock->peer || broken(sim, sock)) {
         return;
     }
-    uint32_t bytes = deliverable(&sock->out);
+    uint32_t bytes = deliverable(sock);
     if (bytes > 1 && sim__roll(sim, sim->faults.short_io)) {
         bytes = 1 + sim__below(sim, bytes);
     }
@@ -326,7 +334,7 @@ static void delivery(struct sl_sim *sim, struct sim__file *file) {
 // Brings what is sent on its way to the receiver's buffer, if there is room.
 static void flow_push(struct sl_sim *sim, struct sim__sock *sock) {
     struct sim__flow *flow = &sock->out;
-    uint32_t bytes = deliverable(flow);
+    uint32_t bytes = deliverable(sock);
     bool fin = flow->fin_written && flow->arrived == flow->written && !flow->fin_arrived;
     if (!sock->peer || flow->under_way || (bytes == 0 && !fin)) {
         return;
@@ -405,6 +413,9 @@ static void orphan(struct sl_sim *sim, struct sim__sock *sock) {
         sock->out.fin_written = true;
         flow_push(sim, sock);
     }
+    if (peer) {
+        flow_push(sim, peer);
+    }
     sock_part(sim, sock);
 }
 
@@ -460,7 +471,7 @@ ssize_t sim__readable(struct sl_sim *sim, struct sim__sock *sock) {
     }
     const struct sim__flow *in = sock->peer ? &sock->peer->out : NULL;
     if (in && in->arrived > in->read) {
-        return sock->link == SL_SIM_BYTEWISE ? 1 : (ssize_t)(in->arrived - in->read);
+        return (ssize_t)(in->arrived - in->read);
     }
     if (sock->error) {
         return -sock->error;
@@ -478,10 +489,14 @@ ssize_t sim__recv(struct sl_sim *sim, struct sim__sock *sock, void *out, size_t 
     n = (ssize_t)sl_min_size((size_t)n, len);
     // A short read: the rest is as if it had come just after, with an event of its own. Not behind the end: nothing follows that.
     bool more_may_come = !in->fin_arrived && sock->state == SIM__CONNECTED && !sock->peer_side;
-    if (more_may_come && sim->faults.delay_ns && sim__roll(sim, sim->faults.short_io)) {
+    if (sock->link == SL_SIM_BYTEWISE) {
+        n = 1;
+    } else if (more_may_come && sim->faults.delay_ns && sim__roll(sim, sim->faults.short_io)) {
         n = 1 + (ssize_t)sim__below(sim, (uint32_t)n);
-        in->arrived = in->read + (uint64_t)n;
+    } else {
+        more_may_come = false;
     }
+    in->arrived = more_may_come ? in->read + (uint64_t)n : in->arrived;
     circle_copy(in, in->read, out, (uint32_t)n, false);
     in->read += (uint64_t)n;
     flow_push(sim, sock->peer);
@@ -1096,6 +1111,18 @@ uint32_t sl_sim_fds(const struct sl_sim *sim) { return sim->open[0]; }
 uint32_t sl_sim_armed(const struct sl_sim *sim) { return sim->armed; }
 void sl_sim_fds_max(struct sl_sim *sim, uint32_t max) { sim->fds_max = max; }
 void sl_sim_turn(struct sl_sim *sim) { sim__due(sim); }
+
+uint64_t sl_sim_breaks(const struct sl_sim *sim) { return sim->breaks; }
+
+uint16_t sl_sim_port(const struct sl_sim *sim, int fd) {
+    const struct sim__sock *sock = (const struct sim__sock *)file_at(sim, fd);
+    return sock ? ntohs(sock->local.sin_port) : 0;
+}
+
+uint16_t sl_sim_remote_port(const struct sl_sim *sim, int fd) {
+    const struct sim__sock *sock = (const struct sim__sock *)file_at(sim, fd);
+    return sock ? ntohs(sock->remote.sin_port) : 0;
+}
 
 int sl_sim_fd_flags(const struct sl_sim *sim, int fd) {
     const struct sim__file *file = file_at(sim, fd);

@@ -52,6 +52,9 @@ uint64_t sl_sim_now_ns(const struct sl_sim *sim);
 uint64_t sl_sim_events(const struct sl_sim *sim); // system calls, completions, readiness events and calendar entries so far
 uint32_t sl_sim_fds(const struct sl_sim *sim);    // descriptors open on our side
 uint32_t sl_sim_armed(const struct sl_sim *sim);  // ring operations that are not finished
+uint64_t sl_sim_breaks(const struct sl_sim *sim); // connections that the network broke
+uint16_t sl_sim_port(const struct sl_sim *sim, int fd);        // of either side; 0: none
+uint16_t sl_sim_remote_port(const struct sl_sim *sim, int fd);
 int sl_sim_fd_flags(const struct sl_sim *sim, int fd); // SOCK_NONBLOCK | SOCK_CLOEXEC as given
 void sl_sim_turn(struct sl_sim *sim);             // runs what is due
 void sl_sim_advance(struct sl_sim *sim, uint64_t ns);

@@ -71,7 +71,7 @@ struct sl_sim {
     struct sl_sys sys; // first
     struct sl_sim_config config;
     struct sim__faults faults;
-    uint64_t random, now_ns, events, seq;
+    uint64_t random, now_ns, events, seq, breaks;
     struct sim__file *files[2][SIM__FILES_MAX]; // ours, the peers'
     uint32_t open[2], fds_max, fds_high;
     _Atomic uint32_t kicked; // some eventfd was written to
