@@ -709,3 +709,103 @@ export const COUNTERS = [
   ["io_kernel_threads", "threads that the kernel started for io_uring (must stay 0)"],
 ] as const;
 export type CounterName = (typeof COUNTERS)[number][0];
+
+/** The same as an object. Those with `now` tell a state, all others count since the start. */
+export interface Counters {
+  /** Connections accepted. */
+  conns_accepted: number;
+  /** Connections closed. */
+  conns_closed: number;
+  /** Connections refused at conns_max. */
+  conns_shed: number;
+  /** Requests whose head was complete. */
+  requests: number;
+  /** Answered in C. */
+  requests_native: number;
+  /** Sent to TypeScript. */
+  requests_typescript: number;
+  /** Sent to an upstream. */
+  requests_proxied: number;
+  /** Answers whose last byte was handed to the kernel. */
+  responses: number;
+  /** Requests refused by the parser or its limits. */
+  bad_requests: number;
+  /** Ring events written. */
+  events: number;
+  /** Ring verdicts read. */
+  verdicts: number;
+  /** Verdicts for a connection that is gone. */
+  late_verdicts: number;
+  /** Verdicts that break the contract. */
+  bad_verdicts: number;
+  /** Requests answered 503 because no exchange slot was free. */
+  ring_full: number;
+  /** Wake bytes sent to an isolate. */
+  isolate_wakes: number;
+  /** Batches published to an isolate that was awake. */
+  isolate_wakes_skipped: number;
+  /** Exchange slots lent now. */
+  exchanges_live: number;
+  /** Upstream connections opened. */
+  upstream_connects: number;
+  /** Requests sent on a pooled upstream connection. */
+  upstream_reuses: number;
+  /** Requests sent again on a fresh connection. */
+  upstream_retries: number;
+  /** Upstream connections dropped: bytes or EOF with no request outstanding. */
+  upstream_discards: number;
+  /** Upstream connections pooled now. */
+  upstream_idle: number;
+  /** Proxied requests that failed. */
+  upstream_failures: number;
+  /** TLS handshakes completed. */
+  tls_handshakes: number;
+  /** TLS handshakes failed. */
+  tls_failures: number;
+  /** Bytes received from clients. */
+  bytes_in: number;
+  /** Bytes sent to clients. */
+  bytes_out: number;
+  /** Access records dropped because the log's buffer was full. */
+  log_dropped: number;
+  /** Connections open now. */
+  conns_live: number;
+  /** Requests in flight now. */
+  requests_live: number;
+  /** System calls that submit or wait. */
+  io_enters: number;
+  /** Operations submitted. */
+  io_sqes: number;
+  /** Completions read. */
+  io_cqes: number;
+  /** Receives that found no buffer. */
+  io_enobufs: number;
+  /** Connections waiting for a buffer now. */
+  io_starved: number;
+  /** Multishot operations that the kernel ended early. */
+  io_multishot_ended: number;
+  /** Times the completion queue overflowed. */
+  io_cq_overflow: number;
+  /** Completions for an earlier life of a slot (must stay 0). */
+  io_stale_cqes: number;
+  /** Operations armed now. */
+  io_ops_armed: number;
+  /** Buffers lent now. */
+  io_bufs_lent: number;
+  /** Wakes of the loop by another thread. */
+  io_wakes: number;
+  /** Waits for several completions at once. */
+  io_batch_waits: number;
+  /** Rings that the kernel did not restrict to our operations. */
+  io_unrestricted: number;
+  /** Upstream connections open now, pooled ones included. */
+  upstream_live: number;
+  /** Requests that wait for an upstream connection now. */
+  upstream_waiting: number;
+  /** Requests that had to wait for an upstream connection. */
+  upstream_waits: number;
+  /** Upstream connections closed because their request was given up. */
+  upstream_aborts: number;
+  /** Connections accepted here and left to a worker with fewer. */
+  conns_handed_off: number;
+}

@@ -7,8 +7,8 @@
 
 import * as binding from "./bindings/mod.ts";
 import {
-  type CounterName,
   COUNTERS,
+  type Counters,
   SL_CONFIG_BYTES,
   SL_E_STATE,
   SL_OK,
@@ -19,7 +19,7 @@ import {
 /** `certificates` of {@linkcode gatewayListen} for plain HTTP. */
 export const NO_CERTIFICATE = 0xffffffff;
 
-const TEXT_BYTES_MAX = 65536;
+const TEXT_BYTES_MAX = 16384;
 const CERTIFICATE_BYTES_MAX = 16384;
 
 const rows = new Map(STATUS.map((row) => [row.status, row]));
@@ -258,12 +258,49 @@ export function gatewayWorkerConns(gateway: number, worker: number): number {
   return checked(binding.sluice_gateway_worker_conns(gateway, worker));
 }
 
-/** What {@linkcode gatewayStats} returns: every counter, and how often each status was answered (by its label). */
-export interface GatewayStats extends Record<CounterName, number> {
+/** What {@linkcode gatewayStats} returns. */
+export interface GatewayStats extends Counters {
+  /** Answers and closes by their reason: the label of each row of `native/include/sluice/status.h`, such as `bad_request`. */
   byStatus: Record<string, number>;
+  /** By the upstream's name; one that `proxy()` names by its URL has that as its name. */
+  upstreams: Record<string, UpstreamStats>;
 }
 
-/** Counters since the start, summed over workers. */
+/** Connections to one upstream, summed over workers. */
+export interface UpstreamStats {
+  /** Kept without a request now. Upstreams at one address share these. */
+  idle: number;
+  /** That carry a request now. */
+  active: number;
+  /** Requests that wait for a connection now. */
+  waiting: number;
+  /** Opened. */
+  connects: number;
+  /** Requests that were sent on a kept connection. */
+  reuses: number;
+  /** Requests that failed there: refused, cut, timed out or malformed. */
+  failures: number;
+}
+
+function upstreamStats(gateway: number): Record<string, UpstreamStats> {
+  let out = new Uint8Array(TEXT_BYTES_MAX);
+  let bytes = checked(binding.sluice_gateway_upstreams(gateway, out));
+  if (bytes > out.length) {
+    out = new Uint8Array(bytes);
+    bytes = checked(binding.sluice_gateway_upstreams(gateway, out));
+  }
+  const lines = decoder.decode(out.subarray(0, bytes - 1)).split("\n");
+  return Object.fromEntries(
+    lines.filter(Boolean).map((line) => {
+      const [, numbers, name] = /^((?:\d+ ){6})(.*)$/.exec(line) ?? [];
+      const [idle, active, waiting, connects, reuses, failures] = numbers
+        .split(" ").map(Number);
+      return [name, { idle, active, waiting, connects, reuses, failures }];
+    }),
+  );
+}
+
+/** Counters since the start, summed over workers. Each worker publishes its own when it is asked: microseconds, unless one is busy. */
 export function gatewayStats(gateway: number): GatewayStats {
   openLibrary();
   const words = new BigUint64Array(COUNTERS.length + SL_STATUS_SLOTS);
@@ -275,12 +312,12 @@ export function gatewayStats(gateway: number): GatewayStats {
   }
   const stats = Object.fromEntries(
     COUNTERS.map(([name], index) => [name, Number(words[index])]),
-  ) as Record<CounterName, number>;
+  ) as unknown as Counters;
   const byStatus: Record<string, number> = {};
   for (const { status, label } of STATUS) {
     byStatus[label] = Number(words[COUNTERS.length - status]);
   }
-  return { ...stats, byStatus };
+  return { ...stats, byStatus, upstreams: upstreamStats(gateway) };
 }
 
 /** A self-signed P-256 certificate and its key for localhost, 127.0.0.1 and ::1, PEM, valid for a year. */

@@ -8,6 +8,7 @@ export {
   defineGateway,
   Gateway,
   type GatewayStats,
+  type UpstreamStats,
 } from "./gateway.ts";
 export type {
   GatewayOptions,

@@ -164,7 +164,15 @@ function render(rows: string[][]): string {
         `  [${JSON.stringify(name)}, ${JSON.stringify(text)}],\n`
       ).join("")
     }] as const;\n` +
-    "export type CounterName = (typeof COUNTERS)[number][0];\n",
+    "export type CounterName = (typeof COUNTERS)[number][0];\n\n" +
+    "/** The same as an object. Those with `now` tell a state, all others count since the start. */\n" +
+    `export interface Counters {\n${
+      of("counter").map(([name, text]) =>
+        `  /** ${text[0].toUpperCase()}${
+          text.slice(1)
+        }. */\n  ${name}: number;\n`
+      ).join("")
+    }}\n`,
   ];
   return parts.join("\n");
 }

@@ -159,6 +159,15 @@ export function load(path: string = "libsluice_ffi.so") {
       result: 'i32',
       nonblocking: false
     },
+    sluice_gateway_upstreams: {
+      parameters: [
+        'u32',
+        'buffer',
+        'usize',
+      ],
+      result: 'i32',
+      nonblocking: false
+    },
     sluice_gateway_wake: {
       parameters: [
         'u32',
@@ -375,6 +384,17 @@ export function sluice_gateway_stats(
   arg1: Uint8Array,
 ): number {
   return symbols.sluice_gateway_stats(
+    arg0,
+    arg1,
+    arg1.byteLength,
+  )
+}
+
+export function sluice_gateway_upstreams(
+  arg0: number,
+  arg1: Uint8Array,
+): number {
+  return symbols.sluice_gateway_upstreams(
     arg0,
     arg1,
     arg1.byteLength,

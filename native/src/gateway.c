@@ -682,6 +682,7 @@ int sl__gateway_worker_conns(struct sl_gateway *g, uint32_t worker) {
 void sl__worker_publish(struct sl_worker *w) {
     pthread_mutex_lock(&w->gateway->lock);
     w->published = w->counters;
+    sl_upstreams_publish(w);
     w->gateway->stats_published++;
     pthread_cond_broadcast(&w->gateway->changed);
     pthread_mutex_unlock(&w->gateway->lock);
@@ -747,6 +748,71 @@ void sl__gateway_stats(struct sl_gateway *g, struct sl_counters *out) {
     }
     pthread_mutex_unlock(&g->lock);
     out->io_kernel_threads = kernel_threads();
+}
+
+struct upstream_sum {
+    const struct sl_upstream
+        *last; // that was added: names and endpoints stay while the lock is held
+    struct sl_upstream_stats stats;
+};
+
+static struct upstream_sum *sum_of(struct upstream_sum *sums, uint32_t *count, const char *name) {
+    for (uint32_t i = 0; i < *count; i++) {
+        if (strcmp(sums[i].last->name, name) == 0) {
+            return &sums[i];
+        }
+    }
+    sums[*count] = (struct upstream_sum){0};
+    return &sums[(*count)++];
+}
+
+static void add_upstream(struct upstream_sum *sum, const struct sl_upstream *upstream) {
+    const struct sl_upstream_stats *from = &upstream->published;
+    sum->stats.connects += from->connects;
+    sum->stats.reuses += from->reuses;
+    sum->stats.failures += from->failures;
+    sum->stats.active += from->active;
+    sum->stats.waiting += from->waiting;
+    if (!sum->last || sum->last->endpoint != upstream->endpoint) { // else its pool is counted
+        sum->stats.idle += from->idle;
+    }
+    sum->last = upstream;
+}
+
+static uint32_t count_upstreams(const struct sl_gateway *g) {
+    uint32_t count = 0;
+    for (uint32_t i = 0; i < g->config.workers; i++) {
+        for (const struct sl_upstream *u = g->workers[i].upstreams; u; u = u->next) {
+            count++;
+        }
+    }
+    return count;
+}
+
+int sl__gateway_upstreams(struct sl_gateway *g, char *out, size_t len) {
+    size_t needed = 0;
+    uint32_t count = 0;
+    if (len > 0) {
+        out[0] = 0;
+    }
+    pthread_mutex_lock(&g->lock);
+    struct upstream_sum *sums = calloc(count_upstreams(g) + 1, sizeof(*sums));
+    for (uint32_t i = 0; sums && i < g->config.workers; i++) {
+        for (const struct sl_upstream *u = g->workers[i].upstreams; u; u = u->next) {
+            add_upstream(sum_of(sums, &count, u->name), u);
+        }
+    }
+    for (uint32_t i = 0; i < count; i++) {
+        const struct sl_upstream_stats *s = &sums[i].stats;
+        size_t room = needed < len ? len - needed : 0;
+        needed += (size_t)snprintf(room ? out + needed : NULL, room, "%u %u %u %llu %llu %llu %s\n",
+                                   s->idle, s->active, s->waiting, (unsigned long long)s->connects,
+                                   (unsigned long long)s->reuses, (unsigned long long)s->failures,
+                                   sums[i].last->name);
+    }
+    pthread_mutex_unlock(&g->lock);
+    free(sums);
+    return sums ? (int)needed + 1 : sl_fail(SL_E_NO_MEMORY, "upstreams' counters");
 }
 
 static void free_rings(struct sl_worker *w) {

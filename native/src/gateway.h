@@ -59,6 +59,7 @@ int sl__gateway_drain(struct sl_gateway *gateway, uint32_t deadline_ms);
 int sl__gateway_join(struct sl_gateway *gateway, uint32_t wait_ms);
 int sl__gateway_worker_conns(struct sl_gateway *gateway, uint32_t worker);
 void sl__gateway_stats(struct sl_gateway *gateway, struct sl_counters *out);
+int sl__gateway_upstreams(struct sl_gateway *gateway, char *out, size_t len);
 int sl__gateway_may_free(struct sl_gateway *gateway); // SL_OK: it never started, or was joined
 void sl__gateway_free(struct sl_gateway *gateway);    // then
 void sl__worker_report(struct sl_worker *worker, int status); // started (SL_OK) or why not

@@ -195,6 +195,11 @@ int sl_gateway_stats(uint32_t gateway, uint8_t *out, size_t len) {
     return (int)(sizeof(sum) / sizeof(uint64_t));
 }
 
+int sl_gateway_upstreams(uint32_t gateway, uint8_t *out, size_t len) {
+    WITH_GATEWAY(g, gateway)
+    return leave(gateway, sl__gateway_upstreams(g, (char *)out, len));
+}
+
 int sl_certificate_make(uint8_t *out, size_t len) {
     return sl_tls_certificate_make(out, len, (int64_t)time(NULL));
 }

@@ -136,7 +136,9 @@ struct sl_upstream *sl_upstream_get(struct sl_worker *w, const struct sl_plan *p
     sl_work_init(&upstream->work, line_run);
     sl_timer_init(&upstream->timer, line_due);
     upstream->next = w->upstreams;
+    pthread_mutex_lock(&w->gateway->lock);
     w->upstreams = upstream;
+    pthread_mutex_unlock(&w->gateway->lock);
     return upstream;
 }
 
@@ -152,9 +154,20 @@ void sl_upstream_release(struct sl_upstream *upstream) {
     while (*at != upstream) {
         at = &(*at)->next;
     }
+    pthread_mutex_lock(&w->gateway->lock);
     *at = upstream->next;
+    pthread_mutex_unlock(&w->gateway->lock);
     endpoint_release(w, upstream->endpoint);
     free(upstream);
+}
+
+void sl_upstreams_publish(struct sl_worker *w) {
+    for (struct sl_upstream *upstream = w->upstreams; upstream; upstream = upstream->next) {
+        upstream->published = upstream->stats;
+        upstream->published.active = upstream->used;
+        upstream->published.waiting = upstream->waiting;
+        upstream->published.idle = upstream->endpoint->idle_count;
+    }
 }
 
 // "10.0.0.7:8080", "[::1]:8080": also the Host for a 1.0 client that sent none.
@@ -213,6 +226,7 @@ static void fail(struct sl_upstream_conn *up, int status) {
         return;
     }
     w->counters.upstream_failures++;
+    upstream->stats.failures++;
     sl_request_fail(req, status); // once an answer has begun: a broken transfer, never a short body
                                   // that looks whole
 }
@@ -756,6 +770,7 @@ static struct sl_upstream_conn *connect_new(struct sl_worker *w, struct sl_upstr
     sl_outq_init(&up->out);
     w->counters.upstream_live++;
     w->counters.upstream_connects++;
+    upstream->stats.connects++;
     arm_ms(up, SL_UP_DUE_CONNECT, upstream->row.connect_timeout_ms);
     return up;
 }
@@ -832,6 +847,7 @@ static void start(struct sl_request *req, struct sl_upstream *upstream) {
     struct sl_upstream_conn *up = take_idle(w, upstream->endpoint);
     if (up) {
         w->counters.upstream_reuses++;
+        upstream->stats.reuses++;
         begin_exchange(up, upstream, req);
     } else {
         send_on_fresh(req, upstream);

@@ -26,6 +26,12 @@ enum sl_upstream_state { SL_UP_CONNECTING, SL_UP_ACTIVE, SL_UP_IDLE, SL_UP_CLOSI
 // What the timer of a connection is for.
 enum sl_upstream_due { SL_UP_DUE_NONE, SL_UP_DUE_CONNECT, SL_UP_DUE_SEND, SL_UP_DUE_HEAD, SL_UP_DUE_BODY, SL_UP_DUE_POOL };
 
+// What an upstream has done and has now.
+struct sl_upstream_stats {
+    uint64_t connects, reuses, failures;
+    uint32_t active, waiting, idle; // idle: in its endpoint's pool, which upstreams at one address share
+};
+
 struct sl_endpoint {
     struct sl_endpoint *next;
     uint8_t family;
@@ -43,6 +49,8 @@ struct sl_upstream {
     struct sl_endpoint *endpoint;
     struct sl_plan_upstream row; // its limits; the offsets in it mean nothing here
     char name[256];
+    struct sl_upstream_stats stats;
+    struct sl_upstream_stats published; // a copy for readers, under the gateway's lock; the worker's list of upstreams changes under it, too
     uint32_t holds; // plans that name it
     uint32_t used;  // connections that its requests hold
     uint32_t waiting;
@@ -79,6 +87,7 @@ struct sl_upstream_conn {
 struct sl_upstream *sl_upstream_get(struct sl_worker *worker, const struct sl_plan *plan, uint32_t index);
 void sl_upstream_release(struct sl_upstream *upstream);
 void sl_upstreams_drain(struct sl_worker *worker); // closes idle connections
+void sl_upstreams_publish(struct sl_worker *worker); // under the gateway's lock
 // "api[10.0.0.7:8080]", cut at len. For logs.
 size_t sl_upstream_text(const struct sl_upstream *upstream, char *out, size_t len);
 

@@ -1033,6 +1033,35 @@ TEST(reload_keeps_connections_and_a_bad_plan_changes_nothing) {
     }
 }
 
+// Upstreams come and go in the workers' turns, while this thread reads their counters.
+TEST(upstreams_are_counted_by_name_while_plans_change) {
+    EACH_BACKEND(io) {
+        struct rig rig;
+        plan_basic();
+        REQUIRE(rig_start(&rig, io, (struct sl_config){.workers = 2}, NULL));
+        uint32_t g = (uint32_t)rig.gateway;
+        for (int i = 0; i < 200; i++) {
+            char line[64], out[256] = "";
+            plan_init(&builder);
+            for (int k = 0; k < i % 4; k++) {
+                struct sl_plan_upstream *u = plan_proxy(&builder, SL_METHOD_GET, "/*", (uint16_t)(1 + k));
+                u->head_timeout_ms += (uint32_t)(i % 7); // another row
+            }
+            CHECK_INT(sl_plan_load(g, builder.blob, plan_finish(&builder)), 0);
+            sl_gateway_upstreams(g, (uint8_t *)out, sizeof(out)); // of either plan
+            stats(&rig);
+            stats(&rig); // by now every worker has taken the plan up, and published after that
+            int n = sl_gateway_upstreams(g, (uint8_t *)out, sizeof(out));
+            snprintf(line, sizeof(line), "%s", i % 4 ? "0 0 0 0 0 0 up\n" : "");
+            CHECK_STR(out, line);
+            CHECK_INT(n, (int)strlen(line) + 1);
+            CHECK_INT(sl_gateway_upstreams(g, NULL, 0), n);
+            CHECK_INT(sl_gateway_upstreams(g, (uint8_t *)out, 5), n);
+        }
+        rig_stop(&rig);
+    }
+}
+
 static void handle_until_abort(struct isolate *s, const struct sl_event *e) {
     if (e->kind == SL_EVENT_ABORT) {
         atomic_fetch_add(&s->aborts, 1);

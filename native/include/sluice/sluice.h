@@ -134,6 +134,10 @@ int sl_gateway_worker_conns(uint32_t gateway, uint32_t worker);
 // Counters, summed over workers: u64 little endian, in the order of SL_COUNTER_MAP (counters.h). Returns their count.
 int sl_gateway_stats(uint32_t gateway, uint8_t *out, size_t len);
 
+// Counters of upstreams as of the last sl_gateway_stats, summed over workers and rows of one name: UTF-8 lines "IDLE ACTIVE WAITING CONNECTS REUSES
+// FAILURES name", and a NUL. Returns the bytes of all that; fills in at most len, so ask again if that was less.
+int sl_gateway_upstreams(uint32_t gateway, uint8_t *out, size_t len);
+
 // A self-signed P-256 certificate for localhost, 127.0.0.1 and ::1, valid for 365 days: PEM certificate, then PEM key. Returns bytes of both;
 // the first 4 bytes of out hold the certificate's length (u32).
 int sl_certificate_make(uint8_t *out, size_t len);
