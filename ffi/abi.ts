@@ -808,4 +808,38 @@ export interface Counters {
   upstream_aborts: number;
   /** Connections accepted here and left to a worker with fewer. */
   conns_handed_off: number;
+  /** Workers on io_uring; the others are on epoll. */
+  io_rings: number;
+  /** Operations armed so far: io_ops_done and io_ops_armed together. */
+  io_ops: number;
+  /** Operations that have ended. */
+  io_ops_done: number;
+  /** Sends that took several parts. */
+  io_short_sends: number;
+  /** Connections that waited for a buffer, at most. */
+  io_starved_max: number;
+  /** Buffers: those free, in the kernel and lent together. */
+  io_bufs: number;
+  /** Buffers free now. */
+  io_bufs_free: number;
+  /** Buffers that the kernel may receive into now. */
+  io_bufs_kernel: number;
+  /** Buffers lent, at most, by one worker. */
+  io_bufs_lent_max: number;
+  /** Connections that fit, downstream and upstream together: slots free and live. */
+  io_slots: number;
+  /** Slots free now. */
+  io_slots_free: number;
+  /** Slots taken now. */
+  io_slots_live: number;
+  /** Slots taken, at most, by one worker. */
+  io_slots_live_max: number;
+  /** Longest time between two waits, in microseconds. */
+  io_turn_us_max: number;
+  /** Wakes by other threads that cost a system call. */
+  io_wakes_sent: number;
+  /** Wakes by other threads while one was under way. */
+  io_wakes_skipped: number;
+  /** Threads that the kernel started for io_uring (must stay 0). */
+  io_kernel_threads: number;
 }
