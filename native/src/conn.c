@@ -32,9 +32,30 @@ void sl_conn_mark(struct sl_conn *conn) {
     }
 }
 
+static size_t put_decimal(char *out, uint8_t value) {
+    size_t n = 0;
+    if (value >= 100) {
+        out[n++] = (char)('0' + value / 100);
+    }
+    if (value >= 10) {
+        out[n++] = (char)('0' + value / 10 % 10);
+    }
+    out[n++] = (char)('0' + value % 10);
+    return n;
+}
+
+// inet_ntop(3) prints by printf, which is a twentieth of what a proxied request costs here.
 size_t sl_conn_client_ip(const struct sl_conn *conn, char out[46]) {
-    int family = conn->remote_family == 4 ? AF_INET : AF_INET6;
-    return inet_ntop(family, conn->remote_addr, out, 46) ? strlen(out) : 0;
+    if (conn->remote_family != 4) {
+        return inet_ntop(AF_INET6, conn->remote_addr, out, 46) ? strlen(out) : 0;
+    }
+    size_t n = 0;
+    for (int i = 0; i < 4; i++) {
+        n += put_decimal(out + n, conn->remote_addr[i]);
+        out[n++] = '.';
+    }
+    out[--n] = 0;
+    return n;
 }
 
 // Whoever does not read, or is not read, holds buffers. While they are scarce each may hold one part and no more, so that those who stall

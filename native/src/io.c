@@ -556,7 +556,7 @@ int sl_io_accept_start(struct sl_io *io, int listen_fd, sl_io_on_accept on_accep
                 .on_accept = on_accept,
                 .owner = owner,
             };
-            io->listeners_live++;
+            io->listeners_end = i < io->listeners_end ? io->listeners_end : i + 1;
             return (int)i;
         }
     }
@@ -573,7 +573,7 @@ void sl_io_accept_stop(struct sl_io *io, int listener, void (*on_stopped)(void *
 // Brings every listener to its wish; returns how long the loop may sleep for their sake.
 static uint64_t listeners_sync(struct sl_io *io) {
     uint64_t wait_ns = UINT64_MAX;
-    for (uint32_t i = 0; io->listeners_live > 0 && i < SL__LISTENERS_MAX; i++) {
+    for (uint32_t i = 0; i < io->listeners_end; i++) {
         struct sl__listener *listener = &io->listeners[i];
         if (listener->state == SL__LISTENER_FREE) {
             continue;
@@ -598,12 +598,11 @@ static void listeners_run(struct sl_io *io) {
         listener->on_accept(listener->owner, io->accepted[i].fd);
     }
     io->accepted_count = 0;
-    for (uint32_t i = 0; io->listeners_live > 0 && i < SL__LISTENERS_MAX; i++) {
+    for (uint32_t i = 0; i < io->listeners_end; i++) {
         struct sl__listener *listener = &io->listeners[i];
         if (listener->state == SL__LISTENER_STOPPING && !listener->armed && !listener->cancelling) {
             listener->state = SL__LISTENER_FREE;
             listener->gen = (listener->gen + 1) & SL__GEN_MASK;
-            io->listeners_live--;
             io->delivered++;
             listener->on_stopped(listener->owner);
         }

@@ -143,7 +143,7 @@ struct sl_io {
     struct sl__list dirty, ready;
     struct sl_io_conn *starved_first[2], *starved_last[2]; // by enum sl_buf_group: HEAD, BODY
     struct sl__listener listeners[SL__LISTENERS_MAX];
-    uint32_t listeners_live;
+    uint32_t listeners_end; // past the last that was ever used
     struct sl__accepted *accepted;
     uint32_t accepted_count, accepted_cap;
     int wake_fd;

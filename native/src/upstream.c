@@ -253,8 +253,10 @@ static bool write_head(struct sl_upstream_conn *up) {
         .client_ip = {(const uint8_t *)ip, ip_len},
         .tls = req->conn->tls != NULL,
         .expect_continue = req->continue_due,
-        .host = sl_span_of(authority_of(up->endpoint, host, sizeof(host))),
     };
+    if (h->host_len == 0) { // it is printed, which costs
+        forward.host = sl_span_of(authority_of(up->endpoint, host, sizeof(host)));
+    }
     uint32_t room = h->len + h->host_len * 2 + 512;
     uint8_t *at = sl_outq_reserve(&up->out, &up->worker->bufs, room);
     if (!at) {

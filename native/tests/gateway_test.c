@@ -324,6 +324,30 @@ TEST(native_answers_keep_alive_and_pipelined) {
     }
 }
 
+TEST(the_clients_address_is_written_as_text) {
+    static const char *const addresses[] = {"127.0.0.1", "127.255.10.100", "127.9.99.200"};
+    EACH_BACKEND(io) {
+        struct rig rig;
+        plan_basic();
+        REQUIRE(rig_start(&rig, io, (struct sl_config){0}, NULL));
+        for (size_t i = 0; i < sizeof(addresses) / sizeof(addresses[0]); i++) {
+            int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+            struct sockaddr_in from = {.sin_family = AF_INET};
+            struct sockaddr_in to = {.sin_family = AF_INET, .sin_port = htons((uint16_t)rig.port), .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+            inet_pton(AF_INET, addresses[i], &from.sin_addr);
+            peer_bound(fd);
+            REQUIRE(bind(fd, (struct sockaddr *)&from, sizeof(from)) == 0 && connect(fd, (struct sockaddr *)&to, sizeof(to)) == 0);
+            char expected[64];
+            snprintf(expected, sizeof(expected), "x-forwarded-for: %s\r\n", addresses[i]);
+            peer_send_text(fd, "GET /whoami HTTP/1.1\r\nHost: a\r\n\r\n");
+            CHECK(peer_read_answer(fd, text, sizeof(text)) > 0);
+            CHECK_MSG(strstr(text, expected), "%s", text);
+            close(fd);
+        }
+        rig_stop(&rig);
+    }
+}
+
 TEST(every_split_of_a_request_gives_the_same_answer) {
     EACH_BACKEND(io) {
         struct rig rig;
