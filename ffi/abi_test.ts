@@ -58,7 +58,8 @@ Deno.test("a gateway is described, counted and freed", () => {
     assertEquals(described.workers, described.workers_cpus);
     assert(/^\d+ CPUs?/.test(described.workers_reason));
     assert(Number(described.memory_bytes) > 0);
-    const { byStatus, ...stats } = ffi.gatewayStats(gateway);
+    const { byStatus, upstreams, ...stats } = ffi.gatewayStats(gateway);
+    assertEquals(upstreams, {});
     assertEquals(Object.keys(stats), COUNTERS.map(([name]) => name));
     assertEquals(Object.keys(byStatus), STATUS.map(({ label }) => label));
     assert(ffi.gatewayListen(gateway, "127.0.0.1:0") > 0);
