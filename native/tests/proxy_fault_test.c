@@ -259,7 +259,7 @@ static const char *const bad_heads[] = {
     "HTTP/1.1 2000 OK\r\n\r\n",
     "HTTP/1.1  200 OK\r\n\r\n",
     "http/1.1 200 OK\r\n\r\n",
-    "\r\n\r\n\r\n\r\n\r\n\r\n" OK,
+    ("\r\n\r\n\r\n\r\n\r\n\r\n" OK), // in brackets: clang takes it for a forgotten comma
     "HTTP/1.1 200 OK\nContent-Length: 2\n\nok",
     "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\nok",
     "HTTP/1.1 200 OK\rContent-Length: 2\r\n\r\nok",
