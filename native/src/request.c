@@ -213,7 +213,8 @@ static const struct sl_edits *response_edits(const struct sl_request *req, struc
 // From here on the head is the edited one, for whoever reads it. False: an error was answered.
 static bool edit_request(struct sl_request *req) {
     struct sl_buf_pool *pool = &req->conn->worker->bufs;
-    uint32_t most = req->head.len + req->chain.request_bytes;
+    uint32_t most = req->head.len + req->head.field_count +
+                    req->chain.request_bytes; // a blank behind each colon
     struct sl_buf *buf = sl_buf_take(pool, most <= SL_BUF_PAGE_BYTES ? SL_BUF_PAGE : SL_BUF_OUT);
     if (!buf) {
         sl_request_fail(req, SL_E_NO_MEMORY);

@@ -624,6 +624,29 @@ TEST(chain_edits_requests_and_every_answer_that_comes_back_through_it) {
     }
 }
 
+// A head is rewritten in canonical form, so "a:b" grows by a blank: whatever its size, the buffer must fit.
+TEST(chain_edits_a_head_of_any_size) {
+    static char request[8192];
+    EACH_BACKEND(io) {
+        struct rig rig;
+        plan_chain(1);
+        REQUIRE(rig_start(&rig, io, (struct sl_config){0}, handle_chain));
+        int fd = peer_connect(rig.port);
+        for (int size = 3700; size < 4200; size += 3) {
+            int n = snprintf(request, sizeof(request), "GET /native HTTP/1.1\r\nHost:a\r\n");
+            for (int i = 0; i < 90; i++) {
+                n += snprintf(request + n, sizeof(request) - (size_t)n, "x:y\r\n");
+            }
+            n += snprintf(request + n, sizeof(request) - (size_t)n, "z:%0*d\r\n\r\n", size - n - 6, 0);
+            peer_send(fd, request, (size_t)n);
+            CHECK_INT(peer_read_answer(fd, text, sizeof(text)), 5);
+            CHECK_MSG(strncmp(text, "HTTP/1.1 200", 12) == 0, "%d: %s", size, text);
+        }
+        close(fd);
+        rig_stop(&rig);
+    }
+}
+
 // Streams 100 parts of 1000 bytes, one at a time, each after WRITABLE; then ends.
 static void handle_stream(struct isolate *s, const struct sl_event *e) {
     static uint32_t parts;
