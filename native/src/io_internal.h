@@ -58,6 +58,7 @@ enum sl__io_flag {
     SL__F_ONE = 1u << 18,      // uring: what is armed as SL__OP_RECV ends with one part
     SL__F_SHORT = 1u << 19,    // uring: the last send came back short: it may have heard of a reset, and kept it
     SL__F_IF_QUIET = 1u << 20, // the send may begin only if the peer has said nothing
+    SL__F_FRESH = 1u << 21,    // uring: the multishot receive has brought nothing yet
 };
 
 struct sl_io_conn {

@@ -184,6 +184,7 @@ enum uring_register {
 #define URING_CANCEL_FD (1u << 1)             // sqe.op_flags
 #define URING_CQE_F_BUFFER (1u << 0)          // cqe.flags; the buffer's id above URING_CQE_BUFFER_SHIFT
 #define URING_CQE_F_MORE (1u << 1)            // cqe.flags; the operation stays armed
+#define URING_CQE_F_SOCK_NONEMPTY (1u << 2)   // cqe.flags; more can be received at once
 #define URING_CQE_BUFFER_SHIFT 16
 #define URING_SQ_CQ_OVERFLOW (1u << 1)        // *sq_flags
 

@@ -221,6 +221,8 @@ static const struct row rows[] = {
      {C(upstream_failures, 0), C(upstream_idle, 1)}},
     {"client half-closes inside its body", {{SEND(POST("/", "300") "abc"), AWAIT(1), FIN, ENDED}}, {{HEAD, STAGE(1), ENDED}}, 1, 1,
      {R(CLIENT_CLOSED, 1), C(upstream_aborts, 1), C(upstream_idle, 0)}},
+    {"client resets inside its head, before anybody receives", {{SEND("GET / HTTP/1.1\r\nHo"), RESET, CONNS(0), TURNS(4), CONNS(0)}}, {{{0}}}, 0, 0,
+     {R(CLIENT_CLOSED, 1)}},
     {"client resets inside its body", {{SEND(POST("/", "300") "abc"), STAGE(1), AWAIT(2), RESET}}, {{HEAD, AWAIT(1), STAGE(2), ENDED}}, 1, 1,
      {R(CLIENT_CLOSED, 1), C(upstream_aborts, 1), C(upstream_idle, 0)}},
     {"client's chunks are malformed", {{SEND("POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n1\r\na\r\n"), STAGE(1), AWAIT(2),
