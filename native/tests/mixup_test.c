@@ -41,7 +41,6 @@ static void wrong(const char *format, ...) {
     if (atomic_fetch_add(&errors, 1) == 0) {
         memcpy(first_error, text, sizeof(text));
     }
-    printf("#   %s\n", text);
     pthread_mutex_unlock(&first_lock);
 }
 
