@@ -71,6 +71,7 @@ say(addresses.map(({ port }) => port));
 
 const gc = (globalThis as { gc?: () => void }).gc;
 const commands: Record<string, () => unknown> = {
+  cut: () => gateway.close({ deadlineMs: 1 }).then(() => "cut"),
   stats: () => gateway.stats(),
   heap: async () => {
     for (let i = 0; i < 4; i++) { // what one collection finalizes is free after the next

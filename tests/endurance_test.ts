@@ -109,6 +109,20 @@ describe("proxying with bodies of random sizes, every byte checked", () => {
   });
 });
 
+describe("a drain's deadline", () => {
+  it("cuts 5,000 idle connections", async () => {
+    await using gateway = await startChild();
+    await using idle = await holdClient(
+      "crowd",
+      ["idle", gateway.port, 5000, "/native"],
+    );
+    assertEquals((await gateway.stats()).conns_live, 5000);
+    assertEquals(await gateway.ask("cut"), "cut");
+    await gateway.stop();
+    await idle.finish();
+  });
+});
+
 // ---- Slow and stopped readers
 
 describe("a reader of 1 MiB", () => {

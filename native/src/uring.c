@@ -432,13 +432,13 @@ static bool recv_arm(struct sl_io *io, struct sl_io_conn *io_conn) {
 }
 
 // By name, not by fd: only this operation of this life of the slot. Its own completion says nothing of the target.
-static bool recv_cancel(struct sl_io *io, struct sl_io_conn *io_conn) {
+static bool op_cancel(struct sl_io *io, struct sl_io_conn *io_conn, enum sl__io_op op) {
     struct uring_sqe *sqe = conn_sqe(io, io_conn, SL__OP_CANCEL, URING_OP_ASYNC_CANCEL);
     if (!sqe) {
         return false;
     }
     sqe->fd = -1;
-    sqe->addr = sl__ud(SL__OP_RECV, io_conn->gen, io_conn->slot);
+    sqe->addr = sl__ud(op, io_conn->gen, io_conn->slot);
     return true;
 }
 
@@ -456,7 +456,7 @@ static bool recv_sync(struct sl_io *io, struct sl_io_conn *io_conn) {
     }
     if (armed & SL__BIT(SL__OP_RECV)) {
         bool cancel = io_conn->want != SL_RECV_STREAM && !(armed & SL__BIT(SL__OP_CANCEL));
-        return !cancel || recv_cancel(io, io_conn);
+        return !cancel || op_cancel(io, io_conn, SL__OP_RECV);
     }
     bool arm =
         io_conn->want == SL_RECV_STREAM || (io_conn->want == SL_RECV_ONCE && !io_conn->inbox_first);
@@ -516,12 +516,9 @@ static bool closing_sync(struct sl_io *io, struct sl_io_conn *io_conn) {
     if (!cancel || (io_conn->armed & SL__BIT(SL__OP_CANCEL))) {
         return true;
     }
-    struct uring_sqe *sqe = conn_sqe(io, io_conn, SL__OP_CANCEL, URING_OP_ASYNC_CANCEL);
-    if (!sqe) {
-        return false;
-    }
-    sqe->op_flags = URING_CANCEL_FD | URING_CANCEL_ALL;
-    return true;
+    // One after the other, by name: all of a descriptor at once would make the kernel look at everything that is armed, for each connection.
+    enum sl__io_op op = (enum sl__io_op)__builtin_ctz(io_conn->armed);
+    return op_cancel(io, io_conn, op);
 }
 
 static bool uring_conn_sync(struct sl_io *io, struct sl_io_conn *io_conn) {
