@@ -452,11 +452,14 @@ void sl_io_send(struct sl_io *io, struct sl_io_conn *io_conn, struct msghdr *msg
     sl__io_dirty(io, io_conn);
 }
 
-// Neither noted here nor still in the kernel.
-static bool quiet(const struct sl_io *io, const struct sl_io_conn *io_conn) {
+// Neither noted here nor still in the kernel. Looked: what has come for an armed receive is noted.
+static bool quiet(const struct sl_io *io, const struct sl_io_conn *io_conn, bool looked) {
     uint8_t byte;
     if (io_conn->inbox_first || (io_conn->flags & SL__F_ENDED)) {
         return false;
+    }
+    if (looked && (io_conn->armed & SL__BIT(SL__OP_RECV))) {
+        return true;
     }
     return io->sys->recv(io->sys, io_conn->fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) < 0 &&
            (errno == EAGAIN || errno == EINTR);
@@ -677,12 +680,16 @@ static void ready_run(struct sl_io *io) {
 static void dirty_sync(struct sl_io *io) {
     struct sl_io_conn *io_conn = io->dirty.first;
     io->dirty = (struct sl__list){NULL, NULL};
-    bool room = true;
+    bool room = true, asked = false, looked = false;
     while (io_conn) {
         struct sl_io_conn *next = io_conn->dirty_next;
         io_conn->flags &= ~SL__F_DIRTY;
         bool careful = io_conn->state == SL__IO_OPEN && (io_conn->flags & SL__F_IF_QUIET);
-        if (careful && !quiet(io, io_conn)) {
+        if (careful && !asked) { // once for all of this turn
+            asked = true;
+            looked = io->backend->look && io->backend->look(io);
+        }
+        if (careful && !quiet(io, io_conn, looked)) {
             send_cancel(io, io_conn);
         }
         room = room && io->backend->conn_sync(io, io_conn);

@@ -126,6 +126,8 @@ struct sl__io_backend {
     // Bring the kernel to the wish. False: no room now, try again next turn.
     bool (*conn_sync)(struct sl_io *io, struct sl_io_conn *io_conn);
     bool (*listener_sync)(struct sl_io *io, uint32_t index);
+    // Records whatever has come for armed receives by now. False: not all of it could be read. NULL: nothing is ever armed in the kernel.
+    bool (*look)(struct sl_io *io);
     int (*wait)(struct sl_io *io, uint64_t wait_ns); // SL_OK or E_SYSTEM
 };
 extern const struct sl__io_backend sl__uring, sl__epoll;

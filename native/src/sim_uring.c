@@ -260,10 +260,22 @@ static void overflow_flush(struct sl_sim *sim, struct ring *ring) {
 
 // Operations.
 
+static void work_flag(struct ring *ring, bool waits) {
+    if (!(ring->flags & URING_SETUP_TASKRUN_FLAG)) {
+        return;
+    }
+    if (waits) {
+        atomic_fetch_or(word(ring, SQ_FLAGS), URING_SQ_TASKRUN);
+    } else {
+        atomic_fetch_and(word(ring, SQ_FLAGS), ~URING_SQ_TASKRUN);
+    }
+}
+
 static void op_queue(struct sim__op *op) {
     if (!op->queued) {
         op->queued = true;
         op->order = op->ring->order++;
+        work_flag(op->ring, true);
     }
 }
 
@@ -498,6 +510,15 @@ static void op_run(struct sl_sim *sim, struct sim__op *op) {
     }
 }
 
+static bool work_waits(const struct ring *ring) {
+    for (const struct sim__op *op = ring->ops; op; op = op->next) {
+        if (op->queued) {
+            return true;
+        }
+    }
+    return false;
+}
+
 // Work runs in an enter alone (DEFER_TASKRUN); in a storm in any order, and not always all of it.
 static void work_run(struct sl_sim *sim, struct ring *ring) {
     static _Thread_local struct sim__op *list[SIM__FILES_MAX];
@@ -524,15 +545,7 @@ static void work_run(struct sl_sim *sim, struct ring *ring) {
             op_run(sim, op);
         }
     }
-}
-
-static bool work_waits(const struct ring *ring) {
-    for (const struct sim__op *op = ring->ops; op; op = op->next) {
-        if (op->queued) {
-            return true;
-        }
-    }
-    return false;
+    work_flag(ring, work_waits(ring));
 }
 
 // Cancelling.
@@ -891,7 +904,8 @@ static void params_fill(const struct sl_sim *sim, const struct ring *ring,
 int sim__uring_setup(const struct sl_sys *sys, uint32_t entries, struct uring_params *params) {
     struct sl_sim *sim = sim__of(sys);
     uint32_t known = URING_SETUP_CQSIZE | URING_SETUP_CLAMP | URING_SETUP_R_DISABLED |
-                     URING_SETUP_SUBMIT_ALL | URING_SETUP_SINGLE_ISSUER | URING_SETUP_DEFER_TASKRUN;
+                     URING_SETUP_SUBMIT_ALL | URING_SETUP_SINGLE_ISSUER |
+                     URING_SETUP_DEFER_TASKRUN | URING_SETUP_TASKRUN_FLAG;
     known |= sim->config.lacks & SL_SIM_NO_SQARRAY ? 0 : URING_SETUP_NO_SQARRAY;
     sim__call(sim);
     if (sim->config.lacks & SL_SIM_NO_URING) {

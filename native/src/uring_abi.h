@@ -142,6 +142,7 @@ enum uring_setup {
     URING_SETUP_CLAMP = 1u << 4,
     URING_SETUP_R_DISABLED = 1u << 6,
     URING_SETUP_SUBMIT_ALL = 1u << 7,
+    URING_SETUP_TASKRUN_FLAG = 1u << 9,
     URING_SETUP_SINGLE_ISSUER = 1u << 12,
     URING_SETUP_DEFER_TASKRUN = 1u << 13,
     URING_SETUP_NO_SQARRAY = 1u << 16,
@@ -187,5 +188,6 @@ enum uring_register {
 #define URING_CQE_F_SOCK_NONEMPTY (1u << 2)   // cqe.flags; more can be received at once
 #define URING_CQE_BUFFER_SHIFT 16
 #define URING_SQ_CQ_OVERFLOW (1u << 1)        // *sq_flags
+#define URING_SQ_TASKRUN (1u << 2)            // *sq_flags: completions wait for an enter
 
 #endif
