@@ -158,6 +158,7 @@ export const SL_E_TLS_HANDSHAKE = -41;
 export const SL_E_TLS_TRUNCATED = -42;
 export const SL_E_NOT_FOUND = -43;
 export const SL_E_TLS_FAILED = -44;
+export const SL_E_MISDIRECTED = -45;
 export const SL_E_SHED_EXCHANGES = -60;
 export const SL_E_SHED_REQUESTS = -61;
 export const SL_E_SHED_CONNS = -62;
@@ -167,6 +168,7 @@ export const SL_E_ISOLATE_GONE = -65;
 export const SL_E_DRAINING = -66;
 export const SL_E_SHED_NOT_FOUND = -67;
 export const SL_E_SHED_HEADS = -68;
+export const SL_E_SHED_ADDRESS = -69;
 export const SL_E_UPSTREAM_REFUSED = -80;
 export const SL_E_UPSTREAM_RESET = -81;
 export const SL_E_UPSTREAM_BAD = -82;
@@ -201,7 +203,7 @@ export const SL_ACTIVE = 1;
 export const SL_DRAINING = 2;
 export const SL_CLOSED = 3;
 
-export const SL_CONFIG_BYTES = 128;
+export const SL_CONFIG_BYTES = 160;
 export const SL_CONFIG_IO_OFF = 0;
 export const SL_CONFIG_WORKERS_OFF = 4;
 export const SL_CONFIG_ISOLATES_OFF = 8;
@@ -229,7 +231,13 @@ export const SL_CONFIG_LARGE_BUFS_OFF = 92;
 export const SL_CONFIG_SMALL_BUFS_OFF = 96;
 export const SL_CONFIG_CONN_AGE_MS_OFF = 100;
 export const SL_CONFIG_PREFAULT_OFF = 104;
-export const SL_CONFIG_RESERVED_OFF = 108;
+export const SL_CONFIG_BODY_BYTES_PER_SECOND_MIN_OFF = 108;
+export const SL_CONFIG_BODY_GRACE_MS_OFF = 112;
+export const SL_CONFIG_WRITE_BYTES_PER_SECOND_MIN_OFF = 116;
+export const SL_CONFIG_PIPELINE_REQUESTS_MAX_OFF = 120;
+export const SL_CONFIG_LINGER_BYTES_MAX_OFF = 124;
+export const SL_CONFIG_CONNS_PER_ADDRESS_MAX_OFF = 128;
+export const SL_CONFIG_RESERVED_OFF = 132;
 export const SL_FIELD_BYTES = 12;
 export const SL_FIELD_NAME_OFF_OFF = 0;
 export const SL_FIELD_NAME_LEN_OFF = 2;
@@ -355,7 +363,7 @@ export const SL_PLAN_EDIT_RESERVED1_OFF = 12;
 
 /** What sl_abi of the library must report, word by word. */
 export const ABI: readonly (readonly [name: string, value: number])[] = [
-  ["SL_CONFIG_BYTES", 128],
+  ["SL_CONFIG_BYTES", 160],
   ["SL_CONFIG_IO_OFF", 0],
   ["SL_CONFIG_WORKERS_OFF", 4],
   ["SL_CONFIG_ISOLATES_OFF", 8],
@@ -383,7 +391,13 @@ export const ABI: readonly (readonly [name: string, value: number])[] = [
   ["SL_CONFIG_SMALL_BUFS_OFF", 96],
   ["SL_CONFIG_CONN_AGE_MS_OFF", 100],
   ["SL_CONFIG_PREFAULT_OFF", 104],
-  ["SL_CONFIG_RESERVED_OFF", 108],
+  ["SL_CONFIG_BODY_BYTES_PER_SECOND_MIN_OFF", 108],
+  ["SL_CONFIG_BODY_GRACE_MS_OFF", 112],
+  ["SL_CONFIG_WRITE_BYTES_PER_SECOND_MIN_OFF", 116],
+  ["SL_CONFIG_PIPELINE_REQUESTS_MAX_OFF", 120],
+  ["SL_CONFIG_LINGER_BYTES_MAX_OFF", 124],
+  ["SL_CONFIG_CONNS_PER_ADDRESS_MAX_OFF", 128],
+  ["SL_CONFIG_RESERVED_OFF", 132],
   ["SL_FIELD_BYTES", 12],
   ["SL_FIELD_NAME_OFF_OFF", 0],
   ["SL_FIELD_NAME_LEN_OFF", 2],
@@ -557,6 +571,7 @@ export const STATUS: readonly StatusRow[] = [
   { status: -42, name: "E_TLS_TRUNCATED", label: "tls_truncated", source: "client", retry: false, http: 0, text: "The TLS connection ended without close_notify." },
   { status: -43, name: "E_NOT_FOUND", label: "not_found", source: "client", retry: false, http: 404, text: "404 Not Found" },
   { status: -44, name: "E_TLS_FAILED", label: "tls_failed", source: "client", retry: false, http: 0, text: "The TLS connection failed after its handshake." },
+  { status: -45, name: "E_MISDIRECTED", label: "misdirected", source: "client", retry: true, http: 421, text: "This host is not served on this connection." },
   { status: -60, name: "E_SHED_EXCHANGES", label: "shed_exchanges", source: "gateway", retry: true, http: 503, text: "Too many requests wait for TypeScript." },
   { status: -61, name: "E_SHED_REQUESTS", label: "shed_requests", source: "gateway", retry: true, http: 503, text: "Too many requests are in flight." },
   { status: -62, name: "E_SHED_CONNS", label: "shed_conns", source: "gateway", retry: true, http: 503, text: "Too many connections are open." },
@@ -566,6 +581,7 @@ export const STATUS: readonly StatusRow[] = [
   { status: -66, name: "E_DRAINING", label: "draining", source: "gateway", retry: true, http: 503, text: "The gateway is shutting down." },
   { status: -67, name: "E_SHED_NOT_FOUND", label: "shed_not_found", source: "gateway", retry: true, http: 503, text: "Too many requests match no route." },
   { status: -68, name: "E_SHED_HEADS", label: "shed_heads", source: "gateway", retry: true, http: 408, text: "Too many requests wait for the rest of their head." },
+  { status: -69, name: "E_SHED_ADDRESS", label: "shed_address", source: "gateway", retry: true, http: 503, text: "Too many connections are open from this address." },
   { status: -80, name: "E_UPSTREAM_REFUSED", label: "upstream_refused", source: "upstream", retry: true, http: 502, text: "The upstream refused the connection." },
   { status: -81, name: "E_UPSTREAM_RESET", label: "upstream_reset", source: "upstream", retry: true, http: 502, text: "The upstream closed the connection before its answer." },
   { status: -82, name: "E_UPSTREAM_BAD", label: "upstream_bad_answer", source: "upstream", retry: false, http: 502, text: "The upstream's answer is malformed." },

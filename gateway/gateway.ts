@@ -64,6 +64,12 @@ const LIMIT_OFFSETS: Record<Exclude<keyof LimitOptions, "drainMs">, number> = {
   backlog: abi.SL_CONFIG_BACKLOG_OFF,
   connAgeMs: abi.SL_CONFIG_CONN_AGE_MS_OFF,
   prefault: abi.SL_CONFIG_PREFAULT_OFF,
+  bodyBytesPerSecondMin: abi.SL_CONFIG_BODY_BYTES_PER_SECOND_MIN_OFF,
+  bodyGraceMs: abi.SL_CONFIG_BODY_GRACE_MS_OFF,
+  writeBytesPerSecondMin: abi.SL_CONFIG_WRITE_BYTES_PER_SECOND_MIN_OFF,
+  pipelineRequestsMax: abi.SL_CONFIG_PIPELINE_REQUESTS_MAX_OFF,
+  lingerBytesMax: abi.SL_CONFIG_LINGER_BYTES_MAX_OFF,
+  connsPerAddressMax: abi.SL_CONFIG_CONNS_PER_ADDRESS_MAX_OFF,
   largeBufs: abi.SL_CONFIG_LARGE_BUFS_OFF,
   smallBufs: abi.SL_CONFIG_SMALL_BUFS_OFF,
 };

@@ -52,6 +52,8 @@ export interface LimitOptions {
   exchanges?: number;
   /** Connections per worker. @default 10000 */
   connsMax?: number;
+  /** Connections of one client address over all workers (of IPv6: of one /64), 0 for any number: many clients may share an address. @default 0 */
+  connsPerAddressMax?: number;
   /** Requests in flight per worker. @default 2048 */
   requestsMax?: number;
   /** A request's head, else 431. @default 16384 */
@@ -62,20 +64,30 @@ export interface LimitOptions {
   fieldsMax?: number;
   /** From the first byte to a whole head, else 408; also the TLS handshake. @default 10000 */
   headTimeoutMs?: number;
-  /** Between two parts of a request's body, else 408; a body must also come with at least 240 bytes a second. @default 30000 */
+  /** Between two parts of a request's body, else 408. @default 30000 */
   bodyTimeoutMs?: number;
+  /** What a request's body must come with, in bytes a second and on the whole, while it is waited for, else 408. @default 240 */
+  bodyBytesPerSecondMin?: number;
+  /** How long a request's body may be waited for before that counts. @default 5000 */
+  bodyGraceMs?: number;
   /** Between two requests of a connection. @default 65000 */
   idleTimeoutMs?: number;
   /** A send that makes no progress. @default 60000 */
   writeStallMs?: number;
+  /** What counts as progress of a send, in bytes a second. @default 240 */
+  writeBytesPerSecondMin?: number;
   /** From a request to the head of a TypeScript route's answer, else 504. @default 30000 */
   handlerTimeoutMs?: number;
   /** How long a refused connection is read on, so that its client gets the answer. @default 2000 */
   lingerMs?: number;
+  /** How much is read of it meanwhile. @default 65536 */
+  lingerBytesMax?: number;
   /** The body of a request to a TypeScript route, else 413. @default 10485760 */
   bodyBytesMax?: number;
   /** Unread pipelined bytes before reading pauses. @default 16384 */
   pipelineBytesMax?: number;
+  /** Pipelined requests whose answers wait to be sent; the next one waits until they have left. @default 64 */
+  pipelineRequestsMax?: number;
   /** Queued bytes of an answer that pause its producer. @default 65536 */
   highWatermarkBytes?: number;
   /** Queued bytes below which the producer resumes. @default 16384 */
@@ -125,18 +137,24 @@ const SIZE_MAX = 0x7fff_ffff;
 const LIMITS: Record<keyof LimitOptions, Range> = {
   exchanges: { min: 64, max: 16384, default: 1024, powerOfTwo: true },
   connsMax: { min: 1, max: 1_000_000, default: 10000 },
+  connsPerAddressMax: { min: 0, max: SIZE_MAX, default: 0 },
   requestsMax: { min: 1, max: 65_536, default: 2048 },
   headBytesMax: { min: 1024, max: 16384, default: 16384 },
   lineBytesMax: { min: 64, max: 16384, default: 8192 },
   fieldsMax: { min: 1, max: 128, default: 100 },
   headTimeoutMs: { min: 1, max: HOUR, default: 10_000 },
   bodyTimeoutMs: { min: 1, max: HOUR, default: 30_000 },
+  bodyBytesPerSecondMin: { min: 1, max: SIZE_MAX, default: 240 },
+  bodyGraceMs: { min: 1, max: HOUR, default: 5000 },
   idleTimeoutMs: { min: 1, max: HOUR, default: 65_000 },
   writeStallMs: { min: 1, max: HOUR, default: 60_000 },
+  writeBytesPerSecondMin: { min: 1, max: SIZE_MAX, default: 240 },
   handlerTimeoutMs: { min: 1, max: HOUR, default: 30_000 },
   lingerMs: { min: 1, max: 60_000, default: 2000 },
+  lingerBytesMax: { min: 1, max: SIZE_MAX, default: 65_536 },
   bodyBytesMax: { min: 1, max: SIZE_MAX, default: 10_485_760 },
   pipelineBytesMax: { min: 4096, max: 1_048_576, default: 16384 },
+  pipelineRequestsMax: { min: 1, max: SIZE_MAX, default: 64 },
   highWatermarkBytes: { min: 4096, max: 16_777_216, default: 65536 },
   lowWatermarkBytes: { min: 1, max: 16_777_216, default: 16384 },
   requestsPerConnMax: { min: 1, max: 0x3fff_ffff, default: 10000 },

@@ -1,7 +1,7 @@
 import { expect } from "@std/expect";
 import { describe, it } from "@std/testing/bdd";
 import { OptionsError } from "./errors.ts";
-import { checkOptions, type GatewayOptions } from "./options.ts";
+import { checkOptions, fillPool, type GatewayOptions } from "./options.ts";
 
 // deno-lint-ignore no-explicit-any
 type Wrong = any;
@@ -31,6 +31,39 @@ describe("checkOptions()", () => {
     expect(Object.values(checked.limits).includes(undefined as Wrong)).toBe(
       false,
     );
+  });
+
+  it("has the edge's defaults", () => {
+    expect(checkOptions({}).limits).toMatchObject({
+      headBytesMax: 16 * 1024,
+      lineBytesMax: 8 * 1024,
+      fieldsMax: 100,
+      headTimeoutMs: 10_000,
+      bodyTimeoutMs: 30_000,
+      bodyBytesPerSecondMin: 240,
+      bodyGraceMs: 5000,
+      bodyBytesMax: 10 * 1024 * 1024,
+      writeStallMs: 60_000,
+      writeBytesPerSecondMin: 240,
+      idleTimeoutMs: 65_000,
+      requestsPerConnMax: 10_000,
+      connAgeMs: 3_600_000,
+      pipelineRequestsMax: 64,
+      pipelineBytesMax: 16 * 1024,
+      connsPerAddressMax: 0,
+      backlog: 4096,
+      lingerMs: 2000,
+      lingerBytesMax: 64 * 1024,
+      handlerTimeoutMs: 30_000,
+      drainMs: 30_000,
+    });
+    expect(fillPool({})).toMatchObject({
+      connectTimeoutMs: 3000,
+      headTimeoutMs: 30_000,
+      idleTimeoutMs: 60_000,
+      idleMax: 64,
+      connsMax: 1024,
+    });
   });
 
   const wrong: [options: Wrong, problem: RegExp][] = [

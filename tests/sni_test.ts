@@ -155,6 +155,52 @@ describe("certificates by server name", () => {
     }
   });
 
+  // The status of a request that comes over a connection for `serverName`.
+  async function statusOf(serverName: string, head: string, port: number) {
+    const sni = serverName ? `-servername ${serverName}` : "-noservername";
+    const command = `openssl s_client -quiet -connect 127.0.0.1:${port} ${sni}`;
+    const { out } = await runProgram(command.split(" "), {
+      folder: folder.path,
+      input: `${head}\r\nConnection: close\r\n\r\n`,
+    });
+    return Number(/^HTTP\/1\.1 (\d+) /.exec(out)?.[1]);
+  }
+
+  const hosts: [serverName: string, host: string, status: number][] = [
+    ["a.example", "a.example", 200],
+    ["a.example", "A.Example:443", 200],
+    ["a.example", "a.example.", 200],
+    ["a.example", "127.0.0.1", 200], // names without a certificate are the first one's, as clients without a name are
+    ["a.example", "nobody.example", 200],
+    ["a.example", "b.example", 421],
+    ["b.example", "b.example:8443", 200],
+    ["b.example", "a.example", 421],
+    ["b.example", "nobody.example", 421],
+    ["b.example", "[::1]:443", 421],
+    ["x.w.example", "y.w.example", 200],
+    ["soon.example", "else.example", 200],
+    ["", "127.0.0.1:8443", 200],
+    ["", "nobody.example", 200],
+    ["", "b.example", 421],
+  ];
+  it("are the rows that a Host is held to: another's is 421", async () => {
+    for (const [name, host, status] of hosts) {
+      const head = `GET / HTTP/1.1\r\nHost: ${host}`;
+      const got = await statusOf(name, head, server.port);
+      expect([name, host, got]).toEqual([name, host, status]);
+    }
+    const absolute = "GET https://b.example/ HTTP/1.1\r\nHost: a.example";
+    expect(await statusOf("a.example", absolute, server.port)).toBe(421);
+    expect(await statusOf("b.example", "GET / HTTP/1.0", server.port)).toBe(
+      200,
+    );
+    // Each listener has its own rows: this one has none for a.example.
+    const head = "GET / HTTP/1.1\r\nHost: a.example";
+    expect(await statusOf("b.example", head, server.ports[1])).toBe(200);
+    const refused = hosts.filter(([, , status]) => status === 421).length + 1;
+    expect(server.gateway.stats().byStatus.misdirected).toBe(refused);
+  });
+
   it("come from the command line, too, with warnings", async () => {
     const words = ["ec-soon", "ec-b"].flatMap((name) => [
       ...["--cert", `${name}.pem`],

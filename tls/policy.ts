@@ -9,7 +9,7 @@ export interface ListenerTlsOptions {
   /**
    * Its certificates, 1 to 64 (64 in all of a gateway's listeners). The client's server name (SNI) chooses: an exact name before a wildcard, and of
    * several for one name the first that the client can use, ECDSA before Ed25519 before RSA. The first one answers clients that name no server,
-   * or an unknown one.
+   * or an unknown one. A request whose Host is another certificate's than the one that its connection's server name chose is answered 421.
    */
   certificates: CertificateOptions[];
 }

@@ -13,7 +13,8 @@
     F(config, idle_timeout_ms) F(config, write_stall_ms) F(config, handler_timeout_ms) F(config, linger_ms) F(config, body_bytes_max) \
     F(config, pipeline_bytes_max) F(config, high_watermark_bytes) F(config, low_watermark_bytes) F(config, requests_per_conn_max) \
     F(config, not_found_max) F(config, backlog) F(config, log) F(config, large_bufs) F(config, small_bufs) F(config, conn_age_ms) \
-    F(config, prefault) F(config, reserved) \
+    F(config, prefault) F(config, body_bytes_per_second_min) F(config, body_grace_ms) F(config, write_bytes_per_second_min) \
+    F(config, pipeline_requests_max) F(config, linger_bytes_max) F(config, conns_per_address_max) F(config, reserved) \
     S(field) F(field, name_off) F(field, name_len) F(field, value_off) F(field, value_len) F(field, id) F(field, flags) F(field, next_same) \
     S(event) F(event, kind) F(event, flags) F(event, method) F(event, version) F(event, slot) F(event, gen) F(event, len) \
     F(event, field_count) F(event, steps_done) F(event, method_len) F(event, target_off) F(event, target_len) F(event, path_off) F(event, path_len) \

@@ -9,9 +9,6 @@
 #include "gateway.h"
 #include "upstream.h"
 
-#define STALL_BYTES_PER_S 240u
-#define BODY_BYTES_PER_S 240u // the least that a body may come with
-#define BODY_GRACE_NS (5 * SL_NS_PER_S)
 #define SAMPLE_AFTER_NS SL_NS_PER_S // of a send, before its progress is looked at
 #define ALIVE_CHECK_NS SL_NS_PER_S  // of a client that is not read from
 #define EMPTY_LINES_BYTES 8u        // four CRLF, see http1_parse.h
@@ -216,10 +213,10 @@ uint64_t sl_stall_begin(struct sl_stall *stall, uint32_t limit_ms) {
     return sl_min_u64(ms(limit_ms) / 8, SAMPLE_AFTER_NS);
 }
 
-bool sl_stall_moves(struct sl_stall *stall, struct sl_io *io, const struct sl_io_conn *io_conn,
+bool sl_stall_moves(struct sl_stall *stall, struct sl_worker *w, const struct sl_io_conn *io_conn,
                     uint32_t limit_ms) {
-    uint64_t acked = sl_io_bytes_acked(io, io_conn);
-    uint64_t least = (uint64_t)STALL_BYTES_PER_S * limit_ms / 1000;
+    uint64_t acked = sl_io_bytes_acked(w->io, io_conn);
+    uint64_t least = (uint64_t)sl_worker_config(w)->write_bytes_per_second_min * limit_ms / 1000;
     bool moves = !stall->known || acked - stall->acked >= least;
     stall->acked = acked;
     stall->known = true;
@@ -257,6 +254,9 @@ static void on_sent(struct sl_io_conn *io_conn, void *owner, int64_t result) {
     conn->active_ns = callback_ns(w);
     conn->deadline = SL_DUE_NONE; // the next send has its own
     conn->deadline_ns = SL_TIMER_NEVER;
+    if (!unsent(conn)) {
+        conn->pipelined = 0;
+    }
     resume_producer(conn);
     sl_conn_mark(conn);
 }
@@ -274,7 +274,7 @@ static void on_data(struct sl_io_conn *io_conn, void *owner, struct sl_buf *buf,
     if (conn->state == SL_CONN_LINGER) {
         sl_buf_unref(&w->bufs, buf);
         conn->linger_bytes += len;
-        if (conn->linger_bytes > SL_LINGER_BYTES_MAX) {
+        if (conn->linger_bytes > config_of(conn)->linger_bytes_max) {
             // Not a close: with bytes unread that is a reset, which may overtake the answer. Its sender stalls, and has time to read it.
             conn->want = SL_RECV_OFF;
             sl_io_recv(w->io, conn->io, SL_RECV_OFF);
@@ -392,6 +392,7 @@ static bool read_tls(struct sl_conn *conn) {
         int n = sl_tls_read(conn->tls, buf->data + buf->end, buf->cap - buf->end);
         if (!conn->handshaken && sl_tls_state(conn->tls) == SL_TLS_OPEN) {
             conn->handshaken = true;
+            conn->row = sl_tls_row(conn->tls);
             conn->worker->counters.tls_handshakes++;
             conn->active_ns = conn->worker->now_ns;
         }
@@ -428,9 +429,11 @@ static bool begin_request(struct sl_conn *conn) {
         sl_inq_clear(&conn->in, &conn->worker->bufs); // after `close` nothing more is processed
         return false;
     }
-    if (conn->in.bytes == 0 || !sl_conn_writable(conn)) {
+    if (conn->in.bytes == 0 || !sl_conn_writable(conn) ||
+        conn->pipelined >= config_of(conn)->pipeline_requests_max) {
         return false;
     }
+    conn->pipelined++;
     conn->req = sl_request_new(conn);
     if (!conn->req) {
         shed(conn);
@@ -630,12 +633,13 @@ static void count_lag(struct sl_request *req, bool lags, uint64_t now) {
 // But while an answer is under way the client may wait for a part of it.
 static uint64_t body_until(const struct sl_conn *conn) {
     const struct sl_request *req = conn->req;
-    uint64_t pause = ms(config_of(conn)->body_timeout_ms), until = conn->active_ns + pause;
+    const struct sl_config *c = config_of(conn);
+    uint64_t pause = ms(c->body_timeout_ms), until = conn->active_ns + pause;
     if (req->status && !req->out_done) {
         return until;
     }
-    uint64_t worth = sl_min_u64(pause, BODY_GRACE_NS) +
-                     sl_min_u64(req->body_bytes / BODY_BYTES_PER_S, UINT32_MAX) * SL_NS_PER_S;
+    uint64_t seconds = sl_min_u64(req->body_bytes / c->body_bytes_per_second_min, UINT32_MAX);
+    uint64_t worth = sl_min_u64(pause, ms(c->body_grace_ms)) + seconds * SL_NS_PER_S;
     return sl_min_u64(until, req->lag_since_ns + (worth > req->lag_ns ? worth - req->lag_ns : 0));
 }
 
@@ -735,7 +739,7 @@ static void run(struct sl_work *work) {
 
 static void write_due(struct sl_conn *conn) {
     uint32_t limit_ms = config_of(conn)->write_stall_ms;
-    if (sl_stall_moves(&conn->stall, conn->worker->io, conn->io, limit_ms)) {
+    if (sl_stall_moves(&conn->stall, conn->worker, conn->io, limit_ms)) {
         conn->deadline_ns = conn->worker->now_ns + ms(limit_ms);
         set_timer(conn);
     } else {
@@ -790,6 +794,10 @@ static void on_timer(struct sl_timer *timer) {
 
 // Opening and closing.
 
+static sl_client client_of(const struct sl_conn *conn) {
+    return sl_client_of(conn->remote_family, conn->remote_addr);
+}
+
 static void release_buffers(struct sl_conn *conn) {
     struct sl_worker *w = conn->worker;
     sl_inq_clear(&conn->in, &w->bufs);
@@ -818,6 +826,9 @@ static void on_closed(void *owner) {
     }
     if (conn->next) {
         conn->next->prev = conn->prev;
+    }
+    if (conn->counted) {
+        sl_clients_remove(w->gateway->clients, client_of(conn));
     }
     w->counters.conns_closed++;
     w->counters.conns_live--;
@@ -923,6 +934,12 @@ void sl_conn_accept(struct sl_worker_listener *listener, int fd) {
     conn->opened_ns = conn->active_ns = callback_ns(w);
     conn->served_max = (uint32_t)sl_worker_jitter(w, c->requests_per_conn_max);
     conn->age_max_ns = sl_worker_jitter(w, ms(c->conn_age_ms));
+    struct sl_clients *clients = w->gateway->clients;
+    conn->counted = clients && sl_clients_add(clients, client_of(conn));
+    if (clients && !conn->counted) {
+        sl_conn_close(conn, SL_E_SHED_ADDRESS);
+        return;
+    }
     sl_conn_mark(conn);
 }
 

@@ -3,7 +3,7 @@
 //
 //   OPEN --answer with close sent--> LINGER --EOF or 2 s--> CLOSING --last completion--> freed
 //
-// LINGER reads on (64 KiB at most), because closing with bytes unread would reset the connection, and the answer with it.
+// LINGER reads on (linger_bytes_max), because closing with bytes unread would reset the connection, and the answer with it.
 #ifndef SL_CONN_H
 #define SL_CONN_H
 
@@ -21,11 +21,10 @@ struct sl_upstream_conn;
 enum sl_conn_state { SL_CONN_OPEN, SL_CONN_LINGER, SL_CONN_CLOSING };
 enum sl_deadline { SL_DUE_NONE, SL_DUE_IDLE, SL_DUE_HEAD, SL_DUE_BODY, SL_DUE_HANDLER, SL_DUE_WRITE, SL_DUE_LINGER };
 
-#define SL_LINGER_BYTES_MAX 65536u
 #define SL_DISCARD_BYTES_MAX 65536u
 
 // A send that lasts. Asking the kernel how much of it was acknowledged costs a system call, so only one that lasts is asked about: once a little
-// after its begin, then each time that the limit is over. 240 B/s are progress.
+// after its begin, then each time that the limit is over. write_bytes_per_second_min is progress.
 struct sl_stall {
     uint64_t acked; // at the last look, if known
     bool known;
@@ -49,9 +48,11 @@ struct sl_conn {
     struct sl_stall stall;   // of the send under way
     uint64_t age_max_ns;
     uint32_t served, served_max, linger_bytes;
+    uint32_t pipelined;      // requests begun since nothing was left to send
     uint8_t state, deadline; // enum sl_conn_state, sl_deadline
     uint8_t want;            // enum sl_recv_want, as last told
-    bool in_ended, close_after, cut_after, handshaken, notified;
+    uint8_t row;             // of TLS: its server name's (tls.h)
+    bool in_ended, close_after, cut_after, handshaken, notified, counted;
     uint8_t remote_family;   // 4 or 6
     uint8_t remote_addr[16];
     uint16_t remote_port, local_port;
@@ -110,7 +111,7 @@ size_t sl_conn_client_ip(const struct sl_conn *conn, char out[46]); // text; ret
 void sl_conn_drain(struct sl_conn *conn);              // the worker drains: idle ones get 1 s
 // A send begins: returns after how many ns to look at it first. Then, at each look: does it get on?
 uint64_t sl_stall_begin(struct sl_stall *stall, uint32_t limit_ms);
-bool sl_stall_moves(struct sl_stall *stall, struct sl_io *io, const struct sl_io_conn *io_conn, uint32_t limit_ms);
+bool sl_stall_moves(struct sl_stall *stall, struct sl_worker *worker, const struct sl_io_conn *io_conn, uint32_t limit_ms);
 
 // request.c
 struct sl_request *sl_request_new(struct sl_conn *conn);     // NULL: requests_max

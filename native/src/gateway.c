@@ -6,6 +6,7 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/random.h>
 #include <sys/resource.h>
 #include <time.h>
 #include <unistd.h>
@@ -59,6 +60,12 @@ static const struct limit limits[] = {
     LIMIT(small_bufs, 1024, 64, 32768),
     LIMIT(conn_age_ms, 3600000, 1, UINT32_MAX / 2),
     LIMIT(prefault, 0, 0, 1),
+    LIMIT(body_bytes_per_second_min, 240, 1, UINT32_MAX),
+    LIMIT(body_grace_ms, 5000, 1, 86400000),
+    LIMIT(write_bytes_per_second_min, 240, 1, UINT32_MAX),
+    LIMIT(pipeline_requests_max, 64, 1, UINT32_MAX),
+    LIMIT(linger_bytes_max, 65536, 1, UINT32_MAX),
+    LIMIT(conns_per_address_max, 0, 0, UINT32_MAX),
 };
 
 static int fill_config(struct sl_config *config) {
@@ -153,8 +160,22 @@ static int probe_io(struct sl_gateway *g) {
 }
 
 static void free_gateway(struct sl_gateway *g) {
+    sl_clients_free(g->clients);
     free(g->workers);
     free(g);
+}
+
+static int make_clients(struct sl_gateway *g) {
+    const struct sl_config *c = &g->config;
+    uint64_t seed;
+    if (c->conns_per_address_max == 0) {
+        return SL_OK;
+    }
+    if (getrandom(&seed, sizeof(seed), 0) != sizeof(seed)) {
+        return sl_fail(SL_E_SYSTEM, "getrandom: %s", strerror(errno));
+    }
+    return sl_clients_new(&g->clients, (uint64_t)c->conns_max * c->workers,
+                          c->conns_per_address_max, seed);
 }
 
 int sl__gateway_new(struct sl_gateway **out_gateway, const struct sl_config *config) {
@@ -190,6 +211,11 @@ int sl__gateway_new(struct sl_gateway **out_gateway, const struct sl_config *con
         return sl_fail(SL_E_NO_MEMORY, "%u workers", workers);
     }
     memset(g->workers, 0, worker_bytes);
+    rc = make_clients(g);
+    if (rc) {
+        free_gateway(g);
+        return rc;
+    }
     pthread_mutex_init(&g->lock, NULL);
     pthread_cond_init(&g->changed, NULL);
     for (uint32_t i = 0; i < SL_ISOLATES_MAX; i++) {

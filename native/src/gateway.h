@@ -2,6 +2,7 @@
 #ifndef SL_GATEWAY_H
 #define SL_GATEWAY_H
 
+#include "clients.h"
 #include "cpus.h"
 #include "worker.h"
 
@@ -41,6 +42,7 @@ struct sl_gateway {
     _Atomic uint32_t drain_ms;
     _Atomic int wake_fds[SL_ISOLATES_MAX]; // -1: none; set once, then only what it stands for changes
     struct sl_log *log;
+    struct sl_clients *clients; // NULL: no limit
     struct sl_worker *workers; // config.workers of them
 };
 

@@ -660,6 +660,20 @@ static void route(struct sl_request *req) {
     run_chain(req);
 }
 
+// A Host that another row of the listener's TLS policy is for, so its client came in by a row that may ask for less. Port and a final dot are no
+// part of a server name.
+static bool is_misdirected(const struct sl_request *req) {
+    const struct sl_conn *conn = req->conn;
+    struct sl_span host = sl_request_span(req, req->head.host_off, req->head.host_len);
+    if (!conn->tls || host.len == 0) {
+        return false;
+    }
+    const uint8_t *colon = host.data[0] == '[' ? NULL : memchr(host.data, ':', host.len);
+    size_t len = colon ? (size_t)(colon - host.data) : host.len;
+    len -= len > 0 && host.data[len - 1] == '.';
+    return sl_tls_row_of(conn->tls, host.data, len) != conn->row;
+}
+
 void sl_request_start(struct sl_request *req) {
     half_remove(req);
     struct sl_conn *conn = req->conn;
@@ -681,6 +695,8 @@ void sl_request_start(struct sl_request *req) {
         sl_request_refuse(req, SL_E_BAD_PATH);
     } else if (h->method == SL_METHOD_CONNECT || h->method == SL_METHOD_TRACE) {
         sl_request_refuse(req, SL_E_METHOD_UNKNOWN);
+    } else if (is_misdirected(req)) {
+        sl_request_refuse(req, SL_E_MISDIRECTED);
     } else if (h->form == SL_TARGET_ASTERISK) {
         answer_text(req, 200,
                     ""); // OPTIONS *: about the server as a whole (RFC 9110 section 9.3.7)

@@ -565,6 +565,16 @@ void sl_tls_close_notify(struct sl_tls *tls) {
 
 // ---- what was agreed ----
 
+uint8_t sl_tls_row(const struct sl_tls *tls) {
+    const char *name = SSL_get_servername(tls->ssl, TLSEXT_NAMETYPE_host_name);
+    size_t len = name ? strlen(name) : 0;
+    return sl_tls_sni_row(tls->ctx->sni, (const uint8_t *)name, len);
+}
+
+uint8_t sl_tls_row_of(const struct sl_tls *tls, const uint8_t *name, size_t len) {
+    return sl_tls_sni_row(tls->ctx->sni, name, len);
+}
+
 void sl_tls_info(const struct sl_tls *tls, struct sl_tls_info *out_info) {
     memset(out_info, 0, sizeof(*out_info));
     const SSL_CIPHER *cipher = SSL_get_current_cipher(tls->ssl);

@@ -29,6 +29,9 @@ int sl_tls_sni_new(struct sl_tls_sni **out_sni);
 // names: one a line, in lower case; empty: the certificate's own DNS names. E_TLS_CONFIG: a line is no name, or there is none.
 int sl_tls_sni_add(struct sl_tls_sni *sni, const struct sl_tls_certificate *certificate, struct sl_span names);
 void sl_tls_sni_free(struct sl_tls_sni *sni);
+// The row of a listener's policy that a name falls under: the number of the first certificate that answers it, so several keys for one name are one
+// row. len 0, or a name that no certificate has: the default's, 0.
+uint8_t sl_tls_sni_row(const struct sl_tls_sni *sni, const uint8_t *name, size_t len);
 
 struct sl_tls_ctx; // one per worker and listener's certificates; outlives its connections
 int sl_tls_ctx_new(struct sl_tls_ctx **out_ctx, const struct sl_tls_sni *sni);
@@ -73,6 +76,9 @@ struct sl_tls_info {
     char alpn[16];
     char sni[256];
 };
+// Once it is OPEN: the row of the server name that the client sent; and of another name on its listener.
+uint8_t sl_tls_row(const struct sl_tls *tls);
+uint8_t sl_tls_row_of(const struct sl_tls *tls, const uint8_t *name, size_t len);
 void sl_tls_info(const struct sl_tls *tls, struct sl_tls_info *out_info);
 const char *sl_tls_error(const struct sl_tls *tls); // reason of SL_TLS_FAILED, for logs; "" without one, never NULL, a constant
 

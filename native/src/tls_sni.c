@@ -200,3 +200,11 @@ struct sl_tls_choice sl__tls_sni_find(const struct sl_tls_sni *sni, const uint8_
     }
     return choice;
 }
+
+uint8_t sl_tls_sni_row(const struct sl_tls_sni *sni, const uint8_t *name, size_t len) {
+    if (sni->count == 1) {
+        return 0;
+    }
+    struct sl_tls_choice choice = sl__tls_sni_find(sni, name, len);
+    return (uint8_t)__builtin_ctzll(choice.exact ? choice.exact : choice.wildcard);
+}

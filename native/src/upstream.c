@@ -698,7 +698,7 @@ static void on_closed(void *owner) {
 
 static void send_due(struct sl_upstream_conn *up) {
     uint32_t limit_ms = up->upstream->row.idle_timeout_ms;
-    if (sl_stall_moves(&up->stall, up->worker->io, up->io, limit_ms)) {
+    if (sl_stall_moves(&up->stall, up->worker, up->io, limit_ms)) {
         arm_ms(up, SL_UP_DUE_SEND, limit_ms);
     } else {
         fail(up, SL_E_UPSTREAM_STALLED);

@@ -40,6 +40,7 @@ enum op {
     OP_CONNS,   // until the gateway has n connections of clients
     OP_TURNS,   // n turns
     OP_SLEEP,   // n ms
+    OP_LATER,    // the gateway's clock, and ours, is n ms later
 };
 
 struct step {
@@ -72,8 +73,9 @@ struct step {
 #define CONNS(n) {OP_CONNS, NULL, n, 0}
 #define TURNS(n) {OP_TURNS, NULL, n, 0}
 #define SLEEP(n) {OP_SLEEP, NULL, n, 0}
+#define LATER(n) {OP_TURNS, NULL, 4, 0}, {OP_LATER, NULL, n, 0}, {OP_TURNS, NULL, 4, 0} // after all that was sent has been looked at
 
-#define STEPS_MAX 16
+#define STEPS_MAX 24
 #define PEERS_MAX 4
 #define PEER_BYTES (1 << 20)
 #define QUIET_TURNS 8  // without any progress: then nothing more will come by itself
@@ -102,7 +104,7 @@ struct world {
     int port, upstream_port, upstream_fd, refused_port, full_port, full_fd, fillers[4];
     struct scripted clients[PEERS_MAX], ups[PEERS_MAX];
     uint32_t client_count, up_count;
-    uint64_t turns;
+    uint64_t turns, skipped_ns;
     int stage;
     bool polled, started;
     const char *failed; // what a script saw that it should not have
@@ -112,7 +114,7 @@ struct world {
 static struct world world;
 static struct plan_builder builder;
 
-static uint64_t world_ns(void) { return world.below->now_ns(world.below); }
+static uint64_t world_ns(void) { return world.below->now_ns(world.below) + world.skipped_ns; }
 
 static void world_fail(struct scripted *p, const char *format, ...) {
     va_list args;
@@ -429,6 +431,9 @@ static bool step(struct scripted *p) {
         return world.turns - p->since_turn >= (uint64_t)s->n;
     case OP_SLEEP:
         return world_ns() - p->since_ns >= (uint64_t)s->n * SL_NS_PER_MS;
+    case OP_LATER:
+        world.skipped_ns += (uint64_t)s->n * SL_NS_PER_MS;
+        return true;
     default:
         break;
     }
@@ -525,6 +530,11 @@ static void after_poll(void) {
     world.polled = false;
 }
 
+static uint64_t world_now_ns(const struct sl_sys *sys) {
+    (void)sys;
+    return world_ns();
+}
+
 static int world_epoll_wait(const struct sl_sys *sys, int epoll_fd, struct epoll_event *events, int max, int timeout_ms) {
     (void)sys;
     int n = world.below->epoll_wait(world.below, epoll_fd, events, max, timeout_ms), error = errno;
@@ -551,6 +561,7 @@ static bool world_open(int kind, struct sl_config config, void (*make_plan)(void
     w->sys = *w->below;
     w->sys.epoll_wait = world_epoll_wait;
     w->sys.uring_enter = world_uring_enter;
+    w->sys.now_ns = world_now_ns;
     w->kind = kind;
     w->upstream_fd = wire_listen(&w->upstream_port, 64, 16384);
     int fd = wire_listen(&w->refused_port, 1, 0);

@@ -43,7 +43,7 @@ struct sl_config {
     uint32_t line_bytes_max;        // request line [8192]
     uint32_t fields_max;            // [100]; at most 128
     uint32_t head_timeout_ms;       // first byte to whole head, and the TLS handshake [10000]
-    uint32_t body_timeout_ms;       // between two parts of a request body; in all at least 240 B/s, after this or 5 s [30000]
+    uint32_t body_timeout_ms;       // between two parts of a request body [30000]
     uint32_t idle_timeout_ms;       // between two requests [65000]
     uint32_t write_stall_ms;        // a send without progress [60000]
     uint32_t handler_timeout_ms;    // TypeScript: event to response head [30000]
@@ -60,9 +60,15 @@ struct sl_config {
     uint32_t small_bufs;            // 4 KiB head buffers per worker [1024]; a power of two
     uint32_t conn_age_ms;           // Connection: close on the next answer after this age [3600000], jittered by 10 %
     uint32_t prefault;              // 1: all memory of the pools is made resident at start [0: when it is first used]
-    uint32_t reserved[5];
+    uint32_t body_bytes_per_second_min;  // of a request body, all in all, while we wait for it [240]
+    uint32_t body_grace_ms;              // ... and after so much waiting; never more than body_timeout_ms [5000]
+    uint32_t write_bytes_per_second_min; // of a send, to either side: fewer are no progress [240]
+    uint32_t pipeline_requests_max;      // answers of a connection that wait to be sent before its next request does [64]
+    uint32_t linger_bytes_max;           // read in a lingering close [65536]
+    uint32_t conns_per_address_max;      // of one client address, over all workers; of IPv6: of one /64 [0: any number]
+    uint32_t reserved[7];
 };
-_Static_assert(sizeof(struct sl_config) == 128, "ABI");
+_Static_assert(sizeof(struct sl_config) == 160, "ABI");
 
 // Copies the text of this thread's last error (UTF-8, no NUL) to out; returns its bytes, cut at len.
 int sl_error_text(uint8_t *out, size_t len);

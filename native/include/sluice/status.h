@@ -45,6 +45,7 @@
     X(E_TLS_TRUNCATED,    -42, "tls_truncated",       CLIENT,   0,   0, "The TLS connection ended without close_notify.") \
     X(E_NOT_FOUND,        -43, "not_found",           CLIENT,   0, 404, "404 Not Found") \
     X(E_TLS_FAILED,       -44, "tls_failed",          CLIENT,   0,   0, "The TLS connection failed after its handshake.") \
+    X(E_MISDIRECTED,      -45, "misdirected",         CLIENT,   1, 421, "This host is not served on this connection.") \
     X(E_SHED_EXCHANGES,   -60, "shed_exchanges",      GATEWAY,  1, 503, "Too many requests wait for TypeScript.") \
     X(E_SHED_REQUESTS,    -61, "shed_requests",       GATEWAY,  1, 503, "Too many requests are in flight.") \
     X(E_SHED_CONNS,       -62, "shed_conns",          GATEWAY,  1, 503, "Too many connections are open.") \
@@ -54,6 +55,7 @@
     X(E_DRAINING,         -66, "draining",            GATEWAY,  1, 503, "The gateway is shutting down.") \
     X(E_SHED_NOT_FOUND,   -67, "shed_not_found",      GATEWAY,  1, 503, "Too many requests match no route.") \
     X(E_SHED_HEADS,       -68, "shed_heads",          GATEWAY,  1, 408, "Too many requests wait for the rest of their head.") \
+    X(E_SHED_ADDRESS,     -69, "shed_address",        GATEWAY,  1, 503, "Too many connections are open from this address.") \
     X(E_UPSTREAM_REFUSED, -80, "upstream_refused",    UPSTREAM, 1, 502, "The upstream refused the connection.") \
     X(E_UPSTREAM_RESET,   -81, "upstream_reset",      UPSTREAM, 1, 502, "The upstream closed the connection before its answer.") \
     X(E_UPSTREAM_BAD,     -82, "upstream_bad_answer", UPSTREAM, 0, 502, "The upstream's answer is malformed.") \
