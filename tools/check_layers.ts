@@ -14,7 +14,8 @@ const LAYER_OF_FILE: Record<Layer, string> = {
   io:
     "epoll io io_internal sim sim_epoll sim_internal sim_uring sys uring uring_abi",
   tls: "tls tls_boringssl tls_certificate tls_sni ticket stek",
-  http: "http1_chunk http1_edit http1_parse http1_write inq outq",
+  http:
+    "http1_chunk http1_edit http1_parse http1_parse_avx2 http1_parse_internal http1_parse_scalar http1_parse_simd http1_parse_sse42 http1_write inq outq",
   proxy:
     "conn exchange gateway listener plan proxy request route tunnel upstream worker",
   api: "abi sluice",

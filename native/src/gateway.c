@@ -188,7 +188,10 @@ int sl__gateway_new(struct sl_gateway **out_gateway, const struct sl_config *con
     sl_cpus_read(&g->cpus, "");
     g->workers_asked = config->workers != 0;
     g->config.workers = g->workers_asked ? config->workers : g->cpus.workers;
-    int rc = fill_config(&g->config);
+    int rc = sl_http1_parser_use(getenv("SLUICE_PARSER"));
+    if (rc == SL_OK) {
+        rc = fill_config(&g->config);
+    }
     if (rc) {
         free(g);
         return rc;

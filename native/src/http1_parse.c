@@ -1,24 +1,12 @@
-#include "http1_parse.h"
+#include "http1_parse_internal.h"
 
 #include <arpa/inet.h>
 
 #define EMPTY_LINES_MAX 4 // rule 4
-#define METHOD_BYTES_MAX 32
-#define VERSION_BYTES 8 // "HTTP/1.1"
 #define HOST_BYTES_MAX 255
 #define CONNECTION_OPTIONS_MAX 32
 
-// Bits of `classes`.
-enum {
-    TOKEN = 1,  // tchar of RFC 9110 section 5.6.2
-    TARGET = 2, // 0x21-0x7e; not '#', which begins a fragment and has no place in a request
-    TEXT = 4,   // of a field value: HTAB, SP, VCHAR, obs-text
-    HOST = 8,   // of a registered name: unreserved and sub-delims; no '%', see host_is_valid
-    UNDERSCORE = 16,
-    UPPER = 32, // the bit between upper and lower case
-};
-
-static const uint8_t classes[256] = {
+const uint8_t sl__classes[256] = {
     0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x04, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00,
     0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00,
     0x04, 0x0f, 0x06, 0x05, 0x0f, 0x07, 0x0f, 0x0f, 0x0e, 0x0e, 0x0f, 0x0f, 0x0e, 0x0f, 0x0f, 0x06,
@@ -37,21 +25,64 @@ static const uint8_t classes[256] = {
     0x04, 0x04, 0x04, 0x04, 0x04, 0x04, 0x04, 0x04, 0x04, 0x04, 0x04, 0x04, 0x04, 0x04, 0x04, 0x04,
 };
 
-static inline bool is_class(uint8_t byte, uint8_t class) { return classes[byte] & class; }
-static inline bool is_digit(uint8_t byte) { return byte >= '0' && byte <= '9'; }
-static inline bool is_space(uint8_t byte) { return byte == ' ' || byte == '\t'; }
-static inline uint8_t to_lower(uint8_t byte) { return byte | (classes[byte] & UPPER); }
+// ---- Known names
 
-static inline uint64_t load_8(const void *data) {
-    uint64_t word;
-    memcpy(&word, data, sizeof(word));
-    return word;
-}
-static inline uint32_t load_4(const void *data) {
-    uint32_t word;
-    memcpy(&word, data, sizeof(word));
-    return word;
-}
+const uint8_t sl__name_slots[256] = {
+    [SL__NAME_HASH(4, 'h', 't')] = SL_H_HOST,
+    [SL__NAME_HASH(14, 'c', 'h')] = SL_H_CONTENT_LENGTH,
+    [SL__NAME_HASH(17, 't', 'g')] = SL_H_TRANSFER_ENCODING,
+    [SL__NAME_HASH(10, 'c', 'n')] = SL_H_CONNECTION,
+    [SL__NAME_HASH(10, 'k', 'e')] = SL_H_KEEP_ALIVE,
+    [SL__NAME_HASH(16, 'p', 'n')] = SL_H_PROXY_CONNECTION,
+    [SL__NAME_HASH(2, 't', 'e')] = SL_H_TE,
+    [SL__NAME_HASH(7, 't', 'r')] = SL_H_TRAILER,
+    [SL__NAME_HASH(7, 'u', 'e')] = SL_H_UPGRADE,
+    [SL__NAME_HASH(6, 'e', 't')] = SL_H_EXPECT,
+    [SL__NAME_HASH(3, 'v', 'a')] = SL_H_VIA,
+    [SL__NAME_HASH(9, 'f', 'd')] = SL_H_FORWARDED,
+    [SL__NAME_HASH(15, 'x', 'r')] = SL_H_X_FORWARDED_FOR,
+    [SL__NAME_HASH(16, 'x', 't')] = SL_H_X_FORWARDED_HOST,
+    [SL__NAME_HASH(17, 'x', 'o')] = SL_H_X_FORWARDED_PROTO,
+    [SL__NAME_HASH(9, 'x', 'p')] = SL_H_X_REAL_IP,
+    [SL__NAME_HASH(6, 'a', 't')] = SL_H_ACCEPT,
+    [SL__NAME_HASH(15, 'a', 'g')] = SL_H_ACCEPT_ENCODING,
+    [SL__NAME_HASH(15, 'a', 'e')] = SL_H_ACCEPT_LANGUAGE,
+    [SL__NAME_HASH(13, 'a', 'n')] = SL_H_AUTHORIZATION,
+    [SL__NAME_HASH(13, 'c', 'l')] = SL_H_CACHE_CONTROL,
+    [SL__NAME_HASH(12, 'c', 'e')] = SL_H_CONTENT_TYPE,
+    [SL__NAME_HASH(16, 'c', 'g')] = SL_H_CONTENT_ENCODING,
+    [SL__NAME_HASH(6, 'c', 'e')] = SL_H_COOKIE,
+    [SL__NAME_HASH(4, 'd', 'e')] = SL_H_DATE,
+    [SL__NAME_HASH(4, 'e', 'g')] = SL_H_ETAG,
+    [SL__NAME_HASH(8, 'i', 'h')] = SL_H_IF_MATCH,
+    [SL__NAME_HASH(13, 'i', 'h')] = SL_H_IF_NONE_MATCH,
+    [SL__NAME_HASH(17, 'i', 'e')] = SL_H_IF_MODIFIED_SINCE,
+    [SL__NAME_HASH(8, 'l', 'n')] = SL_H_LOCATION,
+    [SL__NAME_HASH(6, 'o', 'n')] = SL_H_ORIGIN,
+    [SL__NAME_HASH(5, 'r', 'e')] = SL_H_RANGE,
+    [SL__NAME_HASH(7, 'r', 'r')] = SL_H_REFERER,
+    [SL__NAME_HASH(6, 's', 'r')] = SL_H_SERVER,
+    [SL__NAME_HASH(10, 's', 'e')] = SL_H_SET_COOKIE,
+    [SL__NAME_HASH(10, 'u', 't')] = SL_H_USER_AGENT,
+    [SL__NAME_HASH(4, 'v', 'y')] = SL_H_VARY,
+    [SL__NAME_HASH(12, 'x', 'd')] = SL_H_X_REQUEST_ID,
+    [SL__NAME_HASH(10, 'e', 'a')] = SL_H_EARLY_DATA,
+    [SL__NAME_HASH(18, 'p', 'e')] = SL_H_PROXY_AUTHENTICATE,
+    [SL__NAME_HASH(19, 'p', 'n')] = SL_H_PROXY_AUTHORIZATION,
+    [SL__NAME_HASH(12, 'm', 's')] = SL_H_MAX_FORWARDS,
+};
+
+#define CASE_BIT(text, i) ((i) < sizeof(text) && (text)[(i) % sizeof(text)] >= 'a' ? 0x20 : 0)
+#define CASE_BITS_4(text, i)                                                                       \
+    CASE_BIT(text, i), CASE_BIT(text, i + 1), CASE_BIT(text, i + 2), CASE_BIT(text, i + 3)
+#define CASE_BITS(text)                                                                            \
+    {                                                                                              \
+        CASE_BITS_4(text, 0), CASE_BITS_4(text, 4), CASE_BITS_4(text, 8), CASE_BITS_4(text, 12),   \
+            CASE_BITS_4(text, 16)                                                                  \
+    }
+#define NAME_ROW(name, value, text) [value] = {text ":", sizeof(text) - 1, CASE_BITS(text)},
+const struct sl__name sl__names[SL_H_COUNT] = {SL_HEADER_MAP(NAME_ROW)};
+#undef NAME_ROW
 
 // memcmp() == 0 for names: few bytes, and a call each would cost more than the bytes. The last word
 // overlaps the one before it.
@@ -75,233 +106,70 @@ static inline bool same_bytes(const uint8_t *a, const char *b, size_t len) {
     return true;
 }
 
-// ---- Known names
-
-// The compiler proves that it is perfect: two equal case labels do not compile.
-#define NAME_HASH(len, first, last) (((len) + (first)*3 + (last)*35) & 127)
-
-#define NAME_SPAN(name, value, text) [value] = {text, sizeof(text) - 1},
-static const struct {
-    const char *text;
-    size_t len;
-} names[SL_H_COUNT] = {SL_HEADER_MAP(NAME_SPAN)};
-#undef NAME_SPAN
-
-static enum sl_header name_candidate(size_t len, uint8_t first, uint8_t last) {
-    switch (NAME_HASH(len, first, last)) {
-    case NAME_HASH(4, 'h', 't'):
-        return SL_H_HOST;
-    case NAME_HASH(14, 'c', 'h'):
-        return SL_H_CONTENT_LENGTH;
-    case NAME_HASH(17, 't', 'g'):
-        return SL_H_TRANSFER_ENCODING;
-    case NAME_HASH(10, 'c', 'n'):
-        return SL_H_CONNECTION;
-    case NAME_HASH(10, 'k', 'e'):
-        return SL_H_KEEP_ALIVE;
-    case NAME_HASH(16, 'p', 'n'):
-        return SL_H_PROXY_CONNECTION;
-    case NAME_HASH(2, 't', 'e'):
-        return SL_H_TE;
-    case NAME_HASH(7, 't', 'r'):
-        return SL_H_TRAILER;
-    case NAME_HASH(7, 'u', 'e'):
-        return SL_H_UPGRADE;
-    case NAME_HASH(6, 'e', 't'):
-        return SL_H_EXPECT;
-    case NAME_HASH(3, 'v', 'a'):
-        return SL_H_VIA;
-    case NAME_HASH(9, 'f', 'd'):
-        return SL_H_FORWARDED;
-    case NAME_HASH(15, 'x', 'r'):
-        return SL_H_X_FORWARDED_FOR;
-    case NAME_HASH(16, 'x', 't'):
-        return SL_H_X_FORWARDED_HOST;
-    case NAME_HASH(17, 'x', 'o'):
-        return SL_H_X_FORWARDED_PROTO;
-    case NAME_HASH(9, 'x', 'p'):
-        return SL_H_X_REAL_IP;
-    case NAME_HASH(6, 'a', 't'):
-        return SL_H_ACCEPT;
-    case NAME_HASH(15, 'a', 'g'):
-        return SL_H_ACCEPT_ENCODING;
-    case NAME_HASH(15, 'a', 'e'):
-        return SL_H_ACCEPT_LANGUAGE;
-    case NAME_HASH(13, 'a', 'n'):
-        return SL_H_AUTHORIZATION;
-    case NAME_HASH(13, 'c', 'l'):
-        return SL_H_CACHE_CONTROL;
-    case NAME_HASH(12, 'c', 'e'):
-        return SL_H_CONTENT_TYPE;
-    case NAME_HASH(16, 'c', 'g'):
-        return SL_H_CONTENT_ENCODING;
-    case NAME_HASH(6, 'c', 'e'):
-        return SL_H_COOKIE;
-    case NAME_HASH(4, 'd', 'e'):
-        return SL_H_DATE;
-    case NAME_HASH(4, 'e', 'g'):
-        return SL_H_ETAG;
-    case NAME_HASH(8, 'i', 'h'):
-        return SL_H_IF_MATCH;
-    case NAME_HASH(13, 'i', 'h'):
-        return SL_H_IF_NONE_MATCH;
-    case NAME_HASH(17, 'i', 'e'):
-        return SL_H_IF_MODIFIED_SINCE;
-    case NAME_HASH(8, 'l', 'n'):
-        return SL_H_LOCATION;
-    case NAME_HASH(6, 'o', 'n'):
-        return SL_H_ORIGIN;
-    case NAME_HASH(5, 'r', 'e'):
-        return SL_H_RANGE;
-    case NAME_HASH(7, 'r', 'r'):
-        return SL_H_REFERER;
-    case NAME_HASH(6, 's', 'r'):
-        return SL_H_SERVER;
-    case NAME_HASH(10, 's', 'e'):
-        return SL_H_SET_COOKIE;
-    case NAME_HASH(10, 'u', 't'):
-        return SL_H_USER_AGENT;
-    case NAME_HASH(4, 'v', 'y'):
-        return SL_H_VARY;
-    case NAME_HASH(12, 'x', 'd'):
-        return SL_H_X_REQUEST_ID;
-    case NAME_HASH(10, 'e', 'a'):
-        return SL_H_EARLY_DATA;
-    case NAME_HASH(18, 'p', 'e'):
-        return SL_H_PROXY_AUTHENTICATE;
-    case NAME_HASH(19, 'p', 'n'):
-        return SL_H_PROXY_AUTHORIZATION;
-    case NAME_HASH(12, 'm', 's'):
-        return SL_H_MAX_FORWARDS;
-    default:
-        return SL_H_OTHER;
-    }
-}
-
 enum sl_header sl_header_id(const uint8_t *lower_name, size_t len) {
     if (len == 0) {
         return SL_H_OTHER;
     }
-    enum sl_header id = name_candidate(len, lower_name[0], lower_name[len - 1]);
-    if (names[id].len == len && same_bytes(lower_name, names[id].text, len)) {
-        return id;
-    }
-    return SL_H_OTHER;
+    enum sl_header id = sl__name_slots[SL__NAME_HASH(len, lower_name[0], lower_name[len - 1])];
+    const struct sl__name *name = &sl__names[id];
+    return name->len == len && same_bytes(lower_name, name->text, len) ? id : SL_H_OTHER;
 }
 
-static enum sl_method method_candidate(const uint8_t *name, size_t len) {
-    switch (len) {
-    case 3:
-        return name[0] == 'G' ? SL_METHOD_GET : SL_METHOD_PUT;
-    case 4:
-        return name[0] == 'H' ? SL_METHOD_HEAD : SL_METHOD_POST;
-    case 5:
-        return name[0] == 'P'   ? SL_METHOD_PATCH
-               : name[0] == 'T' ? SL_METHOD_TRACE
-                                : SL_METHOD_QUERY;
-    case 6:
-        return SL_METHOD_DELETE;
-    case 7:
-        return name[0] == 'O' ? SL_METHOD_OPTIONS : SL_METHOD_CONNECT;
-    default:
-        return SL_METHOD_OTHER;
-    }
-}
+// ---- Methods
+
+const uint8_t sl__method_slots[16] = {
+    [SL__METHOD_HASH(3, 'G', 'T')] = SL_METHOD_GET,
+    [SL__METHOD_HASH(4, 'H', 'A')] = SL_METHOD_HEAD,
+    [SL__METHOD_HASH(4, 'P', 'S')] = SL_METHOD_POST,
+    [SL__METHOD_HASH(3, 'P', 'T')] = SL_METHOD_PUT,
+    [SL__METHOD_HASH(6, 'D', 'L')] = SL_METHOD_DELETE,
+    [SL__METHOD_HASH(7, 'O', 'T')] = SL_METHOD_OPTIONS,
+    [SL__METHOD_HASH(5, 'P', 'T')] = SL_METHOD_PATCH,
+    [SL__METHOD_HASH(7, 'C', 'N')] = SL_METHOD_CONNECT,
+    [SL__METHOD_HASH(5, 'T', 'A')] = SL_METHOD_TRACE,
+    [SL__METHOD_HASH(5, 'Q', 'E')] = SL_METHOD_QUERY,
+};
+
+#define METHOD_ROW(name, value) [value] = {#name},
+const struct sl__method sl__methods[] = {[SL_METHOD_OTHER] = {""}, SL_METHOD_MAP(METHOD_ROW)};
+#undef METHOD_ROW
 
 const char *sl_method_name(enum sl_method method) {
-    switch (method) {
-#define METHOD_CASE(name, value)                                                                   \
-    case SL_METHOD_##name:                                                                         \
-        return #name;
-        SL_METHOD_MAP(METHOD_CASE)
-#undef METHOD_CASE
-    default:
-        return "";
-    }
+    return method < SL_COUNT_OF(sl__methods) ? sl__methods[method].text : "";
 }
 
 enum sl_method sl_method_id(const uint8_t *name, size_t len) {
-    enum sl_method method = method_candidate(name, len);
-    // A candidate has `len` bytes, OTHER is "".
-    return method && memcmp(sl_method_name(method), name, len) == 0 ? method : SL_METHOD_OTHER;
-}
-
-// ---- Scans: each returns the first offset in [at, end) that does not belong, or `end`. These are
-// the hot loops that wider instructions may replace; eight bytes of `at` on are read at once only
-// where they lie before `end`.
-
-#define ONES 0x0101010101010101ull
-#define HIGHS 0x8080808080808080ull
-
-// The high bit of each byte of `word` that is below `limit` (at most 0x80) or equals `a` or `b`.
-// Bytes behind the first such one may be marked wrongly, by a borrow, so only the first mark
-// counts.
-static inline uint64_t stops_of(uint64_t word, uint8_t limit, uint8_t a, uint8_t b) {
-    uint64_t is_a = word ^ (ONES * a), is_b = word ^ (ONES * b);
-    return (((word - ONES * limit) & ~word) | ((is_a - ONES) & ~is_a) | ((is_b - ONES) & ~is_b)) &
-           HIGHS;
-}
-static inline uint32_t first_stop(uint64_t stops) { return (uint32_t)__builtin_ctzll(stops) / 8; }
-_Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "the first byte is the lowest");
-
-static uint32_t scan_class(const uint8_t *base, uint32_t at, uint32_t end, uint8_t class) {
-    while (at < end && is_class(base[at], class)) {
-        at++;
+    if (len < 3 || len >= sizeof(sl__methods[0].text)) {
+        return SL_METHOD_OTHER;
     }
-    return at;
-}
-
-static inline uint32_t scan_text(const uint8_t *base, uint32_t at, uint32_t end) {
-    while (end - at >= 8) {
-        uint64_t stops = stops_of(load_8(base + at), 0x20, 0x7f, 0x7f);
-        if (!stops) {
-            at += 8;
-            continue;
-        }
-        at += first_stop(stops);
-        if (base[at] != '\t') {
-            return at;
-        }
-        at++;
-    }
-    return scan_class(base, at, end, TEXT);
-}
-
-static inline uint32_t scan_target(const uint8_t *base, uint32_t at, uint32_t end) {
-    while (end - at >= 8) {
-        uint64_t word = load_8(base + at);
-        uint64_t stops = stops_of(word, 0x21, 0x7f, '#') | (word & HIGHS);
-        if (stops) {
-            return at + first_stop(stops);
-        }
-        at += 8;
-    }
-    return scan_class(base, at, end, TARGET);
-}
-
-// Lower-cases what it passes; adds the classes of it to *seen.
-static uint32_t scan_name(uint8_t *base, uint32_t at, uint32_t end, uint8_t *seen) {
-    for (; at < end; at++) {
-        uint8_t class = classes[base[at]];
-        if (!(class & TOKEN)) {
-            break;
-        }
-        *seen |= class;
-        base[at] |= class & UPPER;
-    }
-    return at;
+    enum sl_method method = sl__method_slots[SL__METHOD_HASH(len, name[0], name[2])];
+    const char *text = sl__methods[method].text;
+    return text[len] == '\0' && same_bytes(name, text, len) ? method : SL_METHOD_OTHER;
 }
 
 // ---- Small grammars
 
-static bool equals(const uint8_t *data, size_t len, const char *lower_text) {
+// Whether bytes of a target or a value are `text`, in any case. `text` has letters in lower case,
+// digits, and some of "-/:%": with the bit between the cases set in both, no other byte is taken
+// for one of them but a control, and there is none.
+static inline bool same_text(const uint8_t *data, const char *text, size_t len) {
+    const uint64_t bits = ONES * 0x20;
+    if (len >= 8) {
+        return (load_8(data) | bits) == (load_8(text) | bits) &&
+               (load_8(data + len - 8) | bits) == (load_8(text + len - 8) | bits);
+    }
     for (size_t i = 0; i < len; i++) {
-        if (to_lower(data[i]) != (uint8_t)lower_text[i]) {
-            return false; // also at lower_text's NUL: no token has one
+        if ((data[i] | 0x20) != (text[i] | 0x20)) {
+            return false;
         }
     }
-    return lower_text[len] == '\0';
+    return true;
 }
+#define BEGINS(data, data_len, text)                                                               \
+    ((data_len) >= sizeof(text) - 1 && same_text(data, text, sizeof(text) - 1))
+#define EQUALS(data, data_len, text)                                                               \
+    ((data_len) == sizeof(text) - 1 && same_text(data, text, sizeof(text) - 1))
+_Static_assert(sizeof("100-continue") - 1 <= 16, "same_text() compares two words");
 
 // 1*DIGIT up to INT64_MAX, so that sums of lengths stay in range (rule 21).
 static bool parse_length(struct sl_span text, uint64_t *out_value) {
@@ -345,12 +213,26 @@ static size_t bracketed_len(const uint8_t *data, size_t len) {
     return inet_pton(AF_INET6, text, &address) == 1 ? text_len + 2 : 0;
 }
 
+static inline bool all_of_class(const uint8_t *data, size_t len, uint8_t class) {
+    for (; len >= 4; data += 4, len -= 4) {
+        class &= sl__classes[data[0]] & sl__classes[data[1]] & sl__classes[data[2]] &
+                 sl__classes[data[3]];
+    }
+    for (; len > 0; data++, len--) {
+        class &= sl__classes[*data];
+    }
+    return class;
+}
+
 // uri-host [ ":" port ] with a host of 1 to 255 bytes. '%' is refused although the grammar of a
 // registered name has it: a URL parser behind us would decode it into another name than the one
 // that was routed.
 static bool host_is_valid(const uint8_t *data, size_t len, bool need_port) {
     if (len == 0) {
         return false;
+    }
+    if (len <= HOST_BYTES_MAX && all_of_class(data, len, HOST)) {
+        return !need_port;
     }
     size_t host_len =
         data[0] == '[' ? bracketed_len(data, len) : scan_class(data, 0, (uint32_t)len, HOST);
@@ -365,160 +247,6 @@ static bool host_is_valid(const uint8_t *data, size_t len, bool need_port) {
            (!need_port || port > 0);
 }
 
-// ---- State between calls
-
-enum {
-    START = 0,
-    START_LF,
-    METHOD,
-    TARGET_BYTES,
-    VERSION,
-    STATUS,
-    REASON,
-    LINE_LF, // all up to here belong to the first line
-    FIELD,
-    NAME,
-    NAME_SPACE,
-    VALUE_SPACE,
-    VALUE,
-    VALUE_LF,
-    END_LF,
-};
-
-struct scan {
-    struct sl_head *head;
-    uint8_t *base; // the head's first byte
-    uint32_t at;   // next byte to look at
-    uint32_t end;  // bytes that may be looked at
-    uint32_t line_bytes_max, fields_max;
-    bool response;
-};
-
-// In two steps, because gcc clears more than 128 bytes by `rep stos`, whose start alone costs a
-// tenth of a small head.
-static void head_reset(struct sl_head *head) {
-    memset(head, 0, offsetof(struct sl_head, first));
-    memset(head->first, 0, sizeof(head->first));
-}
-_Static_assert(offsetof(struct sl_head, fields) ==
-                   offsetof(struct sl_head, first) + sizeof(((struct sl_head *)0)->first),
-               "all that lies before the fields is cleared");
-
-// A step of a state answers 1 (go on), 0 (partial) or a status.
-
-// Rule 4.
-static int skip_empty_lines(struct sl_head *head, const uint8_t *data, size_t len) {
-    for (; head->scanned < len; head->scanned++) {
-        uint8_t byte = data[head->scanned];
-        if (head->state == START_LF) {
-            if (byte != '\n') {
-                return SL_E_BAD_LINE;
-            }
-            head->skipped += 2;
-            head->state = START;
-        } else if (byte != '\r') {
-            head->state = METHOD;
-            return 1;
-        } else if (head->skipped == 2 * EMPTY_LINES_MAX) {
-            return SL_E_BAD_LINE;
-        } else {
-            head->state = START_LF;
-        }
-    }
-    return 0;
-}
-
-static int step_line_feed(struct scan *scan, uint32_t next_state, int bad) {
-    if (scan->at == scan->end) {
-        return 0;
-    }
-    if (scan->base[scan->at] != '\n') {
-        return bad;
-    }
-    scan->at++;
-    scan->head->state = next_state;
-    return 1;
-}
-
-// ---- Request line
-
-static int step_method(struct scan *scan) {
-    struct sl_head *head = scan->head;
-    uint32_t end = sl_min_u32(scan->end, METHOD_BYTES_MAX + 1);
-    scan->at = scan_class(scan->base, scan->at, end, TOKEN);
-    if (scan->at > METHOD_BYTES_MAX) {
-        return SL_E_METHOD_UNKNOWN;
-    }
-    if (scan->at == scan->end) {
-        return 0;
-    }
-    if (scan->at == 0 || scan->base[scan->at] != ' ') {
-        return SL_E_BAD_LINE;
-    }
-    head->method_len = (uint16_t)scan->at;
-    head->method = (uint8_t)sl_method_id(scan->base, scan->at);
-    scan->at++;
-    head->target_off = (uint16_t)scan->at;
-    head->state = TARGET_BYTES;
-    return 1;
-}
-
-// The target may end where the rest of the line, " HTTP/1.1", still fits.
-static int step_target(struct scan *scan) {
-    struct sl_head *head = scan->head;
-    uint32_t rest = 1 + VERSION_BYTES;
-    uint32_t target_end_max = scan->line_bytes_max > rest ? scan->line_bytes_max - rest : 0;
-    uint32_t end = sl_min_u32(scan->end, target_end_max + 1);
-    if (scan->at < end) {
-        scan->at = scan_target(scan->base, scan->at, end);
-    }
-    if (scan->at > target_end_max) {
-        return SL_E_TARGET_TOO_LONG;
-    }
-    if (scan->at == scan->end) {
-        return 0;
-    }
-    if (scan->at == head->target_off || scan->base[scan->at] != ' ') {
-        return SL_E_BAD_LINE;
-    }
-    head->target_len = (uint16_t)(scan->at - head->target_off);
-    scan->at++;
-    head->state = VERSION;
-    return 1;
-}
-
-// Compares with `pattern`, in which 'd' is any digit, from offset `from` on. 1: all of it was
-// there.
-static int step_pattern(struct scan *scan, uint32_t from, const char *pattern,
-                        uint32_t pattern_len) {
-    for (; scan->at - from < pattern_len; scan->at++) {
-        if (scan->at == scan->end) {
-            return 0;
-        }
-        uint8_t byte = scan->base[scan->at], want = (uint8_t)pattern[scan->at - from];
-        if (want == 'd' ? !is_digit(byte) : byte != want) {
-            return SL_E_BAD_LINE;
-        }
-    }
-    return 1;
-}
-
-static int step_version(struct scan *scan) {
-    struct sl_head *head = scan->head;
-    uint32_t from = head->target_off + head->target_len + 1u;
-    int result = step_pattern(scan, from, "HTTP/d.d\r", VERSION_BYTES + 1);
-    if (result <= 0) {
-        return result;
-    }
-    uint8_t major = scan->base[from + 5], minor = scan->base[from + 7];
-    if (major != '1' || minor > '1') {
-        return SL_E_BAD_VERSION;
-    }
-    head->version = minor - '0';
-    head->state = LINE_LF;
-    return 1;
-}
-
 // ---- Target (rules 10, 11, 13, 14)
 
 static bool is_separator(uint8_t byte) {
@@ -530,7 +258,27 @@ static uint32_t dot_len(const uint8_t *data, uint32_t len) {
     if (len > 0 && data[0] == '.') {
         return 1;
     }
-    return len >= 3 && equals(data, 3, "%2e") ? 3 : 0;
+    return BEGINS(data, len, "%2e") ? 3 : 0;
+}
+
+// Whether a '.' stands behind a separator. May say yes too often, never no.
+static bool may_have_dot_segment(const uint8_t *path, uint32_t len) {
+    uint32_t at = 0;
+    for (; at + 9 <= len; at += 8) {
+        uint64_t dots = bytes_equal(load_8(path + at + 1), '.');
+        if (dots) {
+            uint64_t word = load_8(path + at);
+            if (dots & (bytes_equal(word, '/') | bytes_equal(word, '\\'))) {
+                return true;
+            }
+        }
+    }
+    for (; at + 2 <= len; at++) {
+        if (is_separator(path[at]) && path[at + 1] == '.') {
+            return true;
+        }
+    }
+    return false;
 }
 
 static bool has_dot_segment(const uint8_t *path, uint32_t len) {
@@ -560,13 +308,14 @@ static bool has_escaped_nul(const uint8_t *path, uint32_t len) {
     return false;
 }
 
-static void set_path_flags(struct sl_head *head, const uint8_t *base) {
+void sl__http1_set_path_flags(struct sl_head *head, const uint8_t *base) {
     const uint8_t *path = base + head->path_off;
     bool escaped = memchr(path, '%', head->path_len) != NULL;
     if (escaped) {
         head->flags |= SL_HEAD_PATH_ESCAPED;
     }
-    if ((escaped || memchr(path, '.', head->path_len)) && has_dot_segment(path, head->path_len)) {
+    if ((escaped || may_have_dot_segment(path, head->path_len)) &&
+        has_dot_segment(path, head->path_len)) {
         head->flags |= SL_HEAD_DOT_SEGMENT;
     }
     if (escaped && has_escaped_nul(path, head->path_len)) {
@@ -585,7 +334,7 @@ static void set_path(struct sl_head *head, const uint8_t *base, uint32_t off) {
         head->query_off = (uint16_t)(path_end + 1);
         head->query_len = (uint16_t)(end - head->query_off);
     }
-    set_path_flags(head, base);
+    sl__http1_set_path_flags(head, base);
 }
 
 static int judge_authority(struct sl_head *head, const uint8_t *base, uint32_t off, uint32_t end,
@@ -601,9 +350,9 @@ static int judge_authority(struct sl_head *head, const uint8_t *base, uint32_t o
 static int judge_absolute(struct sl_head *head, const uint8_t *base) {
     const uint8_t *target = base + head->target_off;
     uint32_t off = head->target_off, end = off + head->target_len;
-    if (head->target_len >= 7 && equals(target, 7, "http://")) {
+    if (BEGINS(target, head->target_len, "http://")) {
         off += 7;
-    } else if (head->target_len >= 8 && equals(target, 8, "https://")) {
+    } else if (BEGINS(target, head->target_len, "https://")) {
         off += 8;
         head->flags |= SL_HEAD_HTTPS;
     } else {
@@ -618,7 +367,7 @@ static int judge_absolute(struct sl_head *head, const uint8_t *base) {
     return judge_authority(head, base, off, authority_end, false);
 }
 
-static int judge_target(struct sl_head *head, const uint8_t *base) {
+int sl__http1_judge_target(struct sl_head *head, const uint8_t *base) {
     const uint8_t *target = base + head->target_off;
     uint32_t end = head->target_off + head->target_len;
     if (head->method == SL_METHOD_CONNECT) {
@@ -638,225 +387,6 @@ static int judge_target(struct sl_head *head, const uint8_t *base) {
         return head->method == SL_METHOD_OPTIONS ? 1 : SL_E_BAD_LINE;
     }
     return judge_absolute(head, base);
-}
-
-static int request_line(struct scan *scan) {
-    int result = 1;
-    while (result > 0 && scan->head->state < FIELD) {
-        switch (scan->head->state) {
-        case METHOD:
-            result = step_method(scan);
-            break;
-        case TARGET_BYTES:
-            result = step_target(scan);
-            break;
-        case VERSION:
-            result = step_version(scan);
-            break;
-        default:
-            result = step_line_feed(scan, FIELD, SL_E_BAD_LINE);
-            if (result > 0) {
-                result = judge_target(scan->head, scan->base);
-            }
-            break;
-        }
-    }
-    return result;
-}
-
-// ---- Status line
-
-// "HTTP/1.1 200", then SP and a reason, or the line's end: the reason and its space may be missing.
-static int step_status(struct scan *scan) {
-    struct sl_head *head = scan->head;
-    int result = step_pattern(scan, 0, "HTTP/1.d ddd", 12);
-    if (result <= 0) {
-        return result;
-    }
-    if (scan->at == scan->end) {
-        return 0;
-    }
-    const uint8_t *base = scan->base;
-    head->version = base[7] - '0';
-    head->status = (uint16_t)((base[9] - '0') * 100 + (base[10] - '0') * 10 + (base[11] - '0'));
-    if (head->version > 1 || head->status < 100 || head->status > 599) {
-        return SL_E_UPSTREAM_BAD;
-    }
-    if (base[12] != ' ' && base[12] != '\r') {
-        return SL_E_UPSTREAM_BAD;
-    }
-    head->state = base[12] == ' ' ? REASON : LINE_LF;
-    head->reason_off = (uint16_t)(++scan->at);
-    return 1;
-}
-
-static int step_reason(struct scan *scan) {
-    struct sl_head *head = scan->head;
-    scan->at = scan_text(scan->base, scan->at, scan->end);
-    if (scan->at > scan->line_bytes_max) {
-        return SL_E_UPSTREAM_BAD;
-    }
-    if (scan->at == scan->end) {
-        return 0;
-    }
-    head->reason_len = (uint16_t)(scan->at - head->reason_off);
-    head->state = LINE_LF;
-    return scan->base[scan->at++] == '\r' ? 1 : SL_E_UPSTREAM_BAD;
-}
-
-static int status_line(struct scan *scan) {
-    int result = 1;
-    while (result > 0 && scan->head->state < FIELD) {
-        switch (scan->head->state) {
-        case STATUS:
-            result = step_status(scan);
-            break;
-        case REASON:
-            result = step_reason(scan);
-            break;
-        default:
-            result = step_line_feed(scan, FIELD, SL_E_UPSTREAM_BAD);
-            break;
-        }
-    }
-    return result;
-}
-
-// ---- Field lines
-
-// The field is whole: finds its id, links it behind the last one of its name (rule 18).
-static void field_commit(struct sl_head *head, const uint8_t *base) {
-    struct sl_field *field = &head->fields[head->field_count++];
-    field->id = (uint8_t)sl_header_id(base + field->name_off, field->name_len);
-    if (field->id == SL_H_OTHER) {
-        return;
-    }
-    uint16_t *link = &head->first[field->id];
-    while (*link) {
-        link = &head->fields[*link - 1].next_same;
-    }
-    *link = head->field_count;
-}
-
-static uint16_t trimmed_len(const uint8_t *base, uint32_t off, uint32_t end) {
-    while (end > off && is_space(base[end - 1])) {
-        end--;
-    }
-    return (uint16_t)(end - off);
-}
-
-// Reads lines up to and with the empty one. One function, because the states are steps of one hot
-// loop.
-static int field_lines(struct scan *scan) {
-    struct sl_head *head = scan->head;
-    uint8_t *base = scan->base;
-    uint32_t at = scan->at, end = scan->end;
-    int result = SL_E_BAD_FIELD;
-    for (;;) {
-        struct sl_field *field = &head->fields[head->field_count];
-        switch (head->state) {
-        case FIELD:
-            if (at == end) {
-                goto partial;
-            }
-            if (base[at] == '\r') {
-                at++;
-                head->state = END_LF;
-                break;
-            }
-            if (!is_class(base[at], TOKEN)) {
-                goto done; // rules 3, 5, 15, 16
-            }
-            if (head->field_count == scan->fields_max) {
-                result = SL_E_TOO_MANY_FIELDS;
-                goto done;
-            }
-            *field = (struct sl_field){.name_off = (uint16_t)at};
-            head->state = NAME;
-            // fall through
-        case NAME: {
-            uint8_t seen = 0;
-            at = scan_name(base, at, end, &seen);
-            field->flags |= seen & UNDERSCORE ? SL_FIELD_UNDERSCORE : 0;
-            if (at == end) {
-                goto partial;
-            }
-            field->name_len = (uint16_t)(at - field->name_off);
-            if (base[at] != ':') {
-                if (!scan->response || !is_space(base[at])) {
-                    goto done;
-                }
-                field->flags |= SL_FIELD_SPACED;
-                head->state = NAME_SPACE;
-                break;
-            }
-            at++;
-            head->state = VALUE_SPACE;
-        }
-            // fall through
-        case VALUE_SPACE:
-            while (at < end && is_space(base[at])) {
-                at++;
-            }
-            if (at == end) {
-                goto partial;
-            }
-            field->value_off = (uint16_t)at;
-            head->state = VALUE;
-            // fall through
-        case VALUE:
-            at = scan_text(base, at, end);
-            if (at == end) {
-                goto partial;
-            }
-            if (base[at] != '\r') {
-                goto done; // rules 3, 17
-            }
-            field->value_len = trimmed_len(base, field->value_off, at);
-            at++;
-            head->state = VALUE_LF;
-            // fall through
-        case VALUE_LF:
-            if (at == end) {
-                goto partial;
-            }
-            if (base[at] != '\n') {
-                goto done; // rule 2
-            }
-            at++;
-            field_commit(head, base);
-            head->state = FIELD;
-            break;
-        case NAME_SPACE:
-            while (at < end && is_space(base[at])) {
-                at++;
-            }
-            if (at == end) {
-                goto partial;
-            }
-            if (base[at] != ':') {
-                goto done;
-            }
-            at++;
-            head->state = VALUE_SPACE;
-            break;
-        default: // END_LF
-            if (at == end) {
-                goto partial;
-            }
-            if (base[at] == '\n') {
-                at++;
-                head->len = at;
-                result = 1;
-            }
-            goto done;
-        }
-    }
-partial:
-    result = 0;
-done:
-    scan->at = at;
-    return result;
 }
 
 // ---- What the whole section says
@@ -962,34 +492,53 @@ static void nominate(struct sl_head *head, const uint8_t *base, struct sl_span n
     }
 }
 
-static int judge_connection(struct sl_head *head, const uint8_t *base) {
-    struct list list = list_of(head, base, SL_H_CONNECTION);
-    struct sl_span option;
-    bool close = false, keep_alive = head->version == 1, upgrade = false;
-    uint32_t options = 0;
-    while (list_next(&list, &option)) {
-        if (option.len == 0) {
-            continue;
-        }
-        if (!is_token(option) || ++options > CONNECTION_OPTIONS_MAX) {
-            return SL_E_BAD_FIELD;
-        }
-        if (equals(option.data, option.len, "close")) {
-            close = true;
-        } else if (equals(option.data, option.len, "keep-alive")) {
-            keep_alive = true;
-        } else if (equals(option.data, option.len, "upgrade")) {
-            upgrade = true;
-        } else {
-            nominate(head, base, option);
-        }
-    }
-    if (keep_alive && !close) {
+static void set_connection_flags(struct sl_head *head, bool close, bool keep_alive, bool upgrade) {
+    if ((keep_alive || head->version == 1) && !close) {
         head->flags |= SL_HEAD_KEEP_ALIVE;
     }
     if (upgrade && head->version == 1 && head->first[SL_H_UPGRADE]) {
         head->flags |= SL_HEAD_UPGRADE;
     }
+}
+
+static int judge_options(struct sl_head *head, const uint8_t *base) {
+    struct list list = list_of(head, base, SL_H_CONNECTION);
+    struct sl_span option;
+    bool close = false, keep_alive = false, upgrade = false;
+    uint32_t options = 0;
+    while (list_next(&list, &option)) {
+        if (option.len == 0) {
+            continue;
+        }
+        if (++options > CONNECTION_OPTIONS_MAX) {
+            return SL_E_BAD_FIELD;
+        }
+        if (EQUALS(option.data, option.len, "close")) {
+            close = true;
+        } else if (EQUALS(option.data, option.len, "keep-alive")) {
+            keep_alive = true;
+        } else if (EQUALS(option.data, option.len, "upgrade")) {
+            upgrade = true;
+        } else if (is_token(option)) {
+            nominate(head, base, option);
+        } else {
+            return SL_E_BAD_FIELD;
+        }
+    }
+    set_connection_flags(head, close, keep_alive, upgrade);
+    return 1;
+}
+
+// Nearly every head has no Connection line, or one with one word.
+static int judge_connection(struct sl_head *head, const uint8_t *base) {
+    const struct sl_field *field = sl_head_field(head, SL_H_CONNECTION);
+    if (field) {
+        const uint8_t *value = base + field->value_off;
+        if (field->next_same || !EQUALS(value, field->value_len, "keep-alive")) {
+            return judge_options(head, base);
+        }
+    }
+    set_connection_flags(head, false, field != NULL, false);
     return 1;
 }
 
@@ -999,10 +548,10 @@ static int judge_codings(const struct sl_head *head, const uint8_t *base) {
     struct sl_span coding;
     bool chunked = false, others = false;
     while (list_next(&list, &coding)) {
-        if (chunked || !is_token(coding) || equals(coding.data, coding.len, "identity")) {
+        if (chunked || !is_token(coding) || EQUALS(coding.data, coding.len, "identity")) {
             return SL_E_BAD_FRAMING; // chunked is not the last, or a part is no bare coding
         }
-        chunked = equals(coding.data, coding.len, "chunked");
+        chunked = EQUALS(coding.data, coding.len, "chunked");
         others = others || !chunked;
     }
     if (!chunked) {
@@ -1039,12 +588,13 @@ static int judge_request_framing(struct sl_head *head, const uint8_t *base) {
 }
 
 // Rule 12.
-static int judge_host(struct sl_head *head, const uint8_t *base) {
+static int judge_host(struct sl_head *head, const uint8_t *base, bool is_plain) {
     const struct sl_field *host = sl_head_field(head, SL_H_HOST);
     if (!host) {
         return head->version == 0 ? 1 : SL_E_BAD_HOST;
     }
-    if (host->next_same || !host_is_valid(base + host->value_off, host->value_len, false)) {
+    if (host->next_same ||
+        (!is_plain && !host_is_valid(base + host->value_off, host->value_len, false))) {
         return SL_E_BAD_HOST;
     }
     if (head->form == SL_TARGET_ORIGIN || head->form == SL_TARGET_ASTERISK) {
@@ -1061,7 +611,7 @@ static int judge_expect(struct sl_head *head, const uint8_t *base) {
     if (!expect || head->version == 0) {
         return 1;
     }
-    if (expect->next_same || !equals(base + expect->value_off, expect->value_len, "100-continue")) {
+    if (expect->next_same || !EQUALS(base + expect->value_off, expect->value_len, "100-continue")) {
         return SL_E_EXPECTATION;
     }
     if (head->body == SL_BODY_CHUNKED || head->content_length > 0) {
@@ -1081,8 +631,10 @@ static int judge_max_forwards(const struct sl_head *head, const uint8_t *base) {
     return field->next_same || !parse_length(text, &hops) ? SL_E_BAD_FIELD : 1;
 }
 
-static int judge_request(struct sl_head *head, const uint8_t *base) {
-    int result = judge_host(head, base);
+static int judge_request(const struct sl__scan *scan) {
+    struct sl_head *head = scan->head;
+    const uint8_t *base = scan->base;
+    int result = judge_host(head, base, scan->host_is_plain);
     if (result > 0) {
         result = judge_request_framing(head, base);
     }
@@ -1149,13 +701,129 @@ static int judge_response(struct sl_head *head, const uint8_t *base,
     return result;
 }
 
+// ---- Which implementation
+
+#define ROW_4(x) x, x, x, x
+#define ROW_32(x) ROW_4(x), ROW_4(x), ROW_4(x), ROW_4(x), ROW_4(x), ROW_4(x), ROW_4(x), ROW_4(x)
+#define TCHAR_LOW                                                                                  \
+    0x3a, 0x3f, 0x3e, 0x3f, 0x3f, 0x3f, 0x3f, 0x3f, 0x3e, 0x3e, 0x3d, 0x15, 0x34, 0x15, 0x3d, 0x1c
+#define HOST_LOW                                                                                   \
+    0x2a, 0x3f, 0x3e, 0x3e, 0x3f, 0x3e, 0x3f, 0x3f, 0x3f, 0x3f, 0x3d, 0x17, 0x15, 0x17, 0x35, 0x1c
+#define HIGH 0, 0, 0x01, 0x02, 0x04, 0x08, 0x10, 0x20, 0, 0, 0, 0, 0, 0, 0, 0
+const struct sl__vectors sl__vectors = {
+    .last_control = {ROW_32(0x1f)},
+    .del = {ROW_32(0x7f)},
+    .tab = {ROW_32('\t')},
+    .one = {ROW_32(1)},
+    .space = {ROW_32(' ')},
+    .fragment = {ROW_32('#')},
+    .first_visible = {ROW_32('!')},
+    .colon = {ROW_32(':')},
+    .slash = {ROW_32('/')},
+    .backslash = {ROW_32('\\')},
+    .dot = {ROW_32('.')},
+    .percent = {ROW_32('%')},
+    .mark = {ROW_32('?')},
+    .underscore = {ROW_32('_')},
+    .low_bits = {ROW_32(0x0f)},
+    .upper_shift = {ROW_32(0x25)},
+    .upper_min = {ROW_32(0x65)},
+    .case_bits = {ROW_32(0x20)}, // zeros behind
+    .tchar_low = {TCHAR_LOW, TCHAR_LOW},
+    .host_low = {HOST_LOW, HOST_LOW},
+    .high = {HIGH, HIGH},
+};
+
+static const struct parser {
+    const char *name;
+    sl__read_lines *lines;
+} parsers[] = {
+#ifdef __x86_64__
+    {"avx2", sl__http1_lines_avx2},
+    {"sse42", sl__http1_lines_sse42},
+#endif
+    {"scalar", sl__http1_lines_scalar},
+};
+static const struct parser *chosen = &parsers[SL_COUNT_OF(parsers) - 1];
+
+// Which of them this processor, and the system that saves its registers, can run.
+static bool runs_here(const struct parser *parser) {
+#ifdef __x86_64__
+    if (parser->lines == sl__http1_lines_avx2) {
+        return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("bmi") &&
+               __builtin_cpu_supports("bmi2");
+    }
+    if (parser->lines == sl__http1_lines_sse42) {
+        return __builtin_cpu_supports("sse4.2");
+    }
+#endif
+    return parser->lines == sl__http1_lines_scalar;
+}
+
+int sl_http1_parser_use(const char *name) {
+    bool any = !name || !*name;
+    for (size_t i = 0; i < SL_COUNT_OF(parsers); i++) {
+        bool meant = any || strcmp(name, parsers[i].name) == 0;
+        if (meant && runs_here(&parsers[i])) {
+            __atomic_store_n(&chosen, &parsers[i], __ATOMIC_RELAXED);
+            return SL_OK;
+        }
+        if (meant && !any) {
+            return sl_fail(SL_E_INVALID,
+                           "the head parser \"%s\" needs instructions that this processor lacks",
+                           name);
+        }
+    }
+    return sl_fail(SL_E_INVALID, "there is no head parser \"%s\": scalar, sse42 and avx2 are known",
+                   name);
+}
+
+const char *sl_http1_parser_name(void) { return __atomic_load_n(&chosen, __ATOMIC_RELAXED)->name; }
+
+static int read_lines(struct sl__scan *scan) {
+    return __atomic_load_n(&chosen, __ATOMIC_RELAXED)->lines(scan);
+}
+
 // ---- Doors
 
+// Clears all before the fields. In pieces, because gcc clears more than 64 bytes by `rep stos`,
+// whose start alone costs a third of a small head.
+static void head_reset(struct sl_head *head) {
+    enum { PIECE = 64, REST = offsetof(struct sl_head, fields) - 2 * PIECE };
+    _Static_assert(REST >= 0 && REST <= PIECE, "two pieces and a rest");
+    uint8_t *bytes = (uint8_t *)head;
+    memset(bytes, 0, PIECE);
+    memset(bytes + PIECE, 0, PIECE);
+    memset(bytes + 2 * PIECE, 0, REST);
+}
+
+// Rule 4.
+static int skip_empty_lines(struct sl_head *head, const uint8_t *data, size_t len) {
+    for (; head->scanned < len; head->scanned++) {
+        uint8_t byte = data[head->scanned];
+        if (head->state == START_LF) {
+            if (byte != '\n') {
+                return SL_E_BAD_LINE;
+            }
+            head->skipped += 2;
+            head->state = START;
+        } else if (byte != '\r') {
+            head->state = METHOD;
+            return 1;
+        } else if (head->skipped == 2 * EMPTY_LINES_MAX) {
+            return SL_E_BAD_LINE;
+        } else {
+            head->state = START_LF;
+        }
+    }
+    return 0;
+}
+
 // Offsets are 16 bits wide, so no head is longer, whatever the limits say.
-static struct scan scan_open(struct sl_head *head, uint8_t *data, size_t len,
-                             const struct sl_head_limits *limits) {
+static struct sl__scan scan_open(struct sl_head *head, uint8_t *data, size_t len,
+                                 const struct sl_head_limits *limits) {
     uint32_t head_bytes_max = sl_min_u32(limits->head_bytes_max, UINT16_MAX);
-    return (struct scan){
+    return (struct sl__scan){
         .head = head,
         .base = data + head->skipped,
         .at = head->scanned - head->skipped,
@@ -1166,7 +834,7 @@ static struct scan scan_open(struct sl_head *head, uint8_t *data, size_t len,
 }
 
 // Partial: unless no more bytes are allowed.
-static int scan_pause(struct scan *scan, const struct sl_head_limits *limits) {
+static int scan_pause(struct sl__scan *scan, const struct sl_head_limits *limits) {
     struct sl_head *head = scan->head;
     head->scanned = head->skipped + scan->at;
     if (scan->end < sl_min_u32(limits->head_bytes_max, UINT16_MAX)) {
@@ -1186,13 +854,10 @@ int sl_http1_parse_request(struct sl_head *head, uint8_t *data, size_t len,
             return result;
         }
     }
-    struct scan scan = scan_open(head, data, len, limits);
-    int result = request_line(&scan);
+    struct sl__scan scan = scan_open(head, data, len, limits);
+    int result = read_lines(&scan);
     if (result > 0) {
-        result = field_lines(&scan);
-    }
-    if (result > 0) {
-        return judge_request(head, scan.base);
+        return judge_request(&scan);
     }
     return result == 0 ? scan_pause(&scan, limits) : result;
 }
@@ -1203,12 +868,9 @@ int sl_http1_parse_response(struct sl_head *head, uint8_t *data, size_t len,
         head_reset(head);
         head->state = STATUS;
     }
-    struct scan scan = scan_open(head, data, len, limits);
+    struct sl__scan scan = scan_open(head, data, len, limits);
     scan.response = true;
-    int result = status_line(&scan);
-    if (result > 0) {
-        result = field_lines(&scan);
-    }
+    int result = read_lines(&scan);
     if (result > 0) {
         result = judge_response(head, scan.base, request_method);
     } else if (result == 0) {

@@ -58,6 +58,11 @@ struct sl_head {
     struct sl_field fields[SL_FIELDS_MAX];
 };
 
+// Chooses what reads lines, for the whole process: "scalar", "sse42" or "avx2", or the best that this processor runs for NULL and "". Until
+// the first call it is scalar. SL_OK, or E_INVALID with a text where there is no such one, or not on this processor. All give the same answers.
+int sl_http1_parser_use(const char *name);
+const char *sl_http1_parser_name(void);
+
 // Before the first call for a message: scanned = 0, skipped = 0. Returns 1 (complete: `len` is set), 0 (partial: call again with the same
 // bytes and more behind them), or an SL_E_... status. A partial head already over a limit is that limit's status.
 int sl_http1_parse_request(struct sl_head *head, uint8_t *data, size_t len, const struct sl_head_limits *limits);

@@ -10,6 +10,7 @@
 #include <openssl/ssl.h>
 
 #include "balance.h"
+#include "http1_parse.h"
 #include "peer.h"
 #include "plan_builder.h"
 #include "sluice/counters.h"
@@ -1825,4 +1826,20 @@ TEST(reload_under_load_over_several_workers) {
         CHECK(c.responses > BIG_ANSWERS);
         CHECK_INT(sl_gateway_free((uint32_t)g), 0);
     }
+}
+
+TEST(a_forced_parser_is_used_or_refused_by_name) {
+    struct sl_config config = {.workers = 1};
+    char why[256];
+    setenv("SLUICE_PARSER", "turbo", 1);
+    CHECK_INT(sl_gateway_new((uint8_t *)&config, sizeof(config)), SL_E_INVALID);
+    int n = sl_error_text((uint8_t *)why, sizeof(why) - 1);
+    why[n] = '\0';
+    CHECK_MSG(strstr(why, "\"turbo\"") && strstr(why, "avx2"), "%s", why);
+    setenv("SLUICE_PARSER", "scalar", 1);
+    int g = sl_gateway_new((uint8_t *)&config, sizeof(config));
+    CHECK(g >= 0);
+    CHECK_STR(sl_http1_parser_name(), "scalar");
+    CHECK_INT(sl_gateway_free((uint32_t)g), 0);
+    unsetenv("SLUICE_PARSER");
 }
