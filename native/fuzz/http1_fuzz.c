@@ -1,6 +1,7 @@
 // Heads: whatever the bytes, a request or response parses the same whole and in two parts cut
 // anywhere, every offset lies inside the head, and what we forward parses again. The input is
-// copied to a block of its own size, so that ASan sees a read past the end.
+// copied to a block of its own size, so that ASan sees a read past the end. SLUICE_PARSER says
+// which implementation; http1_diff_fuzz.c has all of them.
 #include <stdlib.h>
 
 #include "http1_write.h"
@@ -14,6 +15,14 @@ struct outcome {
 };
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+int LLVMFuzzerInitialize(int *argc, char ***argv);
+
+int LLVMFuzzerInitialize(int *argc, char ***argv) {
+    (void)argc;
+    (void)argv;
+    SL_ASSERT(sl_http1_parser_use(getenv("SLUICE_PARSER")) == SL_OK);
+    return 0;
+}
 
 static const struct sl_head_limits limits = {2048, 512, 40};
 
