@@ -1,62 +1,87 @@
-// Nanoseconds per head: parsing a browser's request of 703 bytes, a small one, a response, and
-// re-emitting the request for an upstream. Informational: not built by default.
-//   gcc -std=gnu11 -O2 -D_GNU_SOURCE -I native/include -I native/src bench/parse_bench.c
-//     native/src/http1_parse.c native/src/http1_write.c native/src/base.c native/src/status.c
+// What parsing a request head costs: ours in its three implementations, picohttpparser with SSE4.2
+// and without, httparse. bench/parse.ts compiles all with one compiler at -O3, and makes a table of
+// what this prints.
+//
+//   parse_bench time ROUNDS BATCH_US FILE...   a line "FILE PARSER NS" for each round: the parsers
+//                                              take turns, so what disturbs a round disturbs all
+//   parse_bench count PARSER HEADS FILE        parses in bench_count(), for callgrind
+//
+// Each parser fills its table: names, values, and for ours the ids, framing, path and host too,
+// with every rule judged. Copies of the head take turns as well. Ours writes names in lower case,
+// so all but its first rounds find them so; it takes the same steps for both.
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <time.h>
 
-#include "http1_write.h"
+#include "http1_parse.h"
+#include "picohttpparser.h"
 
-#define ROUNDS 9
-#define HEADS_PER_ROUND 400000
+#define FIELDS_MAX 100
+#define HEAD_BYTES_MAX 8192
+#define COPIES 4
 
-static const char browser[] =
-    "GET /wp-content/uploads/2010/03/hello-kitty-darth-vader-pink.jpg HTTP/1.1\r\n"
-    "Host: www.kittyhell.com\r\n"
-    "User-Agent: Mozilla/5.0 (Macintosh; U; Intel Mac OS X 10.6; ja-JP-mac; rv:1.9.2.3) "
-    "Gecko/20100401 Firefox/3.6.3 "
-    "Pathtraq/0.9\r\n"
-    "Accept: text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8\r\n"
-    "Accept-Language: ja,en-us;q=0.7,en;q=0.3\r\n"
-    "Accept-Encoding: gzip,deflate\r\n"
-    "Accept-Charset: Shift_JIS,utf-8;q=0.7,*;q=0.7\r\n"
-    "Keep-Alive: 115\r\n"
-    "Connection: keep-alive\r\n"
-    "Cookie: wp_ozh_wsa_visits=2; wp_ozh_wsa_visit_lasttime=xxxxxxxxxx; "
-    "__utma=xxxxxxxxx.xxxxxxxxxx.xxxxxxxxxx.xxxxxxxxxx.xxxxxxxxxx.x; "
-    "__utmz=xxxxxxxxx.xxxxxxxxxx.x.x.utmccn=(referral)|utmcsr=reader.livedoor.com|utmcct=/reader/"
-    "|utmcmd=referral\r\n"
-    "\r\n";
-_Static_assert(sizeof(browser) - 1 == 703, "the head that other parsers are measured with");
+typedef int phr_parse(const char *bytes, size_t len, const char **method, size_t *method_len,
+                      const char **path, size_t *path_len, int *minor, struct phr_header *fields,
+                      size_t *field_count, size_t last_len);
+phr_parse bench_pico_sse42, bench_pico_plain;
+long bench_httparse(const uint8_t *data, size_t len);
+void bench_count(size_t parser, long heads);
 
-static const char small[] =
-    "GET / HTTP/1.1\r\nHost: 127.0.0.1:8080\r\nUser-Agent: curl/8.5.0\r\nAccept: */*\r\n\r\n";
-static const char answer[] = "HTTP/1.1 200 OK\r\nServer: nginx\r\nDate: Tue, 24 Nov 2026 18:34:58 "
-                             "GMT\r\nContent-Type: text/html\r\n"
-                             "Content-Length: 615\r\nLast-Modified: Tue, 24 Nov 2026 10:00:00 "
-                             "GMT\r\nConnection: keep-alive\r\n"
-                             "ETag: \"65f0a1b2-267\"\r\nAccept-Ranges: bytes\r\n\r\n";
+static uint8_t copies[COPIES][HEAD_BYTES_MAX] __attribute__((aligned(4096)));
+static size_t head_len;
 
-static const struct sl_head_limits limits = {16384, 8192, 100};
-static struct sl_head head;
-static uint8_t bytes[1024], out[SL_HEAD_OUT_MAX];
+// ---- The parsers: each parses one head, and gives up where it cannot
 
-static void parse_request(size_t len) {
+static const struct sl_head_limits limits = {16384, 8192, FIELDS_MAX};
+
+static void parse_ours(uint8_t *bytes) {
+    static struct sl_head head;
     head.scanned = head.skipped = 0;
-    SL_ASSERT(sl_http1_parse_request(&head, bytes, len, &limits) == 1);
+    SL_ASSERT(sl_http1_parse_request(&head, bytes, head_len, &limits) == 1);
 }
-static void parse_response(size_t len) {
-    head.scanned = head.skipped = 0;
-    SL_ASSERT(sl_http1_parse_response(&head, bytes, len, &limits, SL_METHOD_GET) == 1);
+
+static inline void parse_pico(phr_parse *parse, const uint8_t *bytes) {
+    static struct phr_header fields[FIELDS_MAX];
+    const char *method, *path;
+    size_t method_len, path_len, count = FIELDS_MAX;
+    int minor;
+    int len = parse((const char *)bytes, head_len, &method, &method_len, &path, &path_len, &minor,
+                    fields, &count, 0);
+    SL_ASSERT(len == (int)head_len);
 }
-static void forward_request(size_t len) {
-    (void)len;
-    struct sl_forward_request forward = {.head = &head,
-                                         .data = bytes,
-                                         .via = sl_span_of("sluice"),
-                                         .client_ip = sl_span_of("192.0.2.7")};
-    SL_ASSERT(sl_http1_forward_request(out, sizeof(out), &forward) > 0);
+static void parse_pico_sse42(uint8_t *bytes) { parse_pico(bench_pico_sse42, bytes); }
+static void parse_pico_plain(uint8_t *bytes) { parse_pico(bench_pico_plain, bytes); }
+
+static void parse_httparse(uint8_t *bytes) {
+    SL_ASSERT(bench_httparse(bytes, head_len) == (long)head_len);
+}
+
+static const struct parser {
+    const char *name, *ours; // what it is called here, and by sl_http1_parser_use()
+    void (*parse)(uint8_t *bytes);
+} parsers[] = {
+    {"avx2", "avx2", parse_ours},
+    {"sse42", "sse42", parse_ours},
+    {"scalar", "scalar", parse_ours},
+    {"picohttpparser-sse42", NULL, parse_pico_sse42},
+    {"picohttpparser-plain", NULL, parse_pico_plain},
+    {"httparse", NULL, parse_httparse},
+};
+
+// ---- Measuring
+
+static void read_head(const char *path) {
+    FILE *file = fopen(path, "rb");
+    if (!file) {
+        fprintf(stderr, "parse_bench: %s: %s\n", path, strerror(errno));
+        exit(1);
+    }
+    head_len = fread(copies[0], 1, HEAD_BYTES_MAX, file);
+    fclose(file);
+    for (size_t i = 1; i < COPIES; i++) {
+        memcpy(copies[i], copies[0], head_len);
+    }
 }
 
 static double now_ns(void) {
@@ -65,32 +90,68 @@ static double now_ns(void) {
     return (double)time.tv_sec * 1e9 + (double)time.tv_nsec;
 }
 
-static int compare(const void *a, const void *b) {
-    double x = *(const double *)a, y = *(const double *)b;
-    return (x > y) - (x < y);
-}
-
-static void bench(const char *name, void (*run)(size_t len), size_t len) {
-    double rounds[ROUNDS];
-    for (int round = 0; round < ROUNDS; round++) {
-        double start = now_ns();
-        for (int i = 0; i < HEADS_PER_ROUND; i++) {
-            run(len);
-        }
-        rounds[round] = (now_ns() - start) / HEADS_PER_ROUND;
+static __attribute__((noinline)) void parse_heads(const struct parser *parser, long heads) {
+    for (long i = 0; i < heads; i++) {
+        parser->parse(copies[i % COPIES]);
     }
-    qsort(rounds, ROUNDS, sizeof(rounds[0]), compare);
-    printf("%-28s %4zu bytes  %7.1f ns median  (%.1f-%.1f)\n", name, len, rounds[ROUNDS / 2],
-           rounds[0], rounds[ROUNDS - 1]);
 }
 
-int main(void) {
-    memcpy(bytes, small, sizeof(small));
-    bench("parse request, small", parse_request, sizeof(small) - 1);
-    memcpy(bytes, answer, sizeof(answer));
-    bench("parse response", parse_response, sizeof(answer) - 1);
-    memcpy(bytes, browser, sizeof(browser));
-    bench("parse request, browser", parse_request, sizeof(browser) - 1);
-    bench("forward request, browser", forward_request, sizeof(browser) - 1);
+// Nanoseconds per head of a batch; the first heads only warm up.
+static double measure(const struct parser *parser, long heads) {
+    parse_heads(parser, 1 + heads / 20);
+    double start = now_ns();
+    parse_heads(parser, heads);
+    return (now_ns() - start) / (double)heads;
+}
+
+static bool use(const struct parser *parser) {
+    return !parser->ours || sl_http1_parser_use(parser->ours) == SL_OK;
+}
+
+static void time_file(const char *path, long rounds, double batch_ns) {
+    long heads[SL_COUNT_OF(parsers)] = {0}; // of a batch; 0: not on this processor
+    read_head(path);
+    for (size_t i = 0; i < SL_COUNT_OF(parsers); i++) {
+        if (use(&parsers[i])) {
+            heads[i] = 1 + (long)(batch_ns / measure(&parsers[i], 200));
+        }
+    }
+    for (long round = 0; round < rounds; round++) {
+        for (size_t i = 0; i < SL_COUNT_OF(parsers); i++) {
+            if (heads[i] && use(&parsers[i])) {
+                printf("%s %s %.3f\n", path, parsers[i].name, measure(&parsers[i], heads[i]));
+            }
+        }
+    }
+}
+
+__attribute__((noinline)) void bench_count(size_t parser, long heads) {
+    parse_heads(&parsers[parser], heads);
+}
+
+static int count(const char *name, long heads) {
+    for (size_t i = 0; i < SL_COUNT_OF(parsers); i++) {
+        if (strcmp(parsers[i].name, name) == 0 && use(&parsers[i])) {
+            bench_count(i, heads);
+            return 0;
+        }
+    }
+    fprintf(stderr, "parse_bench: no %s on this processor\n", name);
+    return 1;
+}
+
+int main(int argc, char **argv) {
+    if (argc == 5 && strcmp(argv[1], "count") == 0) {
+        read_head(argv[4]);
+        return count(argv[2], atol(argv[3]));
+    }
+    if (argc < 5 || strcmp(argv[1], "time") != 0) {
+        fprintf(stderr,
+                "usage: parse_bench time ROUNDS BATCH_US FILE... | count PARSER HEADS FILE\n");
+        return 2;
+    }
+    for (int i = 4; i < argc; i++) {
+        time_file(argv[i], atol(argv[2]), atof(argv[3]) * 1e3);
+    }
     return 0;
 }

@@ -1,5 +1,5 @@
 /**
- * `deno task bench [proxy|tls|wake] [--rounds N] [--seconds N] [--before LIBRARY]`: what a request costs the server, beside servers that people know.
+ * `deno task bench [proxy|tls|wake|parse] [--rounds N] [--seconds N] [--before LIBRARY]`: what a request costs the server, beside servers that people know.
  *
  * The figure is CPU time of the server's process tree per request, not requests per second: on one machine those measure the
  * client as well. How, and what may fool one: docs/internals/measuring.md.
@@ -16,13 +16,21 @@ import {
   SERVER_CORE,
   type Setting,
 } from "./measure.ts";
+import {
+  buildParse,
+  measureParse,
+  parseMissing,
+  renderParse,
+} from "./parse.ts";
 import { findProgram, ROOT, versionOf } from "./peers.ts";
 import { render, type Table } from "./table.ts";
 import { measureWake, renderWake } from "./wake.ts";
 import { WAKE, WORKLOADS } from "./workloads.ts";
 
 const USAGE =
-  "usage: deno task bench [proxy|tls|wake] [--rounds N] [--seconds N] [--before LIBRARY]";
+  "usage: deno task bench [proxy|tls|wake|parse] [--rounds N] [--seconds N] [--before LIBRARY]";
+
+const PARSE_ROUNDS = 101, PARSE_BATCH_US = 200;
 
 interface Flags {
   rounds: number;
@@ -89,9 +97,34 @@ async function runWake(setting: Setting) {
   return tables;
 }
 
+async function runParse(rounds: number): Promise<void> {
+  const missing = await parseMissing();
+  if (missing) throw new Error(`bench: ${missing}`);
+  console.log(machine());
+  console.log(
+    `${await versionOf("cc", "--version")}, -O3`,
+  );
+  console.log(
+    `${rounds} rounds of ${PARSE_BATCH_US} µs, interleaved; load before ${load()}`,
+  );
+  const folder = await Deno.makeTempDir({ prefix: "sluice-bench-" });
+  try {
+    const times = await measureParse(
+      await buildParse(folder),
+      rounds,
+      PARSE_BATCH_US,
+    );
+    console.log(`\n${renderParse(times)}`);
+    const effort = { rounds, batchUs: PARSE_BATCH_US };
+    console.log(`\nraw values: ${await keep("parse", effort, times)}`);
+  } finally {
+    await Deno.remove(folder, { recursive: true });
+  }
+}
+
 async function keep(
   what: string,
-  setting: Setting,
+  effort: unknown,
   tables: unknown,
 ): Promise<string> {
   const at = new Date().toISOString();
@@ -99,7 +132,6 @@ async function keep(
     at.replace(/\W/g, "")
   }.json`;
   await Deno.mkdir(`${ROOT}/bench/results`, { recursive: true });
-  const { effort } = setting;
   const record = {
     at,
     effort,
@@ -113,10 +145,15 @@ async function keep(
 
 async function main(args: string[]): Promise<void> {
   const what = args[0]?.startsWith("--") ? "" : args.shift() ?? "";
-  if (!(what in WORKLOADS) && what !== "wake") {
+  if (!(what in WORKLOADS) && what !== "wake" && what !== "parse") {
     throw new Error(`bench: there is no "${what}"\n${USAGE}`);
   }
   const { before, ...effort } = flagsOf(args);
+  if (what === "parse") {
+    return await runParse(
+      args.includes("--rounds") ? effort.rounds : PARSE_ROUNDS,
+    );
+  }
   for (const program of ["wrk", "taskset", "cc"]) {
     if (!await findProgram(program)) {
       throw new Error(
@@ -135,7 +172,7 @@ async function main(args: string[]): Promise<void> {
     const tables = what === "wake"
       ? await runWake(setting)
       : await runLoads(what, setting);
-    console.log(`\nraw values: ${await keep(what, setting, tables)}`);
+    console.log(`\nraw values: ${await keep(what, setting.effort, tables)}`);
   } finally {
     await Deno.remove(setting.folder, { recursive: true });
   }
