@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { few, type Load, wrk, wrongAnswer } from "./clients.ts";
+import { few, fewPipelined, type Load, wrk, wrongAnswer } from "./clients.ts";
 import { coreTime, treeCpuUs, treeOf } from "./cpu.ts";
 import {
   findProgram,
@@ -174,27 +174,34 @@ async function trustingClient({ folder }: Setting): Promise<Deno.HttpClient> {
 
 async function load(
   running: Running,
-  { body }: Workload,
+  { body, inFlight }: Workload,
   { seconds, requests }: Effort,
   client?: Deno.HttpClient,
 ): Promise<Load> {
   const { url } = running;
   const wrong = await wrongAnswer(url, body, client);
   if (wrong) throw new Error(wrong);
-  if (requests !== undefined) return await few(url, body, 8, requests, client);
-  const result = await wrk(url, CONNECTIONS, seconds, String(CLIENT_CORE));
+  if (requests !== undefined) {
+    return inFlight
+      ? await fewPipelined(url, body, inFlight, requests)
+      : await few(url, body, 8, requests, client);
+  }
+  const cores = String(CLIENT_CORE);
+  const result = await wrk(url, CONNECTIONS, seconds, cores, inFlight);
   running.answerBytes ??= Math.round(result.bytes / result.requests);
-  checkSizes(result, running.answerBytes, url);
+  checkSizes(result, running.answerBytes, url, inFlight);
   return result;
 }
 
-// wrk looks at no body, but counts bytes; at its end each connection may have a part of one more answer.
+// wrk looks at no body, but counts bytes; at its end each connection may have a part of what is in flight.
 function checkSizes(
   { bytes, requests }: Load,
   size: number,
   url: string,
+  inFlight = 1,
 ): void {
-  if (Math.abs(bytes - size * requests) <= CONNECTIONS * size) return;
+  const parts = CONNECTIONS * inFlight * size;
+  if (Math.abs(bytes - size * requests) <= parts) return;
   throw new Error(
     `${url}: ${requests} answers have ${bytes} bytes, not ${size} each`,
   );

@@ -33,22 +33,27 @@ export interface Peer {
   name: string;
   /** Resolves when it answers. */
   start(place: Place): Promise<Server>;
-  /** The program that must be there, and the package that has it. */
+  /** The program that must be there, and how to get it. */
   program: string;
-  package: string;
+  install: string;
+  /** What else it lacks on this machine; undefined: nothing. */
+  lacks?(): Promise<string | undefined>;
 }
 
 /** What is missing for a peer, as a sentence; undefined: nothing. */
 export async function missing(peer: Peer): Promise<string | undefined> {
-  return await findProgram(peer.program)
-    ? undefined
-    : `${peer.name} is left out: no ${peer.program} (apt-get install ${peer.package})`;
+  const why = await findProgram(peer.program)
+    ? await peer.lacks?.()
+    : `no ${peer.program} (${peer.install})`;
+  return why && `${peer.name} is left out: ${why}`;
 }
 
 export async function findProgram(name: string): Promise<string | undefined> {
   if (name.startsWith("/")) return name;
-  // sbin is where servers lie, and is not on everybody's PATH.
-  const folders = `${Deno.env.get("PATH") ?? ""}:/usr/sbin:/usr/local/sbin`;
+  // Where servers and Go lie, which is not on everybody's PATH.
+  const folders = `${
+    Deno.env.get("PATH") ?? ""
+  }:/usr/sbin:/usr/local/sbin:/usr/local/go/bin`;
   for (const folder of folders.split(":")) {
     const path = `${folder}/${name}`;
     if (await exists(path)) return path;
@@ -241,7 +246,7 @@ export function sluice(
     const [http, https] = ready.match(/https?:\/\/\S+/g)!;
     return { pid, http, https, stop: () => spawned.stop(pid) };
   };
-  return { name: `Sluice ${io}`, start, program: Deno.execPath(), package: "" };
+  return { name: `Sluice ${io}`, start, program: Deno.execPath(), install: "" };
 }
 
 // ---- Peers
@@ -250,7 +255,7 @@ export function sluice(
 export const denoServe: Peer = {
   name: "Deno.serve",
   program: Deno.execPath(),
-  package: "",
+  install: "",
   async start(place) {
     const command = [
       Deno.execPath(),
@@ -273,7 +278,7 @@ export const denoServe: Peer = {
 export const nginx: Peer = {
   name: "nginx",
   program: "nginx",
-  package: "nginx",
+  install: "apt-get install nginx",
   start: async (place) => (await startNginx(place)).server,
 };
 
@@ -326,7 +331,7 @@ export async function startOrigin(place: Place): Promise<Server> {
 export const haproxy: Peer = {
   name: "haproxy",
   program: "haproxy",
-  package: "haproxy",
+  install: "apt-get install haproxy",
   async start(place) {
     const port = freePort();
     const path = `${place.folder}/haproxy.cfg`;
@@ -342,5 +347,38 @@ export const haproxy: Peer = {
       http: `http://127.0.0.1:${port}`,
       stop: () => spawned.stop(),
     };
+  },
+};
+
+// What `go ARGS` says when it fails; undefined: it worked.
+async function goFails(args: string[]): Promise<string | undefined> {
+  const { success, stderr } = await new Deno.Command(
+    (await findProgram("go"))!,
+    {
+      args,
+      cwd: `${BENCH}/peers/go`,
+      env: { GOFLAGS: "-mod=readonly", GOTOOLCHAIN: "local" },
+      stdout: "null",
+      stderr: "piped",
+    },
+  ).output();
+  const text = new TextDecoder().decode(stderr).trim();
+  return success ? undefined : `go ${args[0]}: ${text}`;
+}
+
+/** Go's quick server, on one processor. It is built for each run, which Go's caches make quick. */
+export const fasthttp: Peer = {
+  name: "fasthttp",
+  program: "go",
+  install: "https://go.dev/dl, unpacked to /usr/local/go",
+  lacks: () => goFails(["mod", "download"]),
+  async start(place) {
+    const program = `${place.folder}/fasthttp`;
+    const failed = await goFails(["build", "-trimpath", "-o", program, "."]);
+    if (failed) throw new Error(failed);
+    const spawned = spawn([program], place, { GOMAXPROCS: "1" });
+    const [, pid, http] =
+      (await spawned.line((line) => line.startsWith("ready "))).split(" ");
+    return { pid: Number(pid), http, stop: () => spawned.stop() };
   },
 };

@@ -1,5 +1,5 @@
 /**
- * `deno task bench [proxy|tls|wake|parse] [--rounds N] [--seconds N] [--before LIBRARY]`: what a request costs the server, beside servers that people know.
+ * `deno task bench [proxy|tls|pipelined|wake|parse] [--rounds N] [--seconds N] [--before LIBRARY]`: what a request costs the server, beside servers that people know.
  *
  * The figure is CPU time of the server's process tree per request, not requests per second: on one machine those measure the
  * client as well. How, and what may fool one: docs/internals/measuring.md.
@@ -28,7 +28,7 @@ import { measureWake, renderWake } from "./wake.ts";
 import { WAKE, WORKLOADS } from "./workloads.ts";
 
 const USAGE =
-  "usage: deno task bench [proxy|tls|wake|parse] [--rounds N] [--seconds N] [--before LIBRARY]";
+  "usage: deno task bench [proxy|tls|pipelined|wake|parse] [--rounds N] [--seconds N] [--before LIBRARY]";
 
 const PARSE_ROUNDS = 101, PARSE_BATCH_US = 200;
 
@@ -62,6 +62,7 @@ async function versions(): Promise<string[]> {
     `Deno ${Deno.version.deno}`,
     await versionOf("nginx", "-v"),
     await versionOf("haproxy", "-v"),
+    await versionOf("go", "version"),
     await versionOf("wrk", "-v"),
   ];
 }

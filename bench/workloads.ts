@@ -3,7 +3,14 @@
  *
  * @module
  */
-import { denoServe, haproxy, nginx, type Peer, sluice } from "./peers.ts";
+import {
+  denoServe,
+  fasthttp,
+  haproxy,
+  nginx,
+  type Peer,
+  sluice,
+} from "./peers.ts";
 
 export interface Workload {
   /** One sentence. */
@@ -12,6 +19,8 @@ export interface Workload {
   /** The answer's body, to the byte. */
   body: string;
   tls?: boolean;
+  /** So many requests are sent before their answers are waited for; 1 if left out. */
+  inFlight?: number;
   /** Proxies get an upstream. */
   proxied?: boolean;
   /** Sluice first; the first that is not Sluice is what the ratios are to. */
@@ -59,11 +68,20 @@ const tls: Workload = {
   ],
 };
 
+const pipelined: Workload = {
+  title: "native respond, 16 requests in flight on each connection",
+  path: "/native",
+  body: HELLO,
+  inFlight: 16,
+  peers: [sluice("uring"), sluice("epoll"), fasthttp, nginx],
+};
+
 /** Workloads by the word that picks them; `""` is the canonical table. */
 export const WORKLOADS: Record<string, Workload[]> = {
   "": [native, hono],
   proxy: [proxied],
   tls: [tls],
+  pipelined: [pipelined],
 };
 
 /** One client, one connection, pauses: the price of waking a TypeScript route. */
