@@ -257,6 +257,18 @@ describe("what is refused", () => {
     for (const { reason } of heads) assert(reasons.has(reason), reason);
   });
 
+  it("is counted under a label of its own, whatever the reason", () => {
+    const labels = [...reasons.values()].map(({ label }) => label);
+    assertEquals(new Set(labels).size, labels.length);
+    assertEquals(
+      Object.keys(running.gateway.stats().byStatus).sort(),
+      labels.sort(),
+    );
+    for (const { http, text } of reasons.values()) {
+      assert(http === 0 || /^[^\n]{5,100}$/.test(text));
+    }
+  });
+
   for (const [rule, rows] of byRule(heads)) {
     it(`reaches no upstream: rule ${rule}, ${rows.length} rows`, () =>
       each(rows, async (row) => {
