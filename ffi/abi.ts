@@ -87,6 +87,7 @@ export const SL_PLAN_FIELDS_MAX = 16384;
 export const SL_PLAN_F_NOT_FOUND_NATIVE = 1;
 export const SL_PLAN_F_DOTS_PASS = 2;
 export const SL_PLAN_F_ALL_TYPESCRIPT = 4;
+export const SL_PLAN_F_UNDERSCORES_PASS = 8;
 export const SL_PLAN_OP_TYPESCRIPT = 0;
 export const SL_PLAN_OP_RESPOND = 1;
 export const SL_PLAN_OP_PROXY = 2;

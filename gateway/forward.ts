@@ -11,6 +11,14 @@ import { HOP_BY_HOP, nominated } from "./header_fields.ts";
 /** The name in `Via`. */
 export const VIA_NAME = "sluice";
 
+// The TypeScript forms have no options at hand: whoever starts the gateway says it here.
+let keepsUnderscores = false;
+
+/** Says whether names with `_` go to upstreams. */
+export function setUnderscoreHeaders(kind: "drop" | "keep"): void {
+  keepsUnderscores = kind === "keep";
+}
+
 /** A request's fields as an upstream gets them. */
 export function forwardHeaders(c: Context): [string, string][] {
   const request = c.req.raw;
@@ -48,10 +56,12 @@ const REWRITTEN = new Set([
 // A client's word about itself that only a trusted proxy may give; or ours.
 const NOT_BELIEVED = new Set(["forwarded", "x-real-ip", "proxy-authorization"]);
 
-function passesOn(name: string, dropped: ReadonlySet<string>): boolean {
+// An alias with `_` is held to the rules of the name that it may be read as.
+function passesOn(field: string, dropped: ReadonlySet<string>): boolean {
+  const name = field.replaceAll("_", "-");
   return !REWRITTEN.has(name) && !NOT_BELIEVED.has(name) &&
-    !name.startsWith("x-forwarded-") && !name.includes("_") &&
-    !HOP_BY_HOP.has(name) && !dropped.has(name);
+    !name.startsWith("x-forwarded-") && (keepsUnderscores || name === field) &&
+    !HOP_BY_HOP.has(name) && !dropped.has(field);
 }
 
 /** An upstream's fields as the client gets them. */

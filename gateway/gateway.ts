@@ -24,6 +24,7 @@ import { resolveHost } from "./resolve.ts";
 import { installResponse } from "./response.ts";
 import { certificateWarnings } from "../tls/mod.ts";
 import { setNamedUpstreams } from "./upstream.ts";
+import { setUnderscoreHeaders } from "./forward.ts";
 
 /** The version of the data plane and of everything around it. */
 export const VERSION: string = abi.SL_VERSION;
@@ -449,6 +450,7 @@ export class Gateway {
   async #compile(app: App): Promise<Plan> {
     const plan = compilePlan(app, this.#checked);
     setNamedUpstreams(this.#checked.upstreams);
+    setUnderscoreHeaders(this.#checked.underscoreHeaders);
     await resolveUpstreams(plan, resolveHost);
     this.#plan = plan;
     return plan;

@@ -19,6 +19,7 @@ import { type App, compilePlan, resolveUpstreams } from "./plan.ts";
 import { resolveHost } from "./resolve.ts";
 import { installResponse } from "./response.ts";
 import { setNamedUpstreams } from "./upstream.ts";
+import { setUnderscoreHeaders } from "./forward.ts";
 
 const scope = globalThis as unknown as DedicatedWorkerGlobalScope;
 let app: App;
@@ -45,6 +46,7 @@ async function load(
   app = isGateway(exported) ? exported.app : exported;
   const options = checkOptions({ ...given, ...overrides });
   setNamedUpstreams(options.upstreams);
+  setUnderscoreHeaders(options.underscoreHeaders);
   const plan = compilePlan(app, options);
   planId = plan.id;
   await resolveUpstreams(plan, resolveHost);

@@ -36,6 +36,11 @@ export interface GatewayOptions {
   notFound?: "typescript" | "native";
   /** Whether a path with a `.` or `..` segment is refused with 400, or passes as Hono sees it. @default "strict" */
   paths?: "strict" | "hono";
+  /**
+   * Whether fields whose names have a `_` go to upstreams, of which some read it as `-`. What would then say who asks or frame a message never does;
+   * TypeScript sees them all. @default "drop"
+   */
+  underscoreHeaders?: "drop" | "keep";
 }
 
 /** An address to listen on. */
@@ -122,6 +127,7 @@ export interface CheckedOptions {
   log: "off" | "text" | "json";
   notFound: "typescript" | "native";
   paths: "strict" | "hono";
+  underscoreHeaders: "drop" | "keep";
 }
 
 interface Range {
@@ -185,6 +191,7 @@ const KEYS = [
   "log",
   "notFound",
   "paths",
+  "underscoreHeaders",
 ];
 const NAME = /^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$/;
 
@@ -224,6 +231,11 @@ export function checkOptions(options: GatewayOptions = {}): CheckedOptions {
       "native",
     ]),
     paths: check.word(options.paths, "paths", ["strict", "hono"]),
+    underscoreHeaders: check.word(
+      options.underscoreHeaders,
+      "underscoreHeaders",
+      ["drop", "keep"],
+    ),
   };
   if (problems.length > 0) throw new OptionsError(problems);
   return checked;

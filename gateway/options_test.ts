@@ -26,6 +26,7 @@ describe("checkOptions()", () => {
       log: "off",
       notFound: "typescript",
       paths: "strict",
+      underscoreHeaders: "drop",
     });
     expect(checked.limits).toMatchObject({ exchanges: 1024, drainMs: 30_000 });
     expect(Object.values(checked.limits).includes(undefined as Wrong)).toBe(

@@ -86,6 +86,7 @@ export interface Plan {
   via: string;
   notFound: CheckedOptions["notFound"];
   paths: CheckedOptions["paths"];
+  underscoreHeaders: CheckedOptions["underscoreHeaders"];
   /** Why every request goes to TypeScript, if so. */
   allTypeScript?: string;
   warnings: string[];
@@ -303,6 +304,7 @@ export function compilePlan(app: App, options: CheckedOptions): Plan {
     via: VIA_NAME,
     notFound: options.notFound,
     paths: options.paths,
+    underscoreHeaders: options.underscoreHeaders,
     warnings: [],
   };
   const reason = whyAllTypeScript(app);

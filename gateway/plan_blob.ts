@@ -184,6 +184,7 @@ function tooLarge(what: string): GatewayError {
 function flags(plan: Plan): number {
   return (plan.notFound === "native" ? abi.SL_PLAN_F_NOT_FOUND_NATIVE : 0) |
     (plan.paths === "hono" ? abi.SL_PLAN_F_DOTS_PASS : 0) |
+    (plan.underscoreHeaders === "keep" ? abi.SL_PLAN_F_UNDERSCORES_PASS : 0) |
     (plan.allTypeScript === undefined ? 0 : abi.SL_PLAN_F_ALL_TYPESCRIPT);
 }
 

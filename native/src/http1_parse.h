@@ -23,7 +23,7 @@ enum sl_head_flags {
 
 // Bits of sl_field.flags.
 enum sl_field_flags {
-    SL_FIELD_UNDERSCORE = 1, // the name has a '_': never sent to an upstream (rule 20)
+    SL_FIELD_UNDERSCORE = 1, // the name has a '_': not sent to an upstream unless asked for (rule 20)
     SL_FIELD_NOMINATED = 2,  // Connection lists it and it may be nominated: not forwarded (rule 34)
     SL_FIELD_SPACED = 4,     // of a response: space before the colon (rule 15)
     SL_FIELD_OURS = 8,       // an edit put it there (http1_edit.h): what a client may not say, we may

@@ -350,17 +350,20 @@ size_t sl_http1_write_response(uint8_t *out_data, size_t cap, const struct sl_re
     return out_len(&out);
 }
 
-// A name that a lenient reader takes for a framing or hop-by-hop field (rule 20).
-static bool is_framing_alias(const uint8_t *data, const struct sl_field *field) {
+// What a lenient reader takes a name with '_' for.
+static enum sl_header alias_of(const uint8_t *data, const struct sl_field *field) {
     uint8_t name[32];
     if (!(field->flags & SL_FIELD_UNDERSCORE) || field->name_len > sizeof(name)) {
-        return false;
+        return SL_H_OTHER;
     }
     for (size_t i = 0; i < field->name_len; i++) {
         uint8_t byte = data[field->name_off + i];
         name[i] = byte == '_' ? '-' : byte;
     }
-    enum sl_header id = sl_header_id(name, field->name_len);
+    return sl_header_id(name, field->name_len);
+}
+
+static bool is_framing(enum sl_header id) {
     return sl_header_is_hop_by_hop(id) || id == SL_H_CONTENT_LENGTH;
 }
 
@@ -375,7 +378,7 @@ static bool response_keeps(const uint8_t *data, const struct sl_field *field) {
     case SL_H_PROXY_AUTHENTICATE:
         return false;
     default:
-        return !is_framing_alias(data, field);
+        return !is_framing(alias_of(data, field)); // rule 20
     }
 }
 
@@ -434,8 +437,8 @@ static bool counts_hops(const struct sl_head *head) {
 }
 
 // Fields that we write ourselves, whoever said them.
-static bool is_rewritten(const struct sl_head *head, const struct sl_field *field) {
-    switch (field->id) {
+static bool is_rewritten(const struct sl_head *head, enum sl_header id) {
+    switch (id) {
     case SL_H_HOST:
     case SL_H_CONTENT_LENGTH:
     case SL_H_EXPECT:
@@ -447,28 +450,45 @@ static bool is_rewritten(const struct sl_head *head, const struct sl_field *fiel
     case SL_H_MAX_FORWARDS:
         return counts_hops(head);
     default:
-        return sl_header_is_hop_by_hop(field->id);
+        return sl_header_is_hop_by_hop(id);
     }
 }
 
+// "x-forwarded-", also with '_'.
+static bool says_who_asks(const uint8_t *data, const struct sl_field *field) {
+    static const char prefix[] = "x-forwarded-";
+    size_t len = sizeof(prefix) - 1, same = 0;
+    while (same < len && same < field->name_len &&
+           (data[field->name_off + same] == (uint8_t)prefix[same] ||
+            (prefix[same] == '-' && data[field->name_off + same] == '_'))) {
+        same++;
+    }
+    return same == len;
+}
+
+// What no client is trusted to say, or says to us alone.
+static bool is_not_believed(enum sl_header id) {
+    return id == SL_H_FORWARDED || id == SL_H_X_REAL_IP || id == SL_H_PROXY_AUTHORIZATION;
+}
+
 // End to end, not nominated away, and not one that we write ourselves. Forwarded, X-Real-IP and X-Forwarded-* say who asks and how: no client
-// is trusted to say that yet, so they do not go on, unless the app has put them there.
-static bool request_keeps(const struct sl_head *head, const uint8_t *data,
-                          const struct sl_field *field) {
-    if (is_rewritten(head, field)) {
+// is trusted to say that yet, so they do not go on, unless the app has put them there. Rule 20: nor does what a lenient reader takes for one of
+// them, and an alias of a framing field not even if the app has put it there.
+static bool request_keeps(const struct sl_forward_request *forward, const struct sl_field *field) {
+    const struct sl_head *head = forward->head;
+    const uint8_t *data = forward->data;
+    enum sl_header alias = alias_of(data, field);
+    if (is_rewritten(head, field->id) || is_framing(alias)) {
         return false;
     }
-    if (field->flags & (SL_FIELD_NOMINATED | SL_FIELD_UNDERSCORE | SL_FIELD_OURS)) {
+    if (field->flags & (SL_FIELD_NOMINATED | SL_FIELD_OURS)) {
         return field->flags & SL_FIELD_OURS;
     }
-    switch (field->id) {
-    case SL_H_FORWARDED:
-    case SL_H_X_REAL_IP:
-    case SL_H_PROXY_AUTHORIZATION:
+    if (field->flags & SL_FIELD_UNDERSCORE &&
+        (!forward->underscores || is_rewritten(head, alias) || is_not_believed(alias))) {
         return false;
-    default:
-        return field->name_len < 12 || memcmp(data + field->name_off, "x-forwarded-", 12) != 0;
     }
+    return !is_not_believed(field->id) && !says_who_asks(data, field);
 }
 
 static void put_max_forwards(struct out *out, const struct sl_head *head, const uint8_t *data) {
@@ -507,7 +527,7 @@ size_t sl_http1_forward_request(uint8_t *out_data, size_t cap,
     put_text(&out, " HTTP/1.1\r\n");
     put_line(&out, "host", host.len > 0 ? host : forward->host);
     for (uint32_t i = 0; i < head->field_count; i++) {
-        if (request_keeps(head, data, &head->fields[i])) {
+        if (request_keeps(forward, &head->fields[i])) {
             put_field(&out, data, &head->fields[i]);
         }
     }

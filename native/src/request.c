@@ -578,6 +578,7 @@ static void step_whoami(struct sl_request *req) {
         .via = req->hold->plan->via,
         .client_ip = {(const uint8_t *)ip, ip_len},
         .tls = req->conn->tls != NULL,
+        .underscores = req->hold->plan->header->flags & SL_PLAN_F_UNDERSCORES_PASS,
     };
     size_t n = sl_http1_forward_request(text, buf->cap, &forward);
     SL_ASSERT(n > 0);
@@ -595,6 +596,16 @@ static void step_whoami(struct sl_request *req) {
     sl_buf_unref(pool, buf);
 }
 
+// OPTIONS with Max-Forwards: 0 asks about us (RFC 9110 section 7.6.2). TRACE has been refused.
+static bool ends_here(const struct sl_request *req) {
+    const struct sl_field *field = sl_head_field(&req->head, SL_H_MAX_FORWARDS);
+    bool zero = field && req->head.method == SL_METHOD_OPTIONS;
+    for (uint32_t i = 0; zero && i < field->value_len; i++) {
+        zero = req->head_data[field->value_off + i] == '0';
+    }
+    return zero;
+}
+
 static void run_end(struct sl_request *req, const struct sl_plan_step *step) {
     struct sl_worker *w = req->conn->worker;
     switch (step->op) {
@@ -607,6 +618,10 @@ static void run_end(struct sl_request *req, const struct sl_plan_step *step) {
         step_whoami(req);
         return;
     case SL_PLAN_OP_PROXY:
+        if (ends_here(req)) {
+            answer_text(req, 200, "");
+            return;
+        }
         req->handled_by = SL_BY_UPSTREAM;
         w->counters.requests_proxied++;
         sl_proxy_start(req, req->hold->upstreams[step->arg]);

@@ -253,6 +253,7 @@ static bool write_head(struct sl_upstream_conn *up) {
         .client_ip = {(const uint8_t *)ip, ip_len},
         .tls = req->conn->tls != NULL,
         .expect_continue = req->continue_due,
+        .underscores = req->hold->plan->header->flags & SL_PLAN_F_UNDERSCORES_PASS,
     };
     if (h->host_len == 0) { // it is printed, which costs
         forward.host = sl_span_of(authority_of(up->endpoint, host, sizeof(host)));

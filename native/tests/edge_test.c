@@ -60,6 +60,13 @@ static const struct row rows[] = {
     {"conn_age_ms", {.idle_timeout_ms = 86400000}, {SEND(NATIVE), ANSWER(200, "native"), LATER(3200000), SEND(NATIVE), ANSWER(200, "native"), LATER(800000),
                                                       SEND(NATIVE), ANSWER(200, "native"), EOF_}, {{0}}, SL_OK},
 
+    // OPTIONS that has gone far enough.
+    {"Max-Forwards: 0 is for us", {0}, {SEND("OPTIONS / HTTP/1.1\r\nHost: a\r\nMax-Forwards: 0\r\n\r\n"), ANSWER(200, "")}, {{0}}, SL_OK},
+    {"Max-Forwards: 1 is for the next", {0}, {SEND("OPTIONS / HTTP/1.1\r\nHost: a\r\nMax-Forwards: 1\r\n\r\n"), ANSWER(200, "ok")}, {REQUEST, SEND(OK)},
+     SL_OK},
+    {"Max-Forwards: 0 of another method", {0}, {SEND("GET / HTTP/1.1\r\nHost: a\r\nMax-Forwards: 0\r\n\r\n"), ANSWER(200, "ok")}, {REQUEST, SEND(OK)},
+     SL_OK},
+
     // The end.
     {"linger_ms", {0}, {SEND("x\r\n"), ANSWER(400, "The request line is malformed.\n"), EOF_, LATER(1800), CONNS(1), LATER(300), CONNS(0)}, {{0}}, SL_E_BAD_LINE},
 };

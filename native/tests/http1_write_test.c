@@ -220,6 +220,13 @@ static const struct request_case requests[] = {
     {"GET http://target:81/a?b HTTP/1.1\r\nHost: other\r\n\r\n",
      "GET /a?b HTTP/1.1\r\nhost: target:81\r\n" BY("target:81") "\r\n",
      {0}},
+    {"GET HTTPS://[2001:DB8::1]:8443/a HTTP/1.1\r\nHost: other\r\nX-Forwarded-Host: third\r\n\r\n",
+     "GET /a HTTP/1.1\r\nhost: [2001:DB8::1]:8443\r\n" BY("[2001:DB8::1]:8443") "\r\n",
+     {0}},
+    {"GET http://target/ HTTP/1.0\r\n\r\n",
+     "GET / HTTP/1.1\r\nhost: target\r\nvia: 1.0 sluice\r\nx-forwarded-for: "
+     "192.0.2.7\r\nx-forwarded-host: target\r\nx-forwarded-proto: http\r\n\r\n",
+     {.host = {(const uint8_t *)"up:80", 5}}},
     {"GET http://h HTTP/1.1\r\nHost: h\r\n\r\n", "GET / HTTP/1.1\r\nhost: h\r\n" TAIL, {0}},
     {"GET http://h?b HTTP/1.1\r\nHost: h\r\n\r\n", "GET /?b HTTP/1.1\r\nhost: h\r\n" TAIL, {0}},
     {"OPTIONS http://h HTTP/1.1\r\nHost: h\r\n\r\n", "OPTIONS * HTTP/1.1\r\nhost: h\r\n" TAIL, {0}},
@@ -240,12 +247,53 @@ static const struct request_case requests[] = {
     {"GET / HTTP/1.1\r\nHost: h\r\nA_B: 1\r\nContent_Length: 5\r\n_: 2\r\nAB: 3\r\n\r\n",
      "GET / HTTP/1.1\r\nhost: h\r\nab: 3\r\n" TAIL,
      {0}},
+    // and if they are to be kept: never one of ours, of framing or of one connection under another name
+    {"GET / HTTP/1.1\r\nHost: h\r\nA_B: 1\r\n_: 2\r\nA-B_C: 3\r\nX_Forwarded: 4\r\n\r\n",
+     "GET / HTTP/1.1\r\nhost: h\r\na_b: 1\r\n_: 2\r\na-b_c: 3\r\nx_forwarded: 4\r\n" TAIL,
+     {.underscores = true}},
+    {"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 5\r\nContent_Length: 6\r\nTransfer_Encoding: "
+     "chunked\r\nKeep_Alive: 1\r\nProxy_Connection: 2\r\n\r\n",
+     "POST / HTTP/1.1\r\nhost: h\r\ncontent-length: 5\r\n" TAIL,
+     {.underscores = true, .framing = SL_FRAMING_LENGTH, .content_length = 5}},
+    {"GET / HTTP/1.1\r\nHost: h\r\nX_Forwarded_For: 1\r\nX-Forwarded_Proto: 2\r\nX_Forwarded-Any: "
+     "3\r\nX_Forwarded_Something_Longer_Than_32_Bytes: 4\r\nX_Real_IP: 5\r\nProxy_Authorization: "
+     "6\r\n\r\n",
+     "GET / HTTP/1.1\r\nhost: h\r\n" TAIL,
+     {.underscores = true}},
+    {"GET / HTTP/1.1\r\nHost: h\r\nX_A: 1\r\nConnection: x_a\r\nX_B: 2\r\n\r\n",
+     "GET / HTTP/1.1\r\nhost: h\r\nx_b: 2\r\n" TAIL,
+     {.underscores = true}},
+    {"OPTIONS / HTTP/1.1\r\nHost: h\r\nMax-Forwards: 5\r\nMax_Forwards: 9\r\n\r\n",
+     "OPTIONS / HTTP/1.1\r\nhost: h\r\nmax-forwards: 4\r\n" TAIL,
+     {.underscores = true}},
+    // 19: optional whitespace is gone, an empty value stays, and what lies inside a value is the client's
+    {"GET / HTTP/1.1\r\nHost: \t h \t\r\nA:\t b \t c\t \r\nB:\r\nC: \t\r\n\r\n",
+     "GET / HTTP/1.1\r\nhost: h\r\na: b \t c\r\nb: \r\nc: \r\n" TAIL,
+     {0}},
     // 34: hop by hop, nominated, and what may not be nominated
     {"GET / HTTP/1.1\r\nHost: h\r\nConnection: X-A, TE, close, Host, Authorization, cookie\r\nX-a: "
      "1\r\nTE: trailers\r\nTrailer: x\r\n"
      "Keep-Alive: 1\r\nProxy-Connection: a\r\nUpgrade: a\r\nProxy-Authorization: "
      "p\r\nAuthorization: b\r\nCookie: c\r\nx-A: 2\r\n\r\n",
      "GET / HTTP/1.1\r\nhost: h\r\nauthorization: b\r\ncookie: c\r\n" TAIL,
+     {0}},
+    // 33: no trailers are announced, for none are sent
+    {"POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\nTrailer: x\r\nTE: "
+     "trailers\r\n\r\n",
+     "POST / HTTP/1.1\r\nhost: h\r\ntransfer-encoding: chunked\r\n" TAIL,
+     {.framing = SL_FRAMING_CHUNKED}},
+    // 44: an Expect without a body to wait for, and one of HTTP/1.0
+    {"GET / HTTP/1.1\r\nHost: h\r\nExpect: 100-continue\r\n\r\n",
+     "GET / HTTP/1.1\r\nhost: h\r\n" TAIL,
+     {0}},
+    {"POST / HTTP/1.0\r\nHost: h\r\nContent-Length: 5\r\nExpect: y\r\n\r\n",
+     "POST / HTTP/1.1\r\nhost: h\r\ncontent-length: 5\r\nvia: 1.0 sluice\r\nx-forwarded-for: "
+     "192.0.2.7\r\nx-forwarded-host: h\r\nx-forwarded-proto: http\r\n\r\n",
+     {.framing = SL_FRAMING_LENGTH, .content_length = 5}},
+    // 46: an upgrade is not passed on
+    {"GET / HTTP/1.1\r\nHost: h\r\nConnection: Upgrade, HTTP2-Settings\r\nUpgrade: "
+     "h2c\r\nHTTP2-Settings: a\r\n\r\n",
+     "GET / HTTP/1.1\r\nhost: h\r\n" TAIL,
      {0}},
     // 40: Via lines become one, ours is the last
     {"GET / HTTP/1.1\r\nHost: h\r\nVia: 1.0 a (x, y)\r\nX: 1\r\nVia:\r\nVia: 1.1 b\r\n\r\n",
@@ -290,6 +338,23 @@ TEST(requests_forwarded) {
     for (size_t i = 0; i < SL_COUNT_OF(requests); i++) {
         CHECK_STR(forward_request(requests[i].request, requests[i].forward), requests[i].want);
     }
+}
+
+// What the app puts there goes on with its '_', also where clients' names with one do not; an alias of a framing field does not.
+TEST(names_that_the_app_writes) {
+    static const char text[] = "GET / HTTP/1.1\r\nHost: h\r\nX_A: 1\r\nContent_Length: "
+                               "2\r\nKeep_Alive: 3\r\nX_Real_IP: 4\r\nX-Real-IP: "
+                               "5\r\nX_B: 6\r\n\r\n";
+    CHECK_INT(parse_request(text, &head, in), 1);
+    for (uint32_t i = 1; i < 6; i++) {
+        head.fields[i].flags |= SL_FIELD_OURS;
+    }
+    struct sl_forward_request forward = {.head = &head,
+                                         .data = in,
+                                         .via = sl_span_of("sluice"),
+                                         .client_ip = sl_span_of("192.0.2.7")};
+    CHECK_STR(as_text(sl_http1_forward_request(out, SL_HEAD_OUT_MAX, &forward)),
+              "GET / HTTP/1.1\r\nhost: h\r\nx_a: 1\r\nx_real_ip: 4\r\nx-real-ip: 5\r\n" TAIL);
 }
 
 // ---- Round trip
@@ -489,6 +554,14 @@ TEST(responses_forwarded) {
         {"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n",
          "HTTP/1.1 200 OK\r\ncontent-length: 0\r\n" VIA "connection: keep-alive\r\n\r\n",
          {.framing = SL_FRAMING_LENGTH, .keep_alive_10 = true}},
+        // 15: a space before the colon is gone
+        {"HTTP/1.1 200 OK\r\nX \t: y\r\nContent-Length: 0\r\n\r\n",
+         "HTTP/1.1 200 OK\r\nx: y\r\ncontent-length: 0\r\n" VIA "\r\n",
+         {.framing = SL_FRAMING_LENGTH}},
+        // 22: equal lengths become one
+        {"HTTP/1.1 200 OK\r\nContent-Length: 5, 05\r\nContent-Length: 5\r\n\r\n",
+         "HTTP/1.1 200 OK\r\ncontent-length: 5\r\n" VIA "\r\n",
+         {.framing = SL_FRAMING_LENGTH, .content_length = 5}},
         // 18: each Set-Cookie a line of its own, in order
         {"HTTP/1.1 200 OK\r\nSet-Cookie: a=1, x\r\nB: 2\r\nSet-Cookie: c=3\r\n\r\n",
          "HTTP/1.1 200 OK\r\nset-cookie: a=1, x\r\nb: 2\r\nset-cookie: c=3\r\n" VIA "\r\n",

@@ -39,6 +39,7 @@ enum sl_plan_flags {
     SL_PLAN_F_NOT_FOUND_NATIVE = 1, // no route: 404 in C
     SL_PLAN_F_DOTS_PASS = 2,        // paths: "hono": dot segments are not refused
     SL_PLAN_F_ALL_TYPESCRIPT = 4,   // a custom getPath or router: every request is TypeScript's
+    SL_PLAN_F_UNDERSCORES_PASS = 8, // underscoreHeaders: "keep": names with '_' go upstream, too
 };
 
 enum sl_plan_op {
