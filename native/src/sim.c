@@ -765,6 +765,18 @@ static int s_accept4(const struct sl_sys *sys, int fd, struct sockaddr *addr, so
     return result(sim__accept(sim, sock_at(sim, fd), flags));
 }
 
+// An error is told to whoever asks first, also to a peek.
+static ssize_t peek(struct sl_sim *sim, struct sim__sock *sock, void *data, size_t len) {
+    ssize_t n = sim__readable(sim, sock);
+    if (n <= 0) {
+        sock->error = n == -EAGAIN ? sock->error : 0;
+        return n;
+    }
+    n = (ssize_t)sl_min_size((size_t)n, len);
+    circle_copy(&sock->peer->out, sock->peer->out.read, data, (uint32_t)n, false);
+    return n;
+}
+
 static ssize_t s_recv(const struct sl_sys *sys, int fd, void *data, size_t len, int flags) {
     struct sl_sim *sim = called(sys);
     struct sim__sock *sock = sock_at(sim, fd);
@@ -773,6 +785,9 @@ static ssize_t s_recv(const struct sl_sys *sys, int fd, void *data, size_t len, 
     }
     if (sim__roll(sim, sim->faults.interrupt)) {
         return result(-EINTR);
+    }
+    if (flags & MSG_PEEK) {
+        return result((int)peek(sim, sock, data, len));
     }
     return result((int)sim__recv(sim, sock, data, len));
 }
@@ -1067,6 +1082,11 @@ static void storm_draw(struct sl_sim *sim) {
         .false_ready = chance(sim, 3000),
         .delay_ns = 1000 + sim__random(sim) % (sim__below(sim, 2) ? 100000 : 20000000),
     };
+    struct sim__faults *faults = &sim->faults;
+    faults->delay_ns = config->delay_ns ? config->delay_ns : faults->delay_ns;
+    if (config->unbroken) {
+        faults->reset = faults->accept_error = faults->connect_error = faults->fd_error = 0;
+    }
     config->cq_max = config->cq_max ? config->cq_max : rings[sim__below(sim, SL_COUNT_OF(rings))];
     config->sq_max = config->sq_max ? config->sq_max : config->cq_max / 2;
     config->lacks |= (uint32_t)(sim__random(sim) >> 40) &

@@ -38,6 +38,8 @@ enum sl_sim_lack {
 struct sl_sim_config {
     uint64_t seed;
     bool stormy;               // faults, delays and odd buffer sizes, all drawn from the seed; else a loopback without any
+    bool unbroken;             // stormy, but no connection breaks or fails by itself: what a script expects comes true
+    uint64_t delay_ns;         // stormy: of a packet, at most; 0: drawn
     uint32_t lacks;            // enum sl_sim_lack; stormy: more are drawn
     uint32_t sq_max, cq_max;   // of a ring; 0: the kernel's (stormy: drawn)
     uint32_t send_bytes, receive_bytes; // of a socket; 0: about what loopback has (stormy: drawn)
