@@ -138,7 +138,7 @@ static void make_plan(void) {
 static bool open_world(int kind, struct sl_config config) {
     config.conns_max = config.conns_max ? config.conns_max : 64;
     config.requests_max = 64;
-    return world_open(kind, config, make_plan);
+    return world_open(kind, NULL, config, make_plan);
 }
 
 static int unavailable(int kind) {
@@ -314,7 +314,7 @@ static bool outlives(int kind, struct sl_config config, uint64_t more) {
     if (!open_world(kind, config)) {
         return false;
     }
-    world.sys.getsockopt = fake_getsockopt;
+    world.real.getsockopt = fake_getsockopt;
     acked_more = more;
     begin_client(script);
     CHECK_MSG(run_peers(&nobody), "%s", world.failed);

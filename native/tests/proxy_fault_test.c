@@ -39,6 +39,8 @@ struct row {
     uint32_t conns, requests; // that the upstream sees
     struct expect expect[6];
 };
+// A name that begins with '*': there it makes a difference what comes together and what apart, so these rows are neither split nor delayed.
+static bool exact(const struct row *row) { return row->name[0] == '*'; }
 
 #define FAILED(reason) {R(reason, 1), C(upstream_failures, 1)}
 
@@ -57,7 +59,7 @@ static const struct row rows[] = {
     {"closes before the head", {{SEND(GET), ANSWER(502, RESET_EARLY)}}, {{REQUEST, CLOSE}}, 1, 1, FAILED(UPSTREAM_RESET)},
     {"half-closes before the head", {{SEND(GET), ANSWER(502, RESET_EARLY)}}, {{REQUEST, FIN, ENDED}}, 1, 1, FAILED(UPSTREAM_RESET)},
     {"resets before the head", {{SEND(GET), ANSWER(502, RESET_EARLY)}}, {{REQUEST, RESET}}, 1, 1, FAILED(UPSTREAM_RESET)},
-    {"resets at once", {{SEND(GET), ANSWER(502, RESET_EARLY)}}, {{RESET}}, 1, 0, FAILED(UPSTREAM_RESET)},
+    {"* resets at once", {{SEND(GET), ANSWER(502, RESET_EARLY)}}, {{RESET}}, 1, 0, FAILED(UPSTREAM_RESET)},
     {"closes inside the head", {{SEND(GET), ANSWER(502, RESET_EARLY)}}, {{REQUEST, SEND("HTTP/1.1 200 OK\r\nConte"), CLOSE}}, 1, 1,
      FAILED(UPSTREAM_RESET)},
     {"resets inside the head", {{SEND(GET), ANSWER(502, RESET_EARLY)}}, {{REQUEST, SEND("HTTP/1.1 200 OK\r\nConte"), TURNS(3), RESET}}, 1, 1,
@@ -104,33 +106,33 @@ static const struct row rows[] = {
                                  ANSWER(200, "ok")}}, {{REQUEST, SEND(OK)}}, 1, 1, {C(upstream_failures, 0)}},
 
     // Bodies that may not be there.
-    {"204 with a body", {{SEND(GET), ANSWER(204, ""), SEND(GET), ANSWER(200, "ok")}},
+    {"* 204 with a body", {{SEND(GET), ANSWER(204, ""), SEND(GET), ANSWER(200, "ok")}},
      {{REQUEST, SEND("HTTP/1.1 204 No Content\r\n\r\n" EVIL), ENDED}, {REQUEST, SEND(OK)}}, 2, 2, {C(upstream_idle, 1)}},
-    {"304 with a body", {{SEND(GET), ANSWER(304, ""), SEND(GET), ANSWER(200, "ok")}},
+    {"* 304 with a body", {{SEND(GET), ANSWER(304, ""), SEND(GET), ANSWER(200, "ok")}},
      {{REQUEST, SEND("HTTP/1.1 304 Not Modified\r\nContent-Length: 4\r\n\r\nevil"), ENDED}, {REQUEST, SEND(OK)}}, 2, 2, {C(upstream_idle, 1)}},
-    {"HEAD with a body", {{SEND("HEAD / HTTP/1.1\r\nHost: a\r\n\r\n"), HEADED(200), SEND(GET), ANSWER(200, "ok")}},
+    {"* HEAD with a body", {{SEND("HEAD / HTTP/1.1\r\nHost: a\r\n\r\n"), HEADED(200), SEND(GET), ANSWER(200, "ok")}},
      {{REQUEST, SEND(EVIL), ENDED}, {REQUEST, SEND(OK)}}, 2, 2, {C(upstream_idle, 1)}},
     {"HEAD without one", {{SEND("HEAD / HTTP/1.1\r\nHost: a\r\n\r\n"), HEADED(200), SEND(GET), ANSWER(200, "ok")}},
      {{REQUEST, SEND("HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\n"), REQUEST, SEND(OK)}}, 1, 2, {C(upstream_idle, 1), C(upstream_reuses, 1)}},
 
     // Bytes that nobody asked for.
-    {"bytes behind the answer", {{SEND(GET), ANSWER(200, "ok"), SEND(GET), ANSWER(200, "ok")}},
+    {"* bytes behind the answer", {{SEND(GET), ANSWER(200, "ok"), SEND(GET), ANSWER(200, "ok")}},
      {{REQUEST, SEND(OK "x"), ENDED}, {REQUEST, SEND(OK)}}, 2, 2, {C(upstream_reuses, 0)}},
-    {"a second answer behind it", {{SEND(GET), ANSWER(200, "ok"), SEND(GET), ANSWER(200, "ok")}},
+    {"* a second answer behind it", {{SEND(GET), ANSWER(200, "ok"), SEND(GET), ANSWER(200, "ok")}},
      {{REQUEST, SEND(OK EVIL), ENDED}, {REQUEST, SEND(OK)}}, 2, 2, {C(upstream_reuses, 0)}},
-    {"bytes behind chunks", {{SEND(GET), ANSWER(200, ""), SEND(GET), ANSWER(200, "ok")}},
+    {"* bytes behind chunks", {{SEND(GET), ANSWER(200, ""), SEND(GET), ANSWER(200, "ok")}},
      {{REQUEST, SEND(CHUNKED "0\r\n\r\nx"), ENDED}, {REQUEST, SEND(OK)}}, 2, 2, {C(upstream_reuses, 0)}},
     {"an answer while it is pooled", {{SEND(GET), ANSWER(200, "ok"), STAGE(1), TURNS(8), SEND(GET), ANSWER(200, "ok")}},
      {{REQUEST, SEND(OK), AWAIT(1), SEND(EVIL), ENDED}, {REQUEST, SEND(OK)}}, 2, 2, {C(upstream_reuses, 0), C(upstream_discards, 1)}},
-    {"an answer in the turn in which it is taken", {{SEND(GET), ANSWER(200, "ok"), STAGE(1), AWAIT(2), SEND(GET), ANSWER(200, "ok")}},
+    {"* an answer in the turn in which it is taken", {{SEND(GET), ANSWER(200, "ok"), STAGE(1), AWAIT(2), SEND(GET), ANSWER(200, "ok")}},
      {{REQUEST, SEND(OK), AWAIT(1), SEND(EVIL), STAGE(2), ENDED}, {REQUEST, SEND(OK)}}, 2, 2, {C(upstream_discards, 1), C(upstream_retries, 0)}},
-    {"an answer between the poll and the send", {{SEND(GET), ANSWER(200, "ok"), SEND(GET), STAGE(1), ANSWER(200, "ok")}},
+    {"* an answer between the poll and the send", {{SEND(GET), ANSWER(200, "ok"), SEND(GET), STAGE(1), ANSWER(200, "ok")}},
      {{REQUEST, SEND(OK), POLLED(1), SEND(EVIL), ENDED}, {REQUEST, SEND(OK)}}, 2, 2, {C(upstream_discards, 1), C(upstream_retries, 0)}},
-    {"the same under a POST with a body", {{SEND(GET), ANSWER(200, "ok"), SEND(POST("/", "5") "abcde"), STAGE(1), ANSWER(200, "ok")}},
+    {"* the same under a POST with a body", {{SEND(GET), ANSWER(200, "ok"), SEND(POST("/", "5") "abcde"), STAGE(1), ANSWER(200, "ok")}},
      {{REQUEST, SEND(OK), POLLED(1), SEND(EVIL), ENDED}, {REQUEST, SEND(OK)}}, 2, 2, {C(upstream_discards, 1), C(upstream_retries, 0)}},
-    {"an end between the poll and the send", {{SEND(GET), ANSWER(200, "ok"), SEND(POST("/", "5") "abcde"), STAGE(1), ANSWER(200, "ok")}},
+    {"* an end between the poll and the send", {{SEND(GET), ANSWER(200, "ok"), SEND(POST("/", "5") "abcde"), STAGE(1), ANSWER(200, "ok")}},
      {{REQUEST, SEND(OK), POLLED(1), CLOSE}, {REQUEST, SEND(OK)}}, 2, 2, {C(upstream_discards, 1), C(upstream_retries, 0)}},
-    {"a reset between the poll and the send", {{SEND(GET), ANSWER(200, "ok"), SEND(POST("/", "5") "abcde"), STAGE(1), ANSWER(200, "ok")}},
+    {"* a reset between the poll and the send", {{SEND(GET), ANSWER(200, "ok"), SEND(POST("/", "5") "abcde"), STAGE(1), ANSWER(200, "ok")}},
      {{REQUEST, SEND(OK), POLLED(1), RESET}, {REQUEST, SEND(OK)}}, 2, 2, {C(upstream_discards, 1), C(upstream_retries, 0)}},
 
     // Closed as we send.
@@ -171,10 +173,10 @@ static const struct row rows[] = {
      {{REQUEST, SEND("HTTP/1.1 200 OK\r\nKeep-Alive: timeout=1\r\nContent-Length: 2\r\n\r\nok"), REQUEST, SEND(OK)}}, 1, 2,
      {C(upstream_reuses, 1)}},
     {"Keep-Alive: timeout=1, after four fifths of it",
-     {{SEND(GET), ANSWER(200, "ok"), SLEEP(850), SEND(GET), ANSWER(200, "ok")}},
+     {{SEND(GET), ANSWER(200, "ok"), LATER(850), SEND(GET), ANSWER(200, "ok")}},
      {{REQUEST, SEND("HTTP/1.1 200 OK\r\nKeep-Alive: TimeOut=1, max=100\r\nContent-Length: 2\r\n\r\nok"), ENDED}, {REQUEST, SEND(OK)}}, 2, 2,
      {C(upstream_reuses, 0), C(upstream_discards, 0)}},
-    {"pooled longer than its idle time", {{SEND(QUICK), ANSWER(200, "ok"), SLEEP(300), SEND(QUICK), ANSWER(200, "ok")}},
+    {"pooled longer than its idle time", {{SEND(QUICK), ANSWER(200, "ok"), LATER(300), SEND(QUICK), ANSWER(200, "ok")}},
      {{REQUEST, SEND(OK), ENDED}, {REQUEST, SEND(OK)}}, 2, 2, {C(upstream_reuses, 0), C(upstream_discards, 0)}},
 
     // Interim answers.
@@ -199,7 +201,7 @@ static const struct row rows[] = {
     {"early answer, keep-alive, much to come", {{SEND(PUT("/", "9000000")), FILL(10000), ANSWER(200, "ok"), FILL(300000), ENDED}},
      {{HEAD, SEND(OK), ENDED}}, 1, 1, {C(upstream_failures, 0), C(upstream_idle, 0)}},
     {"early answer, close", {{SEND(PUT("/", "9000000")), FILL(10000), ANSWER(413, "big"), FIN, ENDED}},
-     {{HEAD, SEND("HTTP/1.1 413 Content Too Large\r\nConnection: close\r\nContent-Length: 3\r\n\r\nbig"), CLOSE}}, 1, 1,
+     {{HEAD, SEND("HTTP/1.1 413 Content Too Large\r\nConnection: close\r\nContent-Length: 3\r\n\r\nbig"), TURNS(6), CLOSE}}, 1, 1,
      {C(upstream_failures, 0), C(upstream_idle, 0)}},
     {"early answer, then a reset", {{SEND(PUT("/", "9000000")), FILL(10000), ANSWER(413, "big"), FIN, ENDED}},
      {{HEAD, SEND("HTTP/1.1 413 Content Too Large\r\nContent-Length: 3\r\n\r\nbig"), TURNS(6), RESET}}, 1, 1,
@@ -344,12 +346,12 @@ static void check_row(const struct row *row, const struct sl_counters *before) {
 static void clear_row(const struct row *row) {
     for (uint32_t i = 0; i < world.client_count; i++) {
         if (world.clients[i].fd >= 0) {
-            close(world.clients[i].fd);
+            wire_close(world.clients[i].fd);
         }
     }
     for (uint32_t i = 0; i < world.up_count; i++) {
         if (world.ups[i].fd >= 0) {
-            close(world.ups[i].fd);
+            wire_close(world.ups[i].fd);
         }
     }
     uint64_t until = world_ns() + ROW_NS;
@@ -367,12 +369,13 @@ static void run_row(const struct row *row) {
     struct sl_counters before = world.worker->counters;
     world.failed = NULL;
     world.stage = 0;
+    world.sends[0] = world.sends[1] = 0;
     for (uint32_t i = 0; i < PEERS_MAX && row->clients[i][0].op != OP_END; i++) {
         begin_peer(&world.clients[world.client_count++], names[i], row->clients[i], wire_connect(world.port));
     }
-    uint64_t until = world_ns() + ROW_NS;
+    uint64_t until = world.now_ns(world.table) + ROW_NS;
     uint32_t quiet = 0;
-    while (!world.failed && quiet < QUIET_TURNS && world_ns() < until) {
+    while (!world.failed && quiet < QUIET_TURNS && world.now_ns(world.table) < until) {
         bool some = peers_run(row->ups, PEERS_MAX);
         uint64_t cqes = world.worker->counters.io_cqes;
         int rc = world_turn(some ? 0 : SL_NS_PER_MS);
@@ -393,40 +396,120 @@ static void run_row(const struct row *row) {
 }
 
 static const struct sl_config config = {.conns_max = 64, .requests_max = 64, .linger_ms = 200};
-static const int kinds[] = {SL_IO_EPOLL, SL_IO_URING};
+static const struct kernel {
+    int kind;
+    bool simulated;
+    const char *name;
+} kernels[] = {
+    {SL_IO_EPOLL, false, "epoll"},
+    {SL_IO_URING, false, "uring"},
+    {SL_IO_EPOLL, true, "simulated epoll"},
+    {SL_IO_URING, true, "simulated uring"},
+};
 
-// 0: it works here.
-static int unavailable(int kind) {
+static bool open_on(const struct kernel *kernel) {
     char reason[256];
-    int rc = sl_io_probe(kind, reason, sizeof(reason));
-    if (rc < 0) {
-        printf("# %s: %s\n", sl_io_kind_name(kind), reason);
+    if (kernel->simulated) {
+        struct sl_sim *sim = sl_sim_new(&(struct sl_sim_config){.seed = 1});
+        return world_open(kernel->kind, sim, config, make_plan);
     }
-    return rc < 0;
+    if (sl_io_probe(kernel->kind, reason, sizeof(reason)) < 0) {
+        printf("# %s: %s\n", kernel->name, reason);
+        return false;
+    }
+    return world_open(kernel->kind, NULL, config, make_plan);
 }
 
-#define EACH_WORLD(kind)                                                                                                    \
-    for (size_t world_i = 0; world_i < SL_COUNT_OF(kinds); world_i++)                                                                \
-        for (int kind = kinds[world_i], once = !unavailable(kind) && world_open(kind, config, make_plan); once; once = 0, world_close())
+#define EACH_KERNEL(kernel)                                                                                                         \
+    for (const struct kernel *kernel = kernels; kernel < kernels + SL_COUNT_OF(kernels); kernel++)                                   \
+        for (bool once = open_on(kernel); once; once = false, world_close())
+
+// SLUICE_TEST_ROW: only rows with this in their name.
+static bool chosen(const struct row *row) {
+    const char *only = getenv("SLUICE_TEST_ROW");
+    return !only || strstr(row->name, only);
+}
 
 TEST(fault_table) {
-    const char *only = getenv("SLUICE_TEST_ROW");
-    EACH_WORLD(kind) {
+    EACH_KERNEL(kernel) {
         for (size_t i = 0; i < SL_COUNT_OF(rows); i++) {
             int failures = test_failures;
-            if (!only || strstr(rows[i].name, only)) {
+            if (chosen(&rows[i])) {
                 run_row(&rows[i]);
             }
             if (test_failures > failures) {
-                printf("  on %s: row \"%s\"\n", sl_io_kind_name(kind), rows[i].name);
+                printf("  on %s: row \"%s\"\n", kernel->name, rows[i].name);
             }
         }
-        printf("# %s: %zu rows\n", sl_io_kind_name(kind), SL_COUNT_OF(rows));
+        printf("# %s: %zu rows\n", kernel->name, SL_COUNT_OF(rows));
     }
 }
 
+// The same rows, with one text in two parts: each text of each script at each byte (in a normal run at every fifth, from a random one on).
+TEST(fault_table_split_at_every_byte) {
+    size_t stride = getenv("SLUICE_SOAK") ? 1 : 5;
+    for (const struct kernel *kernel = kernels + 2; kernel < kernels + SL_COUNT_OF(kernels); kernel++) {
+        REQUIRE(open_on(kernel));
+        size_t runs = 0, first = 1 + (size_t)time(NULL) % stride;
+        for (size_t i = 0; i < SL_COUNT_OF(rows) && !test_failures; i++) {
+            for (uint32_t text = 0; !exact(&rows[i]) && chosen(&rows[i]) && text < 2 * PEERS_MAX * STEPS_MAX && !test_failures; text++) {
+                struct split *split = &world.split;
+                *split = (struct split){.upstream = text % 2, .number = text / 2, .at = first};
+                do {
+                    run_row(&rows[i]);
+                    runs++;
+                    if (test_failures) {
+                        printf("  on %s: text %u of the %s in two parts, behind byte %zu\n", kernel->name, split->number,
+                               split->upstream ? "upstream" : "client", split->at);
+                    }
+                    split->at += stride;
+                } while (split->at < split->len && !test_failures);
+                if (split->len == 0 && text % 2 && text / 2 >= world.sends[0] && text / 2 >= world.sends[1]) {
+                    break; // neither side sends so many
+                }
+            }
+        }
+        printf("# %s: %zu runs\n", kernel->name, runs);
+        world_close();
+    }
+}
+
+static uint64_t number_of(const char *name, uint64_t fallback) {
+    const char *text = getenv(name);
+    return text && *text ? strtoull(text, NULL, 10) : fallback;
+}
+
+// The same rows on kernels that do each call by halves: short reads and writes, interrupted calls, full queues, cancels in every order, delays.
+TEST(fault_table_in_storms) {
+    uint64_t only = number_of("SLUICE_SIM_SEED", 0), seeds = only ? 1 : getenv("SLUICE_SOAK") ? 400 : 6, events = 0;
+    uint64_t from = only ? only : (uint64_t)time(NULL);
+    for (uint64_t seed = from; seed < from + seeds && !test_failures; seed++) {
+        for (const struct kernel *kernel = kernels + 2; kernel < kernels + SL_COUNT_OF(kernels) && !test_failures; kernel++) {
+            char replay[64];
+            snprintf(replay, sizeof(replay), "SLUICE_SIM_SEED=%llu proxy_fault_test storms", (unsigned long long)seed);
+            struct sl_sim *sim = sl_sim_new(&(struct sl_sim_config){
+                .seed = seed, .stormy = true, .unbroken = true, .delay_ns = 1000, .send_bytes = 262144, .receive_bytes = 131072, .replay = replay});
+            REQUIRE(world_open(kernel->kind, sim, config, make_plan));
+            world.patience = 30;
+            for (size_t i = 0; i < SL_COUNT_OF(rows) && !test_failures; i++) {
+                if (!exact(&rows[i]) && chosen(&rows[i])) {
+                    run_row(&rows[i]);
+                }
+            }
+            if (test_failures) {
+                printf("  on %s; again: %s\n", kernel->name, replay);
+            }
+            events += sl_sim_events(sim);
+            sl_sim_calm(sim);
+            world.patience = 1;
+            world_close();
+        }
+    }
+    printf("# %llu seeds from %llu on, %llu events\n", (unsigned long long)seeds, (unsigned long long)from, (unsigned long long)events);
+}
+
 TEST(malformed_answers) {
-    EACH_WORLD(kind) {
+    EACH_KERNEL(kernel) {
         for (size_t i = 0; i < SL_COUNT_OF(bad_heads); i++) {
             struct row row = {bad_heads[i], {{SEND(GET), ANSWER(502, BAD)}}, {{REQUEST, SEND(bad_heads[i]), ENDED}}, 1, 1, FAILED(UPSTREAM_BAD)};
             run_row(&row);
@@ -461,7 +544,7 @@ TEST(answers_beyond_a_limit) {
         repeated("HTTP/1.1 200 ", "O", 9000, "\r\n\r\n"),
     };
     char *interims = repeated("", "HTTP/1.1 103 Early Hints\r\n\r\n", 1000, OK);
-    EACH_WORLD(kind) {
+    EACH_KERNEL(kernel) {
         for (size_t i = 0; i < SL_COUNT_OF(texts); i++) {
             struct row row = {"beyond a limit", {{SEND(GET), ANSWER(502, BAD)}}, {{REQUEST, SEND(texts[i]), ENDED}}, 1, 1, FAILED(UPSTREAM_BAD)};
             run_row(&row);
@@ -502,7 +585,7 @@ static uint32_t upstreams_of(const struct sl_worker *w) {
 TEST(pools_follow_the_plan) {
     static const struct row first = {"before the reload", {{SEND(GET), ANSWER(200, "ok")}}, {{REQUEST, SEND(OK), REQUEST, SEND(OK), ENDED}}, 1, 1, {{0}}};
     static const struct step again[STEPS_MAX] = {SEND(GET), ANSWER(200, "ok")};
-    EACH_WORLD(kind) {
+    EACH_KERNEL(kernel) {
         struct sl_worker *w = world.worker;
         CHECK_INT(upstreams_of(w), 6);
         begin_peer(&world.clients[world.client_count++], "client 0", first.clients[0], wire_connect(world.port));

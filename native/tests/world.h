@@ -1,5 +1,5 @@
 // A whole worker and its peers in one thread: a turn of the worker, then what the peers' scripts can do, then a turn. So a scenario is the same in
-// each run, whatever lies below: epoll or io_uring of the real kernel.
+// each run, whatever lies below: epoll or io_uring, of the real kernel or of the simulated one (sim.h), which has its own time.
 //
 // A script is an array of steps, each of which waits until it can be done. Clients and upstreams have the same steps.
 #ifndef SL_TEST_WORLD_H
@@ -12,6 +12,7 @@
 #include "gateway.h"
 #include "peer.h"
 #include "plan_builder.h"
+#include "sim.h"
 #include "test.h"
 
 enum op {
@@ -85,26 +86,41 @@ struct scripted {
     const char *name;
     const struct step *script, *at;
     int fd; // -1: none yet, or closed
-    bool done, ended, reset;
+    bool upstream, done, ended, reset;
     char in[PEER_BYTES];
     size_t len;
     size_t sent; // of the step at hand
     uint64_t since_turn, since_ns; // the step's begin
-    uint32_t blocked;              // turns in which nothing was taken
+    uint32_t number;               // of this OP_SEND among those of its side
     uint32_t requests;
     bool raw; // bytes of a body are left lying
 };
 
+// Cuts one OP_SEND in two, with turns between.
+struct split {
+    bool upstream;
+    uint32_t number; // of the OP_SEND
+    size_t at, len;  // len: how long that text is; 0: there is none
+};
+
 struct world {
-    struct sl_sys sys; // the kernel's, with a place to look in after each poll
-    const struct sl_sys *below;
+    const struct sl_sys *below; // the kernel
+    const struct sl_sys *table; // what the gateway calls: the kernel, with a place to look in after each poll
+    struct sl_sys real;         // it, for the real kernel
+    uint64_t (*now_ns)(const struct sl_sys *sys); // what the table had before, as the next two
+    int (*epoll_wait)(const struct sl_sys *sys, int epoll_fd, struct epoll_event *events, int max, int timeout_ms);
+    int (*uring_enter)(const struct sl_sys *sys, int fd, uint32_t submit, uint32_t wait, uint32_t flags, const void *arg, size_t arg_len);
+    struct sl_sim *sim; // NULL: the real kernel
     int kind;
     struct sl_gateway *gateway;
     struct sl_worker *worker;
     int port, upstream_port, upstream_fd, refused_port, full_port, full_fd, fillers[4];
     struct scripted clients[PEERS_MAX], ups[PEERS_MAX];
     uint32_t client_count, up_count;
+    uint32_t sends[2]; // OP_SENDs so far, of clients and upstreams
+    struct split split;
     uint64_t turns, skipped_ns;
+    uint64_t patience; // OP_TURNS takes so many times more: what arrives by bytes needs them
     int stage;
     bool polled, started;
     const char *failed; // what a script saw that it should not have
@@ -114,7 +130,7 @@ struct world {
 static struct world world;
 static struct plan_builder builder;
 
-static uint64_t world_ns(void) { return world.below->now_ns(world.below) + world.skipped_ns; }
+static uint64_t world_ns(void) { return world.now_ns(world.table) + world.skipped_ns; }
 
 static void world_fail(struct scripted *p, const char *format, ...) {
     va_list args;
@@ -133,7 +149,13 @@ static void world_fail(struct scripted *p, const char *format, ...) {
 static int wire_listen(int *out_port, int backlog, int receive_bytes) {
     struct sockaddr_in addr = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
     socklen_t len = sizeof(addr);
-    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    int fd;
+    if (world.sim) {
+        fd = sl_sim_peer_listen(world.sim, &addr, backlog);
+        *out_port = ntohs(addr.sin_port);
+        return fd;
+    }
+    fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
     if (receive_bytes) {
         setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &receive_bytes, sizeof(receive_bytes));
     }
@@ -147,6 +169,9 @@ static int wire_listen(int *out_port, int backlog, int receive_bytes) {
 
 static int wire_connect(int port) {
     struct sockaddr_in addr = {.sin_family = AF_INET, .sin_port = htons((uint16_t)port), .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    if (world.sim) {
+        return sl_sim_peer_connect(world.sim, &addr);
+    }
     int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0), on = 1;
     connect(fd, (struct sockaddr *)&addr, sizeof(addr));
     setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
@@ -154,6 +179,9 @@ static int wire_connect(int port) {
 }
 
 static int wire_accept(int fd) {
+    if (world.sim) {
+        return sl_sim_peer_accept(world.sim, fd);
+    }
     int on = 1, got = accept4(fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
     if (got >= 0) {
         setsockopt(got, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
@@ -161,8 +189,27 @@ static int wire_accept(int fd) {
     return got;
 }
 
+// Bytes (0: not now, or for a receive the end), or negative errno.
+static ssize_t wire_send(int fd, const void *data, size_t len) {
+    ssize_t n = world.sim ? sl_sim_peer_send(world.sim, fd, data, len) : send(fd, data, len, MSG_DONTWAIT | MSG_NOSIGNAL);
+    int error = n >= 0 ? 0 : world.sim ? (int)-n : errno;
+    return error == 0 ? n : error == EAGAIN || error == EINTR || error == ENOTCONN ? 0 : -error;
+}
+
+static ssize_t wire_recv(int fd, void *data, size_t len) {
+    ssize_t n = world.sim ? sl_sim_peer_recv(world.sim, fd, data, len) : recv(fd, data, len, MSG_DONTWAIT);
+    return n >= 0 || world.sim ? n : -errno;
+}
+
+static void wire_fin(int fd) { world.sim ? sl_sim_peer_shutdown(world.sim, fd, SHUT_WR) : shutdown(fd, SHUT_WR); }
+static void wire_close(int fd) { world.sim ? sl_sim_peer_close(world.sim, fd) : (void)close(fd); }
+
 static void wire_reset(int fd) {
     struct linger rst = {1, 0};
+    if (world.sim) {
+        sl_sim_peer_reset(world.sim, fd);
+        return;
+    }
     setsockopt(fd, SOL_SOCKET, SO_LINGER, &rst, sizeof(rst));
     close(fd);
 }
@@ -234,17 +281,14 @@ static void drop(struct scripted *p, size_t n) {
 
 static void receive(struct scripted *p) {
     while (p->fd >= 0 && !p->ended && p->len < sizeof(p->in) - 1) {
-        ssize_t n = recv(p->fd, p->in + p->len, sizeof(p->in) - 1 - p->len, MSG_DONTWAIT);
+        ssize_t n = wire_recv(p->fd, p->in + p->len, sizeof(p->in) - 1 - p->len);
         if (n > 0) {
             p->len += (size_t)n;
-        } else if (n == 0) {
-            p->ended = true;
-        } else if (errno == EINTR) {
-            continue;
-        } else if (errno == EAGAIN || errno == ENOTCONN) {
+        } else if (n == -EAGAIN || n == -ENOTCONN) {
             break;
-        } else {
-            p->ended = p->reset = true;
+        } else if (n != -EINTR) {
+            p->ended = true;
+            p->reset = n < 0;
         }
     }
     p->in[p->len] = 0;
@@ -253,12 +297,15 @@ static void receive(struct scripted *p) {
 // Steps. Each returns true when it is done.
 
 static bool send_some(struct scripted *p, const char *data, size_t len) {
-    ssize_t n = send(p->fd, data + p->sent, len - p->sent, MSG_DONTWAIT | MSG_NOSIGNAL);
-    if (n < 0 && errno != EAGAIN && errno != EINTR && errno != ENOTCONN) {
-        return true; // the other side is gone: the steps that follow say whether it may be
+    struct split *split = &world.split;
+    size_t end = len;
+    if (split->at && split->upstream == p->upstream && split->number == p->number) {
+        split->len = len;
+        end = world.turns - p->since_turn < 4 ? sl_min_size(split->at, len) : len;
     }
+    ssize_t n = p->sent < end ? wire_send(p->fd, data + p->sent, end - p->sent) : 0;
     p->sent += n > 0 ? (size_t)n : 0;
-    return p->sent == len;
+    return n < 0 || p->sent == len; // the other side is gone: the steps that follow say whether it may be
 }
 
 static ssize_t send_pattern(struct scripted *p, size_t n) {
@@ -267,9 +314,9 @@ static ssize_t send_pattern(struct scripted *p, size_t n) {
     for (size_t i = 0; i < n; i++) {
         part[i] = pattern_at(p->sent + i);
     }
-    ssize_t sent = send(p->fd, part, n, MSG_DONTWAIT | MSG_NOSIGNAL);
+    ssize_t sent = wire_send(p->fd, part, n);
     p->sent += sent > 0 ? (size_t)sent : 0;
-    return sent >= 0 || errno == EAGAIN || errno == EINTR || errno == ENOTCONN ? sent : -2;
+    return sent;
 }
 
 static bool fill(struct scripted *p) {
@@ -277,7 +324,7 @@ static bool fill(struct scripted *p) {
     while (n > 0 && p->sent < (size_t)p->at->n) {
         n = send_pattern(p, (size_t)p->at->n - p->sent);
     }
-    return n == -2 || p->sent == (size_t)p->at->n;
+    return n < 0 || p->sent == (size_t)p->at->n;
 }
 
 static bool flood(struct scripted *p) {
@@ -289,13 +336,13 @@ static bool flood(struct scripted *p) {
     if (some) {
         p->since_turn = world.turns;
     }
-    return n == -2 || world.turns - p->since_turn >= 200;
+    return n < 0 || world.turns - p->since_turn >= 200;
 }
 
 static bool one_byte(struct scripted *p, bool due) {
     if (due) {
-        send(p->fd, p->at->text + p->sent, 1, MSG_DONTWAIT | MSG_NOSIGNAL);
-        p->sent++;
+        ssize_t n = wire_send(p->fd, p->at->text + p->sent, 1);
+        p->sent += n != 0; // a broken connection takes all
         p->since_turn = world.turns;
         p->since_ns = world_ns();
     }
@@ -341,8 +388,10 @@ static bool expect_broken(struct scripted *p) {
         world_fail(p, "expected a beginning of %d, got %.200s", p->at->n, p->in);
     } else if (start) {
         char *data = start + 4; // in chunks or not
-        char *line = strcasestr(p->in, "transfer-encoding") && *data ? strstr(data, "\r\n") : NULL;
-        data = line ? line + 2 : data;
+        if (strcasestr(p->in, "transfer-encoding")) {
+            char *line = strstr(data, "\r\n");
+            data = line ? line + 2 : data + strlen(data);
+        }
         size_t len = strcspn(data, "\r");
         if (strncmp(data, p->at->text, len) != 0) {
             world_fail(p, "expected a beginning of \"%s\", got \"%s\"", p->at->text, data);
@@ -411,11 +460,11 @@ static bool step(struct scripted *p) {
     case OP_FLOOD:
         return flood(p);
     case OP_FIN:
-        shutdown(p->fd, SHUT_WR);
+        wire_fin(p->fd);
         return true;
     case OP_CLOSE:
     case OP_RESET:
-        s->op == OP_CLOSE ? (void)close(p->fd) : wire_reset(p->fd);
+        (s->op == OP_CLOSE ? wire_close : wire_reset)(p->fd);
         p->fd = -1;
         return true;
     case OP_STAGE:
@@ -428,11 +477,15 @@ static bool step(struct scripted *p) {
     case OP_CONNS:
         return world.worker->counters.conns_live == (uint64_t)s->n;
     case OP_TURNS:
-        return world.turns - p->since_turn >= (uint64_t)s->n;
+        return world.turns - p->since_turn >= (uint64_t)s->n * world.patience;
     case OP_SLEEP:
         return world_ns() - p->since_ns >= (uint64_t)s->n * SL_NS_PER_MS;
     case OP_LATER:
-        world.skipped_ns += (uint64_t)s->n * SL_NS_PER_MS;
+        if (world.sim) {
+            sl_sim_advance(world.sim, (uint64_t)s->n * SL_NS_PER_MS);
+        } else {
+            world.skipped_ns += (uint64_t)s->n * SL_NS_PER_MS;
+        }
         return true;
     default:
         break;
@@ -466,6 +519,7 @@ static void enter_step(struct scripted *p) {
     p->sent = 0;
     p->since_turn = world.turns;
     p->since_ns = world_ns();
+    p->number = p->at->op == OP_SEND ? world.sends[p->upstream]++ : UINT32_MAX;
     p->done = p->done || p->at->op == OP_END;
 }
 
@@ -481,6 +535,7 @@ static bool advance(struct scripted *p) {
 
 static void begin_peer(struct scripted *p, const char *name, const struct step *script, int fd) {
     p->name = name;
+    p->upstream = p >= world.ups && p < world.ups + PEERS_MAX;
     p->script = p->at = script;
     p->fd = fd;
     p->done = p->ended = p->reset = p->raw = false;
@@ -498,7 +553,7 @@ static bool peers_run(const struct step ups[][STEPS_MAX], uint32_t ups_max) {
         if (world.up_count == PEERS_MAX || world.up_count >= ups_max || ups[world.up_count][0].op == OP_END) {
             struct scripted none = {.name = "an upstream connection that no script is for"};
             world_fail(&none, "it came");
-            close(fd);
+            wire_close(fd);
             continue;
         }
         begin_peer(&world.ups[world.up_count], names[world.up_count], ups[world.up_count], fd);
@@ -536,8 +591,7 @@ static uint64_t world_now_ns(const struct sl_sys *sys) {
 }
 
 static int world_epoll_wait(const struct sl_sys *sys, int epoll_fd, struct epoll_event *events, int max, int timeout_ms) {
-    (void)sys;
-    int n = world.below->epoll_wait(world.below, epoll_fd, events, max, timeout_ms), error = errno;
+    int n = world.epoll_wait(sys, epoll_fd, events, max, timeout_ms), error = errno;
     after_poll();
     errno = error;
     return n;
@@ -545,8 +599,7 @@ static int world_epoll_wait(const struct sl_sys *sys, int epoll_fd, struct epoll
 
 static int world_uring_enter(const struct sl_sys *sys, int fd, uint32_t submit, uint32_t wait, uint32_t flags, const void *arg,
                              size_t arg_len) {
-    (void)sys;
-    int n = world.below->uring_enter(world.below, fd, submit, wait, flags, arg, arg_len), error = errno;
+    int n = world.uring_enter(sys, fd, submit, wait, flags, arg, arg_len), error = errno;
     after_poll();
     errno = error;
     return n;
@@ -554,28 +607,38 @@ static int world_uring_enter(const struct sl_sys *sys, int fd, uint32_t submit, 
 
 // Life.
 
-static bool world_open(int kind, struct sl_config config, void (*make_plan)(void)) {
+// sim: NULL for the real kernel.
+static bool world_open(int kind, struct sl_sim *sim, struct sl_config config, void (*make_plan)(void)) {
     struct world *w = &world;
     memset(w, 0, sizeof(*w));
-    w->below = &sl_sys_kernel;
-    w->sys = *w->below;
-    w->sys.epoll_wait = world_epoll_wait;
-    w->sys.uring_enter = world_uring_enter;
-    w->sys.now_ns = world_now_ns;
+    w->sim = sim;
+    w->patience = 1;
+    w->real = sl_sys_kernel;
+    // A simulated kernel is an object that its table is a part of: it is changed in its place.
+    struct sl_sys *sys = sim ? (struct sl_sys *)(uintptr_t)sl_sim_sys(sim) : &w->real;
+    w->now_ns = sys->now_ns;
+    w->epoll_wait = sys->epoll_wait;
+    w->uring_enter = sys->uring_enter;
+    sys->now_ns = world_now_ns;
+    sys->epoll_wait = world_epoll_wait;
+    sys->uring_enter = world_uring_enter;
+    w->table = sys;
+    w->below = sim ? sys : &sl_sys_kernel;
     w->kind = kind;
     w->upstream_fd = wire_listen(&w->upstream_port, 64, 16384);
     int fd = wire_listen(&w->refused_port, 1, 0);
-    close(fd);
+    wire_close(fd);
     w->full_fd = wire_listen(&w->full_port, 0, 0);
     for (int i = 0; i < 4; i++) { // its queue is full: who comes now stays connecting
         w->fillers[i] = wire_connect(w->full_port);
     }
-    config.io = (uint32_t)kind;
+    config.io = sim ? SL_IO_EPOLL : (uint32_t)kind; // the simulated kernel has both, whatever this one has
     if (sl__gateway_new(&w->gateway, &config)) {
         printf("# %s\n", sl_fail_text());
         return false;
     }
-    w->gateway->sys = &w->sys;
+    w->gateway->sys = sys;
+    w->gateway->io_kind = kind;
     make_plan();
     uint32_t len = plan_finish(&builder);
     w->port = sl__gateway_listen(w->gateway, sl_span_of("127.0.0.1:0"), SL_NO_CERTIFICATE);
@@ -611,10 +674,15 @@ static void world_close(void) {
     sl_worker_close(w->worker);
     sl__gateway_free(w->gateway);
     for (int i = 0; i < 4; i++) {
-        close(w->fillers[i]);
+        wire_close(w->fillers[i]);
     }
-    close(w->full_fd);
-    close(w->upstream_fd);
+    wire_close(w->full_fd);
+    wire_close(w->upstream_fd);
+    if (w->sim) {
+        CHECK_INT(sl_sim_fds(w->sim), 0);
+        CHECK_INT(sl_sim_armed(w->sim), 0);
+        sl_sim_free(w->sim);
+    }
 }
 
 // Everything that a row may have taken is back.
