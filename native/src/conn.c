@@ -414,8 +414,9 @@ static bool read_tls(struct sl_conn *conn) {
 // Progress.
 
 static void shed(struct sl_conn *conn) {
-    static const char answer[] = "HTTP/1.1 503 Service Unavailable\r\ncontent-length: 0\r\n"
-                                 "retry-after: 1\r\nconnection: close\r\n\r\n";
+    static const char answer[] = "HTTP/1.1 503 Service Unavailable\r\ncontent-length: 33\r\n"
+                                 "connection: close\r\ncontent-type: text/plain; charset=UTF-8\r\n"
+                                 "retry-after: 1\r\n\r\nToo many requests are in flight.\n";
     sl_worker_count_status(conn->worker, SL_E_SHED_REQUESTS);
     conn->close_after = true;
     struct sl_outq *out = sl_conn_out(conn);

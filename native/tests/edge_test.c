@@ -137,7 +137,7 @@ static void make_plan(void) {
 
 static bool open_world(int kind, struct sl_config config) {
     config.conns_max = config.conns_max ? config.conns_max : 64;
-    config.requests_max = 64;
+    config.requests_max = config.requests_max ? config.requests_max : 64;
     return world_open(kind, NULL, config, make_plan);
 }
 
@@ -382,6 +382,20 @@ TEST(connections_of_a_worker) {
         CHECK_MSG(run_peers(&nobody), "%s", world.failed);
         CHECK_INT(world.worker->counters.by_status[-SL_E_SHED_CONNS], 1);
         CHECK_INT(world.worker->counters.conns_shed, 1);
+        end_peers();
+        world_close();
+    }
+}
+
+TEST(requests_of_a_worker) {
+    static const struct row row = {.name = "requests_max", .client = {SEND(GET), ANSWER(200, "ok")}, .up = {REQUEST, STAGE(1), AWAIT(2), SEND(OK)}};
+    static const struct step shed[STEPS_MAX] = {AWAIT(1), SEND(NATIVE), ANSWER(503, "Too many requests are in flight.\n"), EOF_, STAGE(2)};
+    EACH_KIND(kind) {
+        REQUIRE(open_world(kind, (struct sl_config){.requests_max = 1}));
+        begin_client(row.client);
+        begin_client(shed);
+        CHECK_MSG(run_peers(&row), "%s", world.failed);
+        CHECK_INT(world.worker->counters.by_status[-SL_E_SHED_REQUESTS], 1);
         end_peers();
         world_close();
     }
