@@ -292,6 +292,9 @@ static void deliver(struct sl_sim *sim, struct sim__sock *sock, uint32_t bytes) 
     if (sock->peer && events) {
         sim__wake(sim, &sock->peer->file, events);
     }
+    if (events & EPOLLRDHUP) { // its acknowledgement is a change of the sender's state
+        sim__wake(sim, &sock->file, EPOLLIN | EPOLLOUT | EPOLLRDHUP);
+    }
     writer_wake(sim, sock);
 }
 
@@ -810,6 +813,7 @@ static ssize_t s_sendmsg(const struct sl_sys *sys, int fd, const struct msghdr *
 
 static int sock_shutdown(struct sl_sim *sim, struct sim__sock *sock, int how) {
     if (sock->state != SIM__CONNECTED) {
+        sim__wake(sim, &sock->file, EPOLLHUP); // whoever waits is woken all the same
         return -ENOTCONN;
     }
     if (how != SHUT_WR) {
@@ -1034,8 +1038,8 @@ ssize_t sl_sim_peer_recv(struct sl_sim *sim, int peer, void *out, size_t len) {
     return sim__recv(sim, sock_at(sim, peer), out, len);
 }
 
-bool sl_sim_peer_connected(const struct sl_sim *sim, int peer) {
-    const struct sim__sock *sock = (const struct sim__sock *)file_at(sim, peer);
+bool sl_sim_connected(const struct sl_sim *sim, int fd) {
+    const struct sim__sock *sock = (const struct sim__sock *)file_at(sim, fd);
     return sock && sock->state == SIM__CONNECTED;
 }
 
@@ -1080,6 +1084,7 @@ static void storm_draw(struct sl_sim *sim) {
         .enter_error = chance(sim, 3000),
         .spurious = chance(sim, 10000),
         .false_ready = chance(sim, 3000),
+        .eager = sim__below(sim, 4) == 0,
         .delay_ns = 1000 + sim__random(sim) % (sim__below(sim, 2) ? 100000 : 20000000),
     };
     struct sim__faults *faults = &sim->faults;

@@ -82,7 +82,7 @@ int sl_sim_peer_connect(struct sl_sim *sim, const struct sockaddr_in *addr);
 int sl_sim_peer_accept(struct sl_sim *sim, int listener); // or -EAGAIN
 ssize_t sl_sim_peer_send(struct sl_sim *sim, int peer, const void *data, size_t len); // what fits, or negative errno
 ssize_t sl_sim_peer_recv(struct sl_sim *sim, int peer, void *out, size_t len);        // bytes, 0 at the end, or negative errno
-bool sl_sim_peer_connected(const struct sl_sim *sim, int peer);
+bool sl_sim_connected(const struct sl_sim *sim, int fd); // either side; false: not yet, or not any more
 uint64_t sl_sim_peer_arrived(const struct sl_sim *sim, int peer); // bytes of ours that reached it, read or not
 int sl_sim_peer_shutdown(struct sl_sim *sim, int peer, int how);
 void sl_sim_peer_close(struct sl_sim *sim, int peer);

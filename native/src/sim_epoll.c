@@ -141,9 +141,9 @@ int sim__epoll_ctl(const struct sl_sys *sys, int epoll_fd, int op, int fd,
 // The ready ones in order, or in a storm in any: they are independent.
 static uint32_t ready_list(struct sl_sim *sim, struct epoll *epoll, struct sim__watch **list,
                            uint32_t max) {
-    uint32_t count = 0;
+    uint32_t count = 0, chosen = sim__roll(sim, sim->faults.spurious) ? sim__below(sim, 64) : 64;
     for (struct sim__watch *watch = epoll->watches; watch; watch = watch->epoll_next) {
-        if (!watch->ready && sim__roll(sim, sim->faults.spurious)) {
+        if (chosen-- == 0) {
             watch_ready(watch); // woken for nothing: it says what the file says
         }
         if (watch->ready && count < max) {

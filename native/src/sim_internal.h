@@ -58,6 +58,7 @@ struct sim__event {
 struct sim__faults {
     uint32_t short_io, interrupt, reset, accept_error, connect_error, fd_error, no_buffer, cq_full, defer, more_lost, odd_cancel,
         enter_error, spurious, false_ready;
+    bool eager;        // a multishot receive tries until there is nothing (6.1), not only what is known to be there
     uint64_t delay_ns; // of a packet, at most; 0: none
 };
 

@@ -57,6 +57,7 @@ struct sim__op {
     uint32_t events; // that it waits for
     uint64_t order;  // of its work
     bool queued;     // has work for the next enter
+    bool twice;      // was woken again before that
     bool cancelled;
     bool multishot, select, last_words;
     uint16_t group;
@@ -84,6 +85,8 @@ struct ring {
     struct group groups[GROUPS_MAX];
     struct uring_cqe *overflow;
     uint32_t overflow_count, overflow_cap;
+    struct uring_cqe late[64]; // of cancels: a later enter brings them
+    uint32_t late_count;
 };
 
 // Offsets in the ring's memory; the CQEs follow, then the SQ array.
@@ -272,6 +275,7 @@ static void work_flag(struct ring *ring, bool waits) {
 }
 
 static void op_queue(struct sim__op *op) {
+    op->twice = op->queued;
     if (!op->queued) {
         op->queued = true;
         op->order = op->ring->order++;
@@ -323,18 +327,19 @@ static bool op_more(struct sl_sim *sim, struct sim__op *op, int res, uint32_t fl
 
 static struct sim__sock *sock_of(const struct sim__op *op) { return (struct sim__sock *)op->file; }
 
-// One part. True: it may be tried again at once.
-static bool recv_part(struct sl_sim *sim, struct sim__op *op) {
+enum part { OVER, WAITS, AGAIN }; // the operation ended, stays armed, may be tried again at once
+
+static enum part recv_part(struct sl_sim *sim, struct sim__op *op) {
     ssize_t n = sim__readable(sim, sock_of(op));
     if (n == -EAGAIN) {
-        return false;
+        return WAITS;
     }
     struct group *group = &op->ring->groups[op->group];
     uint16_t id = 0;
     const struct held *held = n >= 0 ? group_take(sim, group, &id) : NULL;
     if (n >= 0 && !held) {
         op_finish(sim, op, -ENOBUFS, 0);
-        return false;
+        return OVER;
     }
     uint32_t most = held ? held->len : 0;
     most = op->budget ? (uint32_t)sl_min_u64(most, op->budget) : most;
@@ -348,20 +353,35 @@ static bool recv_part(struct sl_sim *sim, struct sim__op *op) {
             buf_hold(held);
         }
         op_finish(sim, op, (int)n, keeps ? flags : 0);
-        return false;
+        return OVER;
     }
     group_took(group, id);
+    // What waits behind, in the socket's own words: bytes or FIN, not an error. Newer kernels look no further.
+    const struct sim__flow *in = &sock_of(op)->peer->out;
+    bool more = in->arrived > in->read || in->fin_arrived;
+    flags |= more ? URING_CQE_F_SOCK_NONEMPTY : 0;
     bool used_up = op->budget && (op->budget -= (uint64_t)n) == 0;
     if (used_up) {
         op_finish(sim, op, (int)n, flags);
-        return false;
+        return OVER;
     }
-    return op_more(sim, op, (int)n, flags);
+    if (!op_more(sim, op, (int)n, flags)) {
+        return OVER;
+    }
+    bool eager = sim->faults.eager || sock_of(op)->link == SL_SIM_UNIX;
+    return more || eager ? AGAIN : WAITS;
 }
 
+// Whoever was woken twice looks again for an end behind the data; whoever finds both when he is armed was woken once (Linux 6.18).
 static void recv_run(struct sl_sim *sim, struct sim__op *op) {
     for (int round = 0; round < ROUNDS_MAX; round++) {
-        if (!recv_part(sim, op)) {
+        enum part part = recv_part(sim, op);
+        if (part == OVER) {
+            return;
+        }
+        bool end = part == WAITS && op->twice && (sim__poll(sim, op->file) & EPOLLRDHUP);
+        op->twice = op->twice && !end;
+        if (part == WAITS && !end) {
             return;
         }
     }
@@ -478,7 +498,7 @@ static bool recv_ready(struct sl_sim *sim, const struct sim__op *op) {
 static bool cancelled_run(struct sl_sim *sim, struct sim__op *op) {
     if (recv_ready(sim, op) && !op->last_words && sim__roll(sim, sim->faults.odd_cancel)) {
         op->last_words = true;
-        if (recv_part(sim, op)) {
+        if (recv_part(sim, op) != OVER) {
             op_queue(op);
         }
         return true;
@@ -511,6 +531,9 @@ static void op_run(struct sl_sim *sim, struct sim__op *op) {
 }
 
 static bool work_waits(const struct ring *ring) {
+    if (ring->late_count > 0) {
+        return true;
+    }
     for (const struct sim__op *op = ring->ops; op; op = op->next) {
         if (op->queued) {
             return true;
@@ -521,6 +544,9 @@ static bool work_waits(const struct ring *ring) {
 
 // Work runs in an enter alone (DEFER_TASKRUN); in a storm in any order, and not always all of it.
 static void work_run(struct sl_sim *sim, struct ring *ring) {
+    while (ring->late_count > 0 && !sim__roll(sim, sim->faults.defer)) {
+        cqe_post(sim, ring, ring->late[--ring->late_count]);
+    }
     static _Thread_local struct sim__op *list[SIM__FILES_MAX];
     uint32_t count = 0;
     for (struct sim__op *op = ring->ops; op && count < SIM__FILES_MAX; op = op->next) {
@@ -760,8 +786,13 @@ static uint32_t submit_all(struct sl_sim *sim, struct ring *ring, uint32_t count
         atomic_store_explicit(word(ring, SQ_HEAD), head + 1, memory_order_release);
         sim->events++;
         int res = submit(sim, ring, &sqe);
-        if (res != 1 || sqe.opcode == URING_OP_ASYNC_CANCEL) {
-            cqe_post(sim, ring, (struct uring_cqe){sqe.user_data, res, 0});
+        struct uring_cqe cqe = {sqe.user_data, res, 0};
+        bool cancels = sqe.opcode == URING_OP_ASYNC_CANCEL;
+        if (cancels && ring->late_count < SL_COUNT_OF(ring->late) &&
+            sim__roll(sim, sim->faults.defer)) {
+            ring->late[ring->late_count++] = cqe;
+        } else if (cancels || res != 1) {
+            cqe_post(sim, ring, cqe);
         }
     }
     return done;

@@ -593,6 +593,26 @@ SCENARIO(a_message_split_at_every_byte_arrives_in_order) {
     }
 }
 
+SCENARIO(a_message_whose_parts_are_cut_at_every_byte_is_sent_in_order) {
+    static const char text[] = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi";
+    const size_t len = sizeof(text) - 1;
+    for (size_t cut = 0; cut <= len; cut++) {
+        static struct end a;
+        int peer = open_pair(w, &a, 'a', cut % 2 ? TCP : UNIX);
+        w->trace_len = 0;
+        a.iov[0] = (struct iovec){(void *)(uintptr_t)text, cut};
+        a.iov[1] = (struct iovec){(void *)(uintptr_t)(text + cut), len - cut};
+        a.msg = (struct msghdr){.msg_iov = a.iov, .msg_iovlen = 2};
+        sl_io_send(w->io, a.io, &a.msg);
+        UNTIL(w, a.sends == 1);
+        CHECK_STR(peer_text(w, peer), text);
+        close_end(&a);
+        UNTIL(w, a.closed);
+        peer_close(w, peer);
+        CHECK_STR(traced(w), "a sent 40\na closed 0\n");
+    }
+}
+
 SCENARIO(pipelined_messages_arrive_in_order) {
     static struct end a;
     int peer = open_pair(w, &a, 'a', TCP);
@@ -1047,6 +1067,26 @@ SCENARIO(closing_while_the_stream_is_being_cancelled) {
     UNTIL(w, a.closed);
     peer_close(w, peer);
     CHECK_STR(traced(w), "a closed 0\n");
+}
+
+// The peer neither reads nor closes: our own shutdown must end what is armed, whatever it finds in the socket.
+SCENARIO(closing_when_data_has_just_come) {
+    for (int turns = 0; turns < 3; turns++) {
+        static struct end a;
+        int peer = open_pair(w, &a, 'a', TCP);
+        want(&a, SL_RECV_STREAM);
+        settle(w);
+        peer_write(w, peer, "x");
+        if (turns == 1) {
+            want(&a, SL_RECV_OFF);
+        } else if (turns == 2) {
+            want(&a, SL_RECV_ONCE);
+        }
+        close_end(&a);
+        UNTIL(w, a.closed);
+        peer_close(w, peer);
+    }
+    CHECK_STR(traced(w), "a closed 0\na closed 0\na closed 0\n");
 }
 
 SCENARIO(closing_with_unread_data_returns_its_buffers) {
