@@ -32,7 +32,7 @@ import {
 
 // `deno task soak` is the same run with longer fuzzing and more repetitions (tests read SLUICE_SOAK too).
 const SOAK = Boolean(Deno.env.get("SLUICE_SOAK"));
-const NATIVE_TIMEOUT_S = SOAK ? 1200 : 120;
+const NATIVE_TIMEOUT_S = SOAK ? 1200 : 300;
 const DENO_TIMEOUT_S = SOAK ? 3600 : 300;
 const FUZZ_RUNS = SOAK ? -1 : 20000;
 const FUZZ_SECONDS = SOAK ? 600 : 10;
@@ -145,7 +145,7 @@ async function testNative(context: Context, profile: Profile) {
   const prefix = profile === "release" ? [] : await plainAddresses();
   let counts = none(), output = "";
   const started = performance.now();
-  for (const name of byName ? named : all) {
+  await inParallel(byName ? named : all, async (name) => {
     const binary = `${ROOT}/native/build/${profile}/${name}`;
     const args = byName || !context.pattern ? [] : [context.pattern];
     const result = await run(
@@ -156,7 +156,7 @@ async function testNative(context: Context, profile: Profile) {
     const part = parseNative(name, result);
     if (part.failed) output += result.output;
     counts = sum(counts, part);
-  }
+  });
   report(context, `native (${profile})`, counts, started, output);
 }
 
@@ -169,14 +169,13 @@ async function testFuzz(context: Context) {
   if (!await buildFor(context, "fuzz", false)) return;
   const prefix = await plainAddresses();
   let counts = none(), output = "";
-  for (
-    const path of await filesUnder(
-      "native/fuzz",
-      (path) => path.endsWith("_fuzz.c"),
-    )
-  ) {
-    const name = path.replace(/^.*\/|\.c$/g, "");
-    if (!name.includes(context.pattern)) continue;
+  const files = await filesUnder(
+    "native/fuzz",
+    (path) => path.endsWith("_fuzz.c"),
+  );
+  const names = files.map((path) => path.replace(/^.*\/|\.c$/g, ""))
+    .filter((name) => name.includes(context.pattern));
+  await inParallel(names, async (name) => {
     const corpus = `${ROOT}/native/fuzz/corpus/${name.replace(/_fuzz$/, "")}`;
     const found = await Deno.makeTempDir({ prefix: `sluice-${name}-` });
     const command = [
@@ -202,7 +201,7 @@ async function testFuzz(context: Context) {
     );
     if (result.code === 0) await Deno.remove(found, { recursive: true });
     else output += result.output;
-  }
+  });
   report(context, "native (fuzz)", counts, started, output);
 }
 
@@ -322,6 +321,19 @@ async function run(
   }).output();
   const decoder = new TextDecoder();
   return { code, output: decoder.decode(stdout) + decoder.decode(stderr) };
+}
+
+/** As many at a time as there are CPUs. */
+async function inParallel<T>(items: T[], work: (item: T) => Promise<void>) {
+  const left = [...items];
+  const take = async () => {
+    for (let item = left.shift(); item !== undefined; item = left.shift()) {
+      await work(item);
+    }
+  };
+  await Promise.all(
+    Array.from({ length: navigator.hardwareConcurrency }, take),
+  );
 }
 
 const GROUPS = ["static", "native", "deno", "e2e"];
