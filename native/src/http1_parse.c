@@ -501,7 +501,7 @@ static void set_connection_flags(struct sl_head *head, bool close, bool keep_ali
     }
 }
 
-static int judge_options(struct sl_head *head, const uint8_t *base) {
+static __attribute__((noinline)) int judge_options(struct sl_head *head, const uint8_t *base) {
     struct list list = list_of(head, base, SL_H_CONNECTION);
     struct sl_span option;
     bool close = false, keep_alive = false, upgrade = false;
@@ -530,7 +530,8 @@ static int judge_options(struct sl_head *head, const uint8_t *base) {
 }
 
 // Nearly every head has no Connection line, or one with one word.
-static int judge_connection(struct sl_head *head, const uint8_t *base) {
+static inline __attribute__((always_inline)) int judge_connection(struct sl_head *head,
+                                                                  const uint8_t *base) {
     const struct sl_field *field = sl_head_field(head, SL_H_CONNECTION);
     if (field) {
         const uint8_t *value = base + field->value_off;
@@ -848,7 +849,9 @@ int sl_http1_parse_request(struct sl_head *head, uint8_t *data, size_t len,
     if (head->scanned == 0) {
         head_reset(head);
     }
-    if (head->state < METHOD) {
+    if (head->scanned == 0 && len > 0 && data[0] != '\r') {
+        head->state = METHOD; // what nearly all begin with
+    } else if (head->state < METHOD) {
         int result = skip_empty_lines(head, data, len);
         if (result <= 0) {
             return result;

@@ -295,8 +295,8 @@ static inline int good_request_line(struct sl__scan *scan, size_t line_end) {
 // end, or there is no more.
 //
 // The hot loop. It calls nothing, so that what it needs can stay in registers.
-static __attribute__((noinline)) void usual_fields(const struct sl__scan *scan,
-                                                   struct walk *out_walk) {
+static inline __attribute__((always_inline)) void usual_fields(const struct sl__scan *scan,
+                                                               struct walk *out_walk) {
     struct sl_head *const head = scan->head;
     const uint8_t *const base = scan->base, *const end = base + scan->end;
     const uint8_t *const last_load = end - 32;
