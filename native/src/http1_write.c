@@ -350,6 +350,27 @@ size_t sl_http1_write_response(uint8_t *out_data, size_t cap, const struct sl_re
     return out_len(&out);
 }
 
+size_t sl_http1_prepare(struct sl_prepared *prepared, uint8_t *out_data, size_t cap,
+                        const struct sl_response_head *head, struct sl_span body) {
+    static const char mark[] = "\r\ndate: "; // its first place is ours: no field line comes before
+    size_t n = sl_http1_write_response(out_data, cap, head);
+    if (n == 0 || body.len > cap - n) {
+        return 0;
+    }
+    const uint8_t *date = memmem(out_data, n, mark, sizeof(mark) - 1);
+    SL_ASSERT(date);
+    if (body.len > 0) {
+        memcpy(out_data + n, body.data, body.len);
+    }
+    *prepared = (struct sl_prepared){
+        .bytes = out_data,
+        .head_len = (uint32_t)n,
+        .len = (uint32_t)(n + body.len),
+        .date_off = (uint32_t)(date - out_data + sizeof(mark) - 1),
+    };
+    return prepared->len;
+}
+
 // What a lenient reader takes a name with '_' for.
 static enum sl_header alias_of(const uint8_t *data, const struct sl_field *field) {
     uint8_t name[32];

@@ -30,8 +30,23 @@ struct sl_response_head {
     struct sl_span fields;      // ready "name: value\r\n" lines, copied; may be empty
     const struct sl_edits *edits; // of `fields`; NULL: none
 };
+#define SL_RESPONSE_ROOM 512u // a head without its field lines fits in this
 size_t sl_http1_write_response(uint8_t *out, size_t cap, const struct sl_response_head *head);
 const char *sl_reason_phrase(uint16_t status); // "OK"; "" if unknown
+
+// An answer that is the same each time but for the value of Date: written once, then copied.
+struct sl_prepared {
+    const uint8_t *bytes;   // the head, and the body behind it if that is small
+    uint32_t head_len, len; // len includes the body's
+    uint32_t date_off;
+};
+// Writes `head` (its own Date must be among what it writes) and, behind it, `body` to out. Returns bytes written; 0: it does not fit.
+size_t sl_http1_prepare(struct sl_prepared *prepared, uint8_t *out, size_t cap, const struct sl_response_head *head, struct sl_span body);
+// Copies the first `len` bytes, which hold the head at least.
+static inline void sl_http1_write_prepared(uint8_t *out, const struct sl_prepared *prepared, uint32_t len, const struct sl_date *date) {
+    memcpy(out, prepared->bytes, len);
+    memcpy(out + prepared->date_off, date->text, SL_DATE_LEN);
+}
 
 // The answer's head of an upstream, re-emitted: its end-to-end fields in order and Via, edited, then framing, Date if it had none.
 struct sl_forward_response {

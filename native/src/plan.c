@@ -263,6 +263,47 @@ static int check_tables(const struct check *c, const struct sl_plan *plan) {
     return rc;
 }
 
+struct sl_response_head sl_plan_response(const struct sl_plan *plan,
+                                         const struct sl_plan_respond *row) {
+    bool empty = row->status == 204 || row->status == 304;
+    return (struct sl_response_head){
+        .status = row->status,
+        .framing = empty ? SL_FRAMING_NONE : SL_FRAMING_LENGTH,
+        .content_length = row->body_len,
+        .fields = sl_plan_span(plan, row->fields_off, row->fields_len),
+    };
+}
+
+static struct sl_span small_body(const struct sl_plan *plan, const struct sl_plan_respond *row) {
+    return sl_plan_span(plan, row->body_off, row->body_len <= SL_BODY_COPY_MAX ? row->body_len : 0);
+}
+
+// What is constant in the answers of respond steps is formatted here, once.
+static int prepare(struct sl_plan *plan) {
+    static const struct sl_date any = {0, "Thu, 01 Jan 1970 00:00:00 GMT"};
+    uint32_t count = plan->header->respond_count;
+    size_t cap = 1, used = 0;
+    for (uint32_t i = 0; i < count; i++) {
+        const struct sl_plan_respond *row = &plan->responds[i];
+        cap += SL_RESPONSE_ROOM + row->fields_len + small_body(plan, row).len;
+    }
+    plan->prepared = calloc(count ? count : 1, sizeof(*plan->prepared));
+    plan->prepared_bytes = malloc(cap);
+    if (!plan->prepared || !plan->prepared_bytes) {
+        return sl_fail(SL_E_NO_MEMORY, "plan: %zu bytes for its answers", cap);
+    }
+    for (uint32_t i = 0; i < count; i++) {
+        const struct sl_plan_respond *row = &plan->responds[i];
+        struct sl_response_head head = sl_plan_response(plan, row);
+        head.date = &any;
+        size_t n = sl_http1_prepare(&plan->prepared[i], plan->prepared_bytes + used, cap - used,
+                                    &head, small_body(plan, row));
+        SL_ASSERT(n > 0);
+        used += n;
+    }
+    return SL_OK;
+}
+
 int sl_plan_new(struct sl_plan **out_plan, const uint8_t *blob, size_t len) {
     if (len < sizeof(struct sl_plan_header) || len > SL_PLAN_BYTES_MAX) {
         return sl_fail(SL_E_PLAN_INVALID, "plan: %zu bytes, expected %zu to %u", len,
@@ -293,6 +334,7 @@ int sl_plan_new(struct sl_plan **out_plan, const uint8_t *blob, size_t len) {
         plan->via = (struct sl_span){copy + h->via_off, h->via_len};
         rc = check_tables(&c, plan);
     }
+    rc = rc ? rc : prepare(plan);
     if (rc) {
         sl_plan_unref(plan);
         return rc;
@@ -308,6 +350,8 @@ void sl_plan_ref(struct sl_plan *plan) {
 void sl_plan_unref(struct sl_plan *plan) {
     if (atomic_fetch_sub_explicit(&plan->refs, 1, memory_order_acq_rel) == 1) {
         free((void *)(uintptr_t)plan->blob);
+        free(plan->prepared);
+        free(plan->prepared_bytes);
         free(plan);
     }
 }

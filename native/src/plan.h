@@ -6,9 +6,12 @@
 #ifndef SL_PLAN_LOADED_H
 #define SL_PLAN_LOADED_H
 
-#include "base.h"
+#include "http1_write.h"
 #include "sluice/event.h"
 #include "sluice/plan.h"
+
+// Bodies up to this are copied behind their head: one segment, and their owner is free at once.
+#define SL_BODY_COPY_MAX 2048u
 
 struct sl_plan {
     _Atomic uint32_t refs;
@@ -22,12 +25,16 @@ struct sl_plan {
     const struct sl_plan_headers *headers;
     const struct sl_plan_edit *edits;
     struct sl_span via;
+    struct sl_prepared *prepared; // by the index of a respond step: its answer on a connection that stays open, without edits
+    uint8_t *prepared_bytes;
 };
 
 // Copies and checks the blob. E_PLAN_INVALID with the offending table, index and value in the error text.
 int sl_plan_new(struct sl_plan **out_plan, const uint8_t *blob, size_t len);
 void sl_plan_ref(struct sl_plan *plan);
 void sl_plan_unref(struct sl_plan *plan);
+
+struct sl_response_head sl_plan_response(const struct sl_plan *plan, const struct sl_plan_respond *row);
 
 static inline struct sl_span sl_plan_span(const struct sl_plan *plan, uint32_t off, uint32_t len) {
     return (struct sl_span){plan->blob + off, len};

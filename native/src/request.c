@@ -7,10 +7,6 @@
 #include "route.h"
 #include "upstream.h"
 
-#define COPY_MAX                                                                                   \
-    2048u // bodies up to this are copied behind their head: one segment, and their owner is free at once
-#define HEAD_ROOM 512u // a response head without its field lines
-
 struct sl_span sl_request_span(const struct sl_request *req, uint32_t off, uint32_t len) {
     return (struct sl_span){req->head_data + off, len};
 }
@@ -291,7 +287,7 @@ bool sl_request_respond(struct sl_request *req, struct sl_response_head *respons
     response->date = &conn->worker->date;
     struct sl_edits edits;
     response->edits = response_edits(req, &edits);
-    uint32_t room = HEAD_ROOM + (uint32_t)response->fields.len + req->chain.response_bytes;
+    uint32_t room = SL_RESPONSE_ROOM + (uint32_t)response->fields.len + req->chain.response_bytes;
     uint8_t *at = reserve(req, &out, room);
     if (!at) {
         return false;
@@ -316,7 +312,7 @@ bool sl_request_respond_forward(struct sl_request *req, struct sl_forward_respon
     forward->date = interim ? NULL : &conn->worker->date;
     struct sl_edits edits;
     forward->edits = interim ? NULL : response_edits(req, &edits);
-    uint32_t room = forward->head->len + HEAD_ROOM + req->chain.response_bytes;
+    uint32_t room = forward->head->len + SL_RESPONSE_ROOM + req->chain.response_bytes;
     uint8_t *at = reserve(req, &out, room);
     if (!at) {
         return false;
@@ -335,7 +331,7 @@ static bool write_framed(struct sl_outq *out, struct sl_buf_pool *pool, bool chu
                          const uint8_t *data, uint32_t len, struct sl_buf *buf,
                          struct sl_seg_owner **owner) {
     struct sl_seg_owner *mine = *owner;
-    bool copy = (!buf && !mine) || len <= COPY_MAX;
+    bool copy = (!buf && !mine) || len <= SL_BODY_COPY_MAX;
     uint32_t extra = chunked ? SL_CHUNK_HEAD_MAX + 2 : 0;
     if (extra || copy) {
         uint8_t *at = sl_outq_reserve(out, pool, extra + (copy ? len : 0));
@@ -543,15 +539,40 @@ static void respond_body(struct sl_plan_hold *hold, struct sl_request *req, stru
     }
 }
 
-static void step_respond(struct sl_request *req, const struct sl_plan_respond *row) {
+// Nothing is added to the answer that was prepared with the plan.
+static bool is_as_prepared(const struct sl_request *req) {
+    return req->chain.response_bytes == 0 && req->head.version == 1 && !must_close(req, req->conn);
+}
+
+static void respond_prepared(struct sl_request *req, const struct sl_plan_respond *row,
+                             const struct sl_prepared *prepared) {
+    struct sl_conn *conn = req->conn;
+    struct sl_outq *out;
+    uint32_t len = req->head.method == SL_METHOD_HEAD ? prepared->head_len : prepared->len;
+    uint8_t *at = reserve(req, &out, len);
+    if (!at) {
+        return;
+    }
+    sl_http1_write_prepared(at, prepared, len, &conn->worker->date);
+    sl_outq_commit(out, len);
+    begin_answer(req, row->status, SL_FRAMING_LENGTH, row->body_len, false);
+    req->out_bytes = len - prepared->head_len;
+    req->out_left -= req->out_bytes;
+    if (req->out_left > 0) {
+        respond_body(req->hold, req, sl_plan_span(req->hold->plan, row->body_off, row->body_len));
+    } else {
+        sl_request_end(req);
+    }
+}
+
+static void step_respond(struct sl_request *req, uint32_t index) {
     const struct sl_plan *plan = req->hold->plan;
-    bool empty = row->status == 204 || row->status == 304;
-    struct sl_response_head response = {
-        .status = row->status,
-        .framing = empty ? SL_FRAMING_NONE : SL_FRAMING_LENGTH,
-        .content_length = row->body_len,
-        .fields = sl_plan_span(plan, row->fields_off, row->fields_len),
-    };
+    const struct sl_plan_respond *row = &plan->responds[index];
+    if (is_as_prepared(req)) {
+        respond_prepared(req, row, &plan->prepared[index]);
+        return;
+    }
+    struct sl_response_head response = sl_plan_response(plan, row);
     if (sl_request_respond(req, &response)) {
         respond_body(req->hold, req, sl_plan_span(plan, row->body_off, row->body_len));
     }
@@ -611,7 +632,7 @@ static void run_end(struct sl_request *req, const struct sl_plan_step *step) {
     switch (step->op) {
     case SL_PLAN_OP_RESPOND:
         w->counters.requests_native++;
-        step_respond(req, &req->hold->plan->responds[step->arg]);
+        step_respond(req, step->arg);
         return;
     case SL_PLAN_OP_WHOAMI:
         w->counters.requests_native++;

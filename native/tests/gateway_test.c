@@ -325,6 +325,88 @@ TEST(native_answers_keep_alive_and_pipelined) {
     }
 }
 
+TEST(pipelined_answers_leave_in_one_send) {
+    EACH_BACKEND(io) {
+        struct rig rig;
+        plan_basic();
+        REQUIRE(rig_start(&rig, io, (struct sl_config){0}, NULL));
+        int fd = peer_connect(rig.port);
+        char batch[1024] = "";
+        for (int i = 0; i < 16; i++) {
+            strcat(batch, "GET / HTTP/1.1\r\nHost: a\r\n\r\n");
+        }
+        peer_send_text(fd, "GET / HTTP/1.1\r\nHost: a\r\n\r\n");
+        CHECK_INT(peer_read_answer(fd, text, sizeof(text)), 6);
+        struct sl_counters before = stats(&rig);
+        peer_send_text(fd, batch);
+        for (int i = 0; i < 16; i++) {
+            CHECK_INT(peer_read_answer(fd, text, sizeof(text)), 6);
+        }
+        struct sl_counters after = stats(&rig);
+        CHECK_INT(after.responses - before.responses, 16);
+        // A receive, a send, and what the two looks at the counters take.
+        CHECK_MSG(after.io_cqes - before.io_cqes <= 6, "%d completions", (int)(after.io_cqes - before.io_cqes));
+        CHECK_MSG(after.io_enters - before.io_enters <= 10, "%d system calls", (int)(after.io_enters - before.io_enters));
+        close(fd);
+        rig_stop(&rig);
+    }
+}
+
+// One row of the plan, in every way that it is answered: as prepared, and with what a connection or an edit adds.
+TEST(a_prepared_answer_and_its_variants) {
+    static const char field[] = "content-type: text/plain\r\n";
+    static char small[2048 + 1], large[2049 + 1];
+    memset(small, 's', sizeof(small) - 1);
+    memset(large, 'l', sizeof(large) - 1);
+    EACH_BACKEND(io) {
+        struct rig rig;
+        plan_init(&builder);
+        plan_respond(&builder, SL_METHOD_GET, "/small", 201, field, small, sizeof(small) - 1);
+        plan_respond(&builder, SL_METHOD_GET, "/large", 201, field, large, sizeof(large) - 1);
+        plan_respond(&builder, SL_METHOD_GET, "/empty", 201, field, "", 0);
+        plan_entry(&builder, SL_METHOD_GET, "/edited/*", 255, 0);
+        plan_step(&builder, SL_PLAN_OP_HEADERS, plan_headers(&builder, "", "-content-type|=x-b: c"));
+        plan_respond(&builder, SL_METHOD_GET, "/edited/a", 201, field, small, sizeof(small) - 1);
+        REQUIRE(rig_start(&rig, io, (struct sl_config){0}, NULL));
+        static const struct {
+            const char *request, *added;
+            int n;
+            const char *body;
+        } rows[] = {
+            {"GET /small HTTP/1.1\r\n", field, 2048, small},
+            {"GET /large HTTP/1.1\r\n", field, 2049, large},
+            {"GET /empty HTTP/1.1\r\n", field, 0, ""},
+            {"HEAD /small HTTP/1.1\r\n", field, 2048, ""},
+            {"HEAD /large HTTP/1.1\r\n", field, 2049, ""},
+            {"GET /edited/a HTTP/1.1\r\n", "x-b: c\r\n", 2048, small},
+            {"GET /small HTTP/1.0\r\nConnection: keep-alive\r\n", "connection: keep-alive\r\ncontent-type: text/plain\r\n", 2048, small},
+            {"GET /small HTTP/1.1\r\nConnection: close\r\n", "connection: close\r\ncontent-type: text/plain\r\n", 2048, small},
+        };
+        // All pipelined in one, and each as it is expected to the byte.
+        char *want = text;
+        int fd = peer_connect(rig.port);
+        for (size_t i = 0; i < SL_COUNT_OF(rows); i++) {
+            char request[256];
+            snprintf(request, sizeof(request), "%sHost: a\r\n\r\n", rows[i].request);
+            peer_send_text(fd, request);
+            want += sprintf(want, "HTTP/1.1 201 Created\r\ncontent-length: %d\r\ndate: %29s\r\n%s\r\n%s", rows[i].n, "", rows[i].added,
+                            rows[i].body);
+        }
+        char *all = peer_read_all(fd, NULL, NULL);
+        size_t dates = 0;
+        for (char *at = all; (at = strstr(at, "\r\ndate: ")) != NULL; dates++) {
+            at += strlen("\r\ndate: ");
+            CHECK(memcmp(at + 25, " GMT", 4) == 0 && memcmp(at, "Thu, 01 Jan 1970", 16) != 0);
+            memset(at, ' ', 29);
+        }
+        CHECK_INT(dates, SL_COUNT_OF(rows));
+        CHECK_STR(all, text);
+        free(all);
+        close(fd);
+        rig_stop(&rig);
+    }
+}
+
 TEST(the_clients_address_is_written_as_text) {
     static const char *const addresses[] = {"127.0.0.1", "127.255.10.100", "127.9.99.200"};
     EACH_BACKEND(io) {

@@ -121,6 +121,37 @@ TEST(write_response) {
     }
 }
 
+TEST(a_prepared_answer_is_the_written_one_with_another_date) {
+    static const struct sl_date later = {86400, "Fri, 02 Jan 1970 00:00:00 GMT"};
+    static const struct {
+        struct sl_response_head head;
+        const char *fields, *body;
+    } cases[] = {
+        {{.status = 200, .framing = SL_FRAMING_LENGTH, .content_length = 5}, "a: b\r\nx-date: date: y\r\n", "hello"},
+        {{.status = 200, .framing = SL_FRAMING_LENGTH, .content_length = 100000}, "", ""},
+        {{.status = 204}, "", ""},
+        {{.status = 599, .framing = SL_FRAMING_LENGTH}, "", ""},
+    };
+    static uint8_t bytes[1024], copy[1024];
+    for (size_t i = 0; i < SL_COUNT_OF(cases); i++) {
+        struct sl_response_head response = cases[i].head;
+        response.fields = sl_span_of(cases[i].fields);
+        response.date = &date;
+        struct sl_prepared prepared;
+        struct sl_span body = sl_span_of(cases[i].body);
+        size_t len = sl_http1_prepare(&prepared, bytes, sizeof(bytes), &response, body);
+        REQUIRE(len > 0 && prepared.bytes == bytes && prepared.len == len);
+        response.date = &later;
+        size_t want = sl_http1_write_response(out, SL_HEAD_OUT_MAX, &response);
+        CHECK_INT(prepared.head_len, want);
+        memset(copy, 0x55, sizeof(copy));
+        sl_http1_write_prepared(copy, &prepared, prepared.len, &later);
+        CHECK(memcmp(copy, out, want) == 0 && memcmp(copy + want, body.data, body.len) == 0);
+        CHECK_INT(copy[len], 0x55);
+        CHECK_INT(sl_http1_prepare(&prepared, bytes, len - 1, &response, body), 0);
+    }
+}
+
 TEST(a_head_that_does_not_fit_is_0) {
     struct sl_response_head response = {
         .status = 200, .framing = SL_FRAMING_LENGTH, .fields = sl_span_of("a: b\r\n")};
