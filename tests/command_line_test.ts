@@ -584,6 +584,31 @@ describe("the command line", () => {
       }
     });
 
+    it("an upstream's fault names its endpoint", async () => {
+      const listener = Deno.listen({ hostname: "127.0.0.1", port: 0 });
+      const { port } = listener.addr;
+      listener.close();
+      const url = `http://127.0.0.1:${port}`;
+      await using command = await startCommand([
+        "--log",
+        "text",
+        "--upstream",
+        url,
+      ]);
+      {
+        using client = await command.connect();
+        const answer = await client.ask(get("/"));
+        expect([answer.status, answer.text]).toEqual([
+          502,
+          "The upstream refused the connection.\n",
+        ]);
+      }
+      const { out } = await command.stop();
+      expect(out).toContain(
+        ` upstream_refused upstream ${url}[127.0.0.1:${port}]\n`,
+      );
+    });
+
     it("off by default", async () => {
       await using command = await startCommand();
       await requests(command);

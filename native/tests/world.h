@@ -31,6 +31,7 @@ enum op {
     OP_HEADED,  // the same to a HEAD: no body, whatever its head says
     OP_INTERIM, // one 1xx head of status n
     OP_BYTES,   // n bytes, which are dropped
+    OP_SIP,     // the same, but no byte more is taken from the socket
     OP_BROKEN,  // a reset inside an answer. What came is a beginning of: a head of status n, the body text
     OP_ENDED,   // the end, of either kind; what comes before it is dropped
     OP_EOF,     // a proper end, and nothing before it
@@ -65,6 +66,7 @@ struct step {
 #define HEADED(status) {OP_HEADED, NULL, status, 0}
 #define INTERIM(status) {OP_INTERIM, NULL, status, 0}
 #define BYTES(n) {OP_BYTES, NULL, n, 0}
+#define SIP(n) {OP_SIP, NULL, n, 0}
 #define BROKEN(status, body) {OP_BROKEN, body, status, 0}
 #define ENDED {OP_ENDED, NULL, 0, 0}
 #define EOF_ {OP_EOF, NULL, 0, 0}
@@ -446,6 +448,16 @@ static bool take_bytes(struct scripted *p) {
     return p->sent == (size_t)p->at->n;
 }
 
+static bool sip(struct scripted *p) {
+    char bytes[4096];
+    ssize_t n = 1;
+    while (n > 0 && p->sent < (size_t)p->at->n) {
+        n = wire_recv(p->fd, bytes, sl_min_size(sizeof(bytes), (size_t)p->at->n - p->sent));
+        p->sent += n > 0 ? (size_t)n : 0;
+    }
+    return p->sent == (size_t)p->at->n;
+}
+
 static bool step(struct scripted *p) {
     const struct step *s = p->at;
     switch (s->op) {
@@ -474,6 +486,8 @@ static bool step(struct scripted *p) {
         return world.stage >= s->n;
     case OP_POLLED:
         return world.stage >= s->n && world.polled;
+    case OP_SIP:
+        return sip(p);
     case OP_CONNS:
         return world.worker->counters.conns_live == (uint64_t)s->n;
     case OP_TURNS:
