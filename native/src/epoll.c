@@ -198,7 +198,6 @@ static bool epoll_listener_sync(struct sl_io *io, uint32_t index) {
     if (!epoll_set(io, EPOLL_CTL_ADD, listener->fd, EPOLLIN,
                    sl__ud(SL__OP_ACCEPT, listener->gen, index))) {
         sl__io_got_accept(io, index, -errno);
-        listener->retry_ns = io->now_ns + SL__ACCEPT_RETRY_NS;
         return true;
     }
     listener->armed = true;
@@ -239,7 +238,6 @@ static void accept_event(struct sl_io *io, uint32_t index) {
         } else if (!accept_error_passes(error)) {
             sl__io_got_accept(io, index, -error);
             (void)epoll_listener_sync(io, index); // off, until the retry
-            listener->retry_ns = io->now_ns + SL__ACCEPT_RETRY_NS;
             return;
         }
     }

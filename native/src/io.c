@@ -597,6 +597,9 @@ static uint64_t listeners_sync(struct sl_io *io) {
 static void listeners_run(struct sl_io *io) {
     for (uint32_t i = 0; i < io->accepted_count; i++) {
         struct sl__listener *listener = &io->listeners[io->accepted[i].listener];
+        if (io->accepted[i].fd < 0) { // counted from now, not from before the wait
+            listener->retry_ns = io->now_ns + SL__ACCEPT_RETRY_NS;
+        }
         io->delivered++;
         listener->on_accept(listener->owner, io->accepted[i].fd);
     }

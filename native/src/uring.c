@@ -728,7 +728,6 @@ static void listener_done(struct sl_io *io, uint32_t index, enum sl__io_op op, i
         io->counters->io_multishot_ended += last && listener->state == SL__LISTENER_ON;
     } else if (!accept_error_passes(res)) {
         sl__io_got_accept(io, index, res);
-        listener->retry_ns = io->now_ns + SL__ACCEPT_RETRY_NS;
     }
 }
 
