@@ -1,5 +1,6 @@
 // A test binary in one include: TEST bodies register themselves, CHECK records a failure and goes on, main runs all or those whose name
 // contains argv[1]. The last line is "# N passed, N failed, N skipped", which tools/test.ts sums.
+// SL_TEST_CHECKS_ONLY: only the checks, for a program that has a main of its own.
 #ifndef SL_TEST_H
 #define SL_TEST_H
 
@@ -8,13 +9,14 @@
 #include <stdlib.h>
 #include <string.h>
 
+static int test_failures; // of the running test
+#ifndef SL_TEST_CHECKS_ONLY
 struct test_case {
     const char *name;
     void (*run)(void);
     struct test_case *next;
 };
 static struct test_case *test_first, **test_last = &test_first;
-static int test_failures;       // of the running test
 static const char *test_skip_why; // of the running test
 
 #define TEST(ident)                                                                                \
@@ -25,6 +27,7 @@ static const char *test_skip_why; // of the running test
         test_last = &case_##ident.next;                                                            \
     }                                                                                              \
     static void test_##ident(void)
+#endif
 
 // Records a failure with a printf message and goes on.
 #define CHECK_MSG(expr, ...)                                                                       \
@@ -62,6 +65,7 @@ static const char *test_skip_why; // of the running test
         return;                                                                                    \
     } while (0)
 
+#ifndef SL_TEST_CHECKS_ONLY
 int main(int argc, char **argv) {
     int passed = 0, failed = 0, skipped = 0;
     setvbuf(stdout, NULL, _IOLBF, 0);
@@ -86,5 +90,6 @@ int main(int argc, char **argv) {
     printf("# %d passed, %d failed, %d skipped\n", passed, failed, skipped);
     return failed ? 1 : 0;
 }
+#endif
 
 #endif
