@@ -576,8 +576,11 @@ static bool settle_end(struct sl_conn *conn) {
         }
         return false;
     }
-    if (req && !req->out_done) {
-        sl_conn_close(conn, SL_E_CLIENT_CLOSED); // half a head
+    if (req && !req->out_done) { // half a head; the answers before it leave first
+        if (unsent(conn)) {
+            return false;
+        }
+        sl_conn_close(conn, SL_E_CLIENT_CLOSED);
         return true;
     }
     conn->close_after |=

@@ -93,6 +93,9 @@ static const struct row rows[] = {
      FAILED(UPSTREAM_IDLE_TIMEOUT)},
 
     // Slow is not broken.
+    {"client ends inside its next head, and reads later", {{SEND(GET "GET / HT"), FIN, AWAIT(1), TURNS(8), PATTERN(200, 420000), EOF_}},
+     {{REQUEST, SEND("HTTP/1.1 200 OK\r\nContent-Length: 420000\r\n\r\n"), FILL(420000), STAGE(1)}}, 1, 1,
+     {R(CLIENT_CLOSED, 1), C(upstream_failures, 0)}},
     {"trickles head and body", {{SEND(GET), ANSWER(200, "hello")}, {SEND(GET), ANSWER(200, "hello")}},
      {{REQUEST, TRICKLE("HTTP/1.1 200 OK\r\nA: b\r\nContent-Length: 5\r\n\r\nhello"), STAGE(1)},
       {REQUEST, TRICKLE(CHUNKED "2;x=\"y\"\r\nhe\r\n3\r\nllo\r\n0\r\nT: u\r\n\r\n")}}, 2, 2, {C(upstream_failures, 0), C(upstream_idle, 2)}},
