@@ -9,18 +9,12 @@
 //   ./crowd slow PORT COUNT PATH RATE SECONDS   one request each over small segments, read at RATE bytes a second for so long, and then fast;
 //                                           RATE 0: never. A line for each connection when it ends
 #define _GNU_SOURCE
-#include <arpa/inet.h>
 #include <errno.h>
-#include <netinet/tcp.h>
 #include <poll.h>
-#include <stdint.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
 #include <sys/prctl.h>
-#include <sys/resource.h>
-#include <time.h>
 #include <unistd.h>
+
+#include "client.h"
 
 #define ANSWER_BYTES_MAX 65536
 #define DATE_CHARS 29
@@ -32,39 +26,18 @@ static int port, count;
 static char request[512];
 static int *fds;
 
-static void fail(const char *what) {
-    perror(what);
-    exit(1);
-}
-
-static uint64_t now_ms(void) {
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (uint64_t)t.tv_sec * 1000 + (uint64_t)t.tv_nsec / 1000000;
-}
-
 // small: segments and receive buffer as over a thin line, so that little of an answer fits into the kernel.
 static int connect_one(int small) {
-    struct sockaddr_in addr = {.sin_family = AF_INET,
-                               .sin_port = htons((uint16_t)port),
-                               .sin_addr = {htonl(INADDR_LOOPBACK)}};
-    int fd = socket(AF_INET, SOCK_STREAM, 0), on = 1, segment = SMALL_SEGMENT, buffer = SMALL_BUFFER;
+    int fd = socket(AF_INET, SOCK_STREAM, 0), segment = SMALL_SEGMENT, buffer = SMALL_BUFFER;
     if (fd >= 0 && small) {
         setsockopt(fd, IPPROTO_TCP, TCP_MAXSEG, &segment, sizeof(segment));
         setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &buffer, sizeof(buffer));
     }
-    if (fd < 0 || connect(fd, (struct sockaddr *)&addr, sizeof(addr)) != 0) {
-        fail("connect");
-    }
-    setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
-    return fd;
+    return connect_socket(fd, port);
 }
 
 static void connect_all(int small) {
-    struct rlimit limit;
-    getrlimit(RLIMIT_NOFILE, &limit);
-    limit.rlim_cur = limit.rlim_max;
-    setrlimit(RLIMIT_NOFILE, &limit);
+    raise_fds();
     fds = calloc((size_t)count, sizeof(*fds));
     for (int i = 0; i < count; i++) {
         fds[i] = connect_one(small);
@@ -98,8 +71,7 @@ static size_t read_answer(int fd, char *answer) {
         }
         got += (size_t)n;
         answer[got] = 0;
-        const char *end = strstr(answer, "\r\n\r\n"), *length = strcasestr(answer, "\r\ncontent-length:");
-        whole = end ? (size_t)(end - answer) + 4 + (length ? strtoul(length + 17, NULL, 10) : 0) : 0;
+        whole = answer_bytes(answer);
     }
     char *date = strcasestr(answer, "\r\ndate: ");
     if (date) {

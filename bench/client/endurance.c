@@ -4,18 +4,12 @@
 //   ./endurance upstream                                       prints {"port":N}, runs until its standard input ends
 //   ./endurance client PORT CONNECTIONS SECONDS COUNT CUT SEED until SECONDS have passed or COUNT requests are done; one in CUT is cut, 0: none
 #define _GNU_SOURCE
-#include <arpa/inet.h>
 #include <errno.h>
-#include <netinet/tcp.h>
-#include <stdint.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
 #include <sys/epoll.h>
 #include <sys/prctl.h>
-#include <sys/resource.h>
-#include <time.h>
 #include <unistd.h>
+
+#include "client.h"
 
 #define HEAD_MAX 4096
 #define PIECE 16384
@@ -40,17 +34,6 @@ struct conn {
 static struct conn *by_fd[FDS_MAX];
 static int epoll_fd;
 static uint64_t random_state;
-
-static void fail(const char *what) {
-    perror(what);
-    exit(1);
-}
-
-static uint64_t now_ms(void) {
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (uint64_t)t.tv_sec * 1000 + (uint64_t)t.tv_nsec / 1000000;
-}
 
 static uint64_t random_below(uint64_t limit) {
     random_state ^= random_state << 13;
@@ -387,10 +370,7 @@ static void client(int connections) {
 }
 
 int main(int argc, char **argv) {
-    struct rlimit limit;
-    getrlimit(RLIMIT_NOFILE, &limit);
-    limit.rlim_cur = limit.rlim_max;
-    setrlimit(RLIMIT_NOFILE, &limit);
+    raise_fds();
     prctl(PR_SET_PDEATHSIG, 15);
     epoll_fd = epoll_create1(0);
     if (argc == 2 && strcmp(argv[1], "upstream") == 0) {

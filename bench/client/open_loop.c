@@ -3,17 +3,12 @@
 // Prints one line of JSON with every latency in nanoseconds, in the order of the answers.
 //   cc -O2 -o open_loop bench/client/open_loop.c && ./open_loop PORT PATH COUNT GAP_US CONNECTIONS
 #define _GNU_SOURCE
-#include <arpa/inet.h>
 #include <errno.h>
-#include <netinet/tcp.h>
 #include <poll.h>
-#include <stdint.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
 #include <sys/prctl.h>
-#include <time.h>
 #include <unistd.h>
+
+#include "client.h"
 
 #define CONNECTIONS_MAX 256
 #define ANSWER_BYTES_MAX 4096
@@ -29,36 +24,6 @@ static struct conn conns[CONNECTIONS_MAX];
 static struct pollfd fds[CONNECTIONS_MAX];
 static char request[512];
 static size_t request_len;
-
-static void fail(const char *what) {
-    perror(what);
-    exit(1);
-}
-
-static uint64_t now_ns(void) {
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
-}
-
-static int connect_to(int port) {
-    struct sockaddr_in addr = {.sin_family = AF_INET,
-                               .sin_port = htons((uint16_t)port),
-                               .sin_addr = {htonl(INADDR_LOOPBACK)}};
-    int fd = socket(AF_INET, SOCK_STREAM, 0), on = 1;
-    if (fd < 0 || connect(fd, (struct sockaddr *)&addr, sizeof(addr)) != 0) {
-        fail("connect");
-    }
-    setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
-    return fd;
-}
-
-// Where the answer ends, 0 while its head is not whole.
-static size_t answer_bytes(const char *answer) {
-    const char *end = strstr(answer, "\r\n\r\n");
-    const char *length = strcasestr(answer, "\r\ncontent-length:");
-    return end ? (size_t)(end - answer) + 4 + (length ? strtoul(length + 17, NULL, 10) : 0) : 0;
-}
 
 static void send_request(int i, uint64_t due_ns) {
     conns[i].due_ns = due_ns;

@@ -2,51 +2,13 @@
 // Prints one line of JSON with every latency in nanoseconds. Each answer must equal the first one, but for its date.
 //   cc -O2 -o paced bench/client/paced.c && ./paced PORT PATH COUNT GAP_US
 #define _GNU_SOURCE
-#include <arpa/inet.h>
-#include <netinet/tcp.h>
-#include <stdint.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
 #include <sys/prctl.h>
-#include <time.h>
 #include <unistd.h>
+
+#include "client.h"
 
 #define ANSWER_BYTES_MAX 4096
 #define DATE_CHARS 29
-
-static int fail(const char *what) {
-    perror(what);
-    exit(1);
-}
-
-static uint64_t now_ns(void) {
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
-}
-
-static int connect_to(int port) {
-    struct sockaddr_in addr = {.sin_family = AF_INET,
-                               .sin_port = htons((uint16_t)port),
-                               .sin_addr = {htonl(INADDR_LOOPBACK)}};
-    int fd = socket(AF_INET, SOCK_STREAM, 0), on = 1;
-    if (fd < 0 || connect(fd, (struct sockaddr *)&addr, sizeof(addr)) != 0) {
-        fail("connect");
-    }
-    setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
-    return fd;
-}
-
-// Where the answer ends, 0 while its head is not whole.
-static size_t answer_bytes(const char *answer) {
-    const char *end = strstr(answer, "\r\n\r\n");
-    const char *length = strcasestr(answer, "\r\ncontent-length:");
-    if (!end) {
-        return 0;
-    }
-    return (size_t)(end - answer) + 4 + (length ? strtoul(length + 17, NULL, 10) : 0);
-}
 
 static size_t receive(int fd, char *answer) {
     size_t got = 0, whole = 0;
