@@ -566,22 +566,20 @@ static bool settle_end(struct sl_conn *conn) {
         sl_conn_close(conn, SL_OK);
         return true;
     }
-    if (req && req->head_done) {
-        if (!req->body_done && !req->discard && conn->in.bytes == 0) {
-            sl_conn_close(conn, SL_E_CLIENT_CLOSED); // incomplete (RFC 9112 section 8)
-            return true;
-        }
-        if (req->exchange && !req->exchange->aborted) {
-            sl_exchange_abort(req->exchange, SL_E_CLIENT_CLOSED, false);
-        }
-        return false;
-    }
-    if (req && !req->out_done) { // half a head; the answers before it leave first
+    bool cut = req && (req->head_done ? !req->body_done && !req->discard && conn->in.bytes == 0
+                                      : !req->out_done);
+    if (cut) { // inside a head, or a body (RFC 9112 section 8); the answers before it leave first
         if (unsent(conn)) {
             return false;
         }
         sl_conn_close(conn, SL_E_CLIENT_CLOSED);
         return true;
+    }
+    if (req && req->head_done) {
+        if (req->exchange && !req->exchange->aborted) {
+            sl_exchange_abort(req->exchange, SL_E_CLIENT_CLOSED, false);
+        }
+        return false;
     }
     conn->close_after |=
         conn->in.bytes == 0; // else a request waits until the answers before it have left

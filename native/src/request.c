@@ -527,7 +527,8 @@ int sl_request_body_next(struct sl_request *req, struct sl_span *out_data, struc
     if (req->body_done) {
         return SL_CHUNK_DONE;
     }
-    return req->conn->in_ended ? SL_E_CLIENT_CLOSED : SL_CHUNK_PARTIAL;
+    // Cut by the client's end: whoever discards it is done. Else the connection closes, once the answers before it have left.
+    return req->discard && req->conn->in_ended ? SL_E_CLIENT_CLOSED : SL_CHUNK_PARTIAL;
 }
 
 // Native steps.
