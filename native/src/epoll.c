@@ -205,24 +205,6 @@ static bool epoll_listener_sync(struct sl_io *io, uint32_t index) {
     return true;
 }
 
-// Of this one connection, gone before it was accepted: not worth a word.
-static bool accept_error_passes(int error) {
-    switch (error) {
-    case EINTR:
-    case ECONNABORTED:
-    case EPROTO:
-    case ENETDOWN:
-    case ENOPROTOOPT:
-    case EHOSTDOWN:
-    case ENONET:
-    case EHOSTUNREACH:
-    case ENETUNREACH:
-        return true;
-    default:
-        return false;
-    }
-}
-
 static void accept_event(struct sl_io *io, uint32_t index) {
     struct sl__listener *listener = &io->listeners[index];
     for (int i = 0; i < SL__ACCEPTS_PER_TURN; i++) {
@@ -235,7 +217,7 @@ static void accept_event(struct sl_io *io, uint32_t index) {
         io->counters->io_cqes++;
         if (fd >= 0) {
             sl__io_got_accept(io, index, fd);
-        } else if (!accept_error_passes(error)) {
+        } else if (!sl__io_accept_error_passes(error)) {
             sl__io_got_accept(io, index, -error);
             (void)epoll_listener_sync(io, index); // off, until the retry
             return;

@@ -296,6 +296,25 @@ void sl__io_got_connect(struct sl_io *io, struct sl_io_conn *io_conn, int error)
     sl__io_dirty(io, io_conn);
 }
 
+bool sl__io_accept_error_passes(int error) {
+    switch (error) {
+    case ECANCELED:
+    case EINTR:
+    case EAGAIN:
+    case ECONNABORTED:
+    case EPROTO:
+    case ENETDOWN:
+    case ENOPROTOOPT:
+    case EHOSTDOWN:
+    case ENONET:
+    case EHOSTUNREACH:
+    case ENETUNREACH:
+        return true;
+    default:
+        return false;
+    }
+}
+
 void sl__io_got_accept(struct sl_io *io, uint32_t index, int fd) {
     SL_ASSERT(io->accepted_count < io->accepted_cap);
     io->accepted[io->accepted_count++] = (struct sl__accepted){index, fd};
@@ -731,8 +750,8 @@ int sl_io_poll(struct sl_io *io, uint64_t max_wait_ns) {
     io->backend->begin(io);
     dirty_sync(io);
     uint64_t wait_ns = sl_min_u64(max_wait_ns, listeners_sync(io));
-    if (io->counters->io_enters >
-        0) { // not the first turn, which may come any time after the start
+    bool first = io->counters->io_enters == 0; // it may come any time after the start
+    if (!first) {
         uint64_t turn_ns = io->sys->now_ns(io->sys) - io->now_ns;
         raise_max(&io->counters->io_turn_us_max, turn_ns / 1000);
     }

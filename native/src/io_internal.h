@@ -177,6 +177,8 @@ void sl__io_got_end(struct sl_io *io, struct sl_io_conn *io_conn, int error);
 void sl__io_got_sent(struct sl_io *io, struct sl_io_conn *io_conn, int64_t bytes); // a part, or negative errno
 void sl__io_got_connect(struct sl_io *io, struct sl_io_conn *io_conn, int error);
 void sl__io_got_accept(struct sl_io *io, uint32_t index, int fd); // or negative errno
+// Of this one connection, gone before it was accepted, or of our own doing: not worth a word. A positive errno.
+bool sl__io_accept_error_passes(int error);
 void sl__io_got_wake(struct sl_io *io);
 void sl__io_got_no_buf(struct sl_io *io, struct sl_io_conn *io_conn);
 void sl__io_close_now(struct sl_io *io, struct sl_io_conn *io_conn);    // nothing is armed any more

@@ -693,26 +693,6 @@ static void conn_done(struct sl_io *io, struct sl_io_conn *io_conn, enum sl__io_
     }
 }
 
-// Of this one connection, gone before it was accepted: not worth a word.
-static bool accept_error_passes(int error) {
-    switch (-error) {
-    case ECANCELED:
-    case EINTR:
-    case EAGAIN:
-    case ECONNABORTED:
-    case EPROTO:
-    case ENETDOWN:
-    case ENOPROTOOPT:
-    case EHOSTDOWN:
-    case ENONET:
-    case EHOSTUNREACH:
-    case ENETUNREACH:
-        return true;
-    default:
-        return false;
-    }
-}
-
 static void listener_done(struct sl_io *io, uint32_t index, enum sl__io_op op, int res, bool last) {
     struct sl__listener *listener = &io->listeners[index];
     if (last) {
@@ -726,7 +706,7 @@ static void listener_done(struct sl_io *io, uint32_t index, enum sl__io_op op, i
     if (res >= 0) {
         sl__io_got_accept(io, index, res);
         io->counters->io_multishot_ended += last && listener->state == SL__LISTENER_ON;
-    } else if (!accept_error_passes(res)) {
+    } else if (!sl__io_accept_error_passes(-res)) {
         sl__io_got_accept(io, index, res);
     }
 }
