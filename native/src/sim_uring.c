@@ -26,14 +26,6 @@
 #define FEATURES                                                                                   \
     (URING_FEAT_SINGLE_MMAP | URING_FEAT_NODROP | URING_FEAT_SUBMIT_STABLE | URING_FEAT_EXT_ARG |  \
      URING_FEAT_NO_IOWAIT)
-#define REGISTER_RESTRICTIONS 11
-
-// A restriction as REGISTER_RESTRICTIONS takes it.
-struct restriction {
-    uint16_t kind; // 0: a register operation, 1: an SQE's, 2: SQE flags allowed, 3: required
-    uint8_t value, pad;
-    uint32_t pad2[3];
-};
 
 struct held {
     uint64_t addr;
@@ -610,24 +602,13 @@ static int cancel_one(struct sl_sim *sim, struct sim__op *op) {
     return 0;
 }
 
+// By name alone: nothing of ours cancels by descriptor.
 static int cancel(struct sl_sim *sim, struct ring *ring, const struct uring_sqe *sqe) {
-    if (sqe->op_flags == 0) {
-        struct sim__op *op = op_find(ring, sqe->addr);
-        return op ? cancel_one(sim, op) : -ENOENT;
-    }
-    if (sqe->op_flags != (URING_CANCEL_FD | URING_CANCEL_ALL)) {
+    if (sqe->op_flags != 0) {
         return -EINVAL;
     }
-    struct sim__file *file = sim__file(sim, sqe->fd, 0);
-    int count = 0;
-    for (struct sim__op *op = file->ops, *next; op; op = next) {
-        next = op->file_next;
-        if (op->ring == ring && !op->cancelled) {
-            int rc = cancel_one(sim, op);
-            count += rc == 0 || rc == -EALREADY;
-        }
-    }
-    return count;
+    struct sim__op *op = op_find(ring, sqe->addr);
+    return op ? cancel_one(sim, op) : -ENOENT;
 }
 
 // Submitting.
@@ -966,21 +947,21 @@ int sim__uring_setup(const struct sl_sys *sys, uint32_t entries, struct uring_pa
     return fd;
 }
 
-static int restrict_to(struct ring *ring, const struct restriction *list, uint32_t count) {
+static int restrict_to(struct ring *ring, const struct uring_restriction *list, uint32_t count) {
     if (ring->enabled || ring->restricted) {
         return ring->enabled ? -EBADFD : -EBUSY;
     }
     for (uint32_t i = 0; i < count; i++) {
-        uint64_t bit = list[i].value < 64 ? 1ull << list[i].value : 0;
+        uint64_t bit = list[i].what < 64 ? 1ull << list[i].what : 0;
         switch (list[i].kind) {
-        case 0:
+        case URING_RESTRICT_REGISTER_OP:
             ring->allowed_registers |= bit;
             break;
-        case 1:
+        case URING_RESTRICT_SQE_OP:
             ring->allowed_ops |= bit;
             break;
-        case 2:
-            ring->allowed_flags |= list[i].value;
+        case URING_RESTRICT_SQE_FLAGS_ALLOWED:
+            ring->allowed_flags |= list[i].what;
             break;
         default:
             return -EINVAL;
@@ -1038,7 +1019,7 @@ int sim__uring_register(const struct sl_sys *sys, int fd, uint32_t op, void *arg
         return result(-EACCES);
     }
     switch (op) {
-    case REGISTER_RESTRICTIONS:
+    case URING_REGISTER_RESTRICTIONS:
         return result(sim->config.lacks & SL_SIM_NO_RESTRICTIONS ? -EINVAL
                                                                  : restrict_to(ring, arg, count));
     case URING_REGISTER_ENABLE_RINGS:

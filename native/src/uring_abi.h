@@ -181,8 +181,6 @@ enum uring_register {
 #define URING_RECV_MULTISHOT (1u << 1)        // sqe.ioprio
 #define URING_ACCEPT_MULTISHOT (1u << 0)      // sqe.ioprio
 #define URING_POLL_ADD_MULTI (1u << 0)        // sqe.len
-#define URING_CANCEL_ALL (1u << 0)            // sqe.op_flags
-#define URING_CANCEL_FD (1u << 1)             // sqe.op_flags
 #define URING_CQE_F_BUFFER (1u << 0)          // cqe.flags; the buffer's id above URING_CQE_BUFFER_SHIFT
 #define URING_CQE_F_MORE (1u << 1)            // cqe.flags; the operation stays armed
 #define URING_CQE_F_SOCK_NONEMPTY (1u << 2)   // cqe.flags; more can be received at once
