@@ -253,16 +253,6 @@ static void settle(struct world *w) {
 
 // Peers: descriptors of the real kernel, or of the simulated one.
 
-static int open_fds(void) {
-    int count = 0;
-    DIR *dir = opendir("/proc/self/fd");
-    while (dir && readdir(dir)) {
-        count++;
-    }
-    closedir(dir);
-    return count;
-}
-
 // The kernel's helper threads of io_uring: an operation that needs one costs more than it saves.
 static int kernel_workers(void) {
     int count = 0;

@@ -4,7 +4,6 @@
 //
 // 20,000 requests on each backend; SLUICE_SOAK=N for another number (SLUICE_SOAK=1: a million). SLUICE_TEST_SEED repeats the choices; which thread
 // runs when is the kernel's.
-#include <dirent.h>
 #include <fcntl.h>
 #include <pthread.h>
 #include <stdarg.h>
@@ -693,16 +692,6 @@ static void clients_run(struct load *l) {
 }
 
 // One backend.
-
-static int open_fds(void) {
-    DIR *dir = opendir("/proc/self/fd");
-    int n = 0;
-    while (dir && readdir(dir)) {
-        n++;
-    }
-    closedir(dir);
-    return n;
-}
 
 static uint64_t number_of(const char *name, uint64_t fallback) {
     const char *text = getenv(name);

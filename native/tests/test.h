@@ -4,6 +4,7 @@
 #ifndef SL_TEST_H
 #define SL_TEST_H
 
+#include <dirent.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -11,6 +12,17 @@
 
 static int test_failures; // of the running test
 #ifndef SL_TEST_CHECKS_ONLY
+// Descriptors of this process, the one that counts them included: to compare with another count.
+static inline int open_fds(void) {
+    int count = 0;
+    DIR *dir = opendir("/proc/self/fd");
+    while (dir && readdir(dir)) {
+        count++;
+    }
+    closedir(dir);
+    return count;
+}
+
 struct test_case {
     const char *name;
     void (*run)(void);

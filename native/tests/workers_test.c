@@ -1,6 +1,5 @@
 // Several workers: connections are spread evenly, whatever the kernel's hash and the clients do, and none is lost on its way from one worker to
 // another, also while they drain.
-#include <dirent.h>
 #include <poll.h>
 #include <pthread.h>
 #include <stdatomic.h>
@@ -197,16 +196,6 @@ static void *client_main(void *arg) {
         close(fd);
     }
     return NULL;
-}
-
-static int open_fds(void) {
-    int count = 0;
-    DIR *dir = opendir("/proc/self/fd");
-    while (dir && readdir(dir)) {
-        count++;
-    }
-    closedir(dir);
-    return count;
 }
 
 TEST(no_connection_is_lost_between_workers_that_drain) {
