@@ -559,9 +559,8 @@ static bool settle_end(struct sl_conn *conn) {
         return false; // the TLS engine may have more to give, its close_notify among it
     }
     int eof = conn->tls && !conn->cut_after ? sl_tls_eof(conn->tls) : SL_OK;
-    if (eof < 0 &&
-        eof !=
-            SL_E_CLIENT_CLOSED) { // truncated: what came may not be all that was meant (RFC 8446 section 6.1)
+    // Truncated: what came may not be all that was meant (RFC 8446 section 6.1).
+    if (eof < 0 && eof != SL_E_CLIENT_CLOSED) {
         fail_tls(conn, eof);
         sl_conn_close(conn, SL_OK);
         return true;
@@ -581,8 +580,8 @@ static bool settle_end(struct sl_conn *conn) {
         }
         return false;
     }
-    conn->close_after |=
-        conn->in.bytes == 0; // else a request waits until the answers before it have left
+    // Else a request waits until the answers before it have left.
+    conn->close_after |= conn->in.bytes == 0;
     return false;
 }
 

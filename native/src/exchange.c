@@ -487,8 +487,8 @@ uint32_t sl_ring_read(struct sl_ring *ring) {
     uint32_t n = sl_min_u32(tail - ring->verdict_head, ring->entries);
     for (uint32_t i = 0; i < n; i++) {
         struct sl_verdict v = ring->verdicts[ring->verdict_head & (ring->entries - 1)];
-        atomic_signal_fence(
-            memory_order_seq_cst); // a copy indeed: what is checked below is not read again from shared memory
+        // A copy indeed: what is checked below is not read again from shared memory.
+        atomic_signal_fence(memory_order_seq_cst);
         ring->verdict_head++;
         take_verdict(ring, &v);
     }

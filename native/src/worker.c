@@ -364,8 +364,8 @@ int sl_worker_turn(struct sl_worker *w, uint64_t max_wait_ns) {
         sl_ring_wake_up(w->rings[i]);
         sl_ring_read(w->rings[i]);
     }
-    run_work(
-        w); // before the timers: what beat its deadline wins, and a queued byte has only won once it is looked at
+    // Before the timers: what beat its deadline wins, and a queued byte has only won once it is looked at.
+    run_work(w);
     sl_timers_run(&w->timers, w->now_ns);
     run_work(w);
     for (uint32_t i = 0; i < isolates; i++) {
@@ -474,8 +474,8 @@ void sl_worker_close(struct sl_worker *w) {
     }
     struct sl_handoff_item item;
     sl_handoff_close(&w->inbox);
-    while (sl_handoff_take(&w->inbox,
-                           &item)) { // another worker did not start, so this one did not drain
+    // Another worker did not start, so this one did not drain.
+    while (sl_handoff_take(&w->inbox, &item)) {
         w->gateway->sys->close(w->gateway->sys, item.fd);
     }
     for (uint32_t i = 0; i < w->listener_count; i++) {
