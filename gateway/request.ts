@@ -205,9 +205,9 @@ const decoder = new TextDecoder();
 
 /** A light Request over one exchange. */
 export class IncomingRequest {
-  readonly method: string;
-  readonly url: string;
   readonly [PROGRESS]: Progress | undefined;
+  #method: string;
+  #url: string;
   #head: string;
   #body: IncomingBody | undefined;
   #used = false;
@@ -224,11 +224,19 @@ export class IncomingRequest {
     body: IncomingBody | undefined,
     progress?: Progress,
   ) {
-    this.method = method;
-    this.url = url;
+    this.#method = method;
+    this.#url = url;
     this[PROGRESS] = progress;
     this.#head = head;
     this.#body = body;
+  }
+
+  get method(): string {
+    return this.#method;
+  }
+
+  get url(): string {
+    return this.#url;
   }
 
   get headers(): Headers {
@@ -312,16 +320,22 @@ export class IncomingRequest {
 
 /**
  * Lets `light` stand where the runtime wants a `Native`: `instanceof` holds, members that it lacks are those of the
- * materialized object, and so are the internal slots, which in Deno are properties keyed by symbols.
+ * materialized object, and so are the internal slots, which in Deno are properties keyed by symbols. `isInstalled`: it is the global
+ * of that name, so `constructor` is itself.
  */
 export function standIn<L extends object, N extends object>(
   light: { prototype: L },
   native: { prototype: N },
   sample: N,
   materialize: (light: L) => N,
+  isInstalled = false,
 ): void {
   const prototype = light.prototype;
   Object.setPrototypeOf(prototype, native.prototype);
+  if (!isInstalled) {
+    const value = native.prototype.constructor;
+    Object.defineProperty(prototype, "constructor", { value });
+  }
   const forward = (key: PropertyKey) => {
     Object.defineProperty(prototype, key, {
       configurable: true,

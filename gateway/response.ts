@@ -352,6 +352,7 @@ standIn(
   NativeResponse as unknown as { prototype: Response },
   new NativeResponse("x"),
   LightResponse.materialize,
+  true,
 );
 Object.defineProperty(LightResponse, "name", { value: "Response" });
 
