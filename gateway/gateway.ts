@@ -404,15 +404,31 @@ export class Gateway {
     ctx?: unknown,
   ): Response | Promise<Response> => this.#app.fetch(request, env, ctx);
 
-  /** Calls the app without a socket, as Hono's `app.request` does. */
+  /**
+   * Calls the app without a socket, as Hono's `app.request` does: a path or a URL, then what the request is made of. Every step runs in its
+   * TypeScript form.
+   *
+   * @example In an app's own tests
+   * ```ts
+   * import { defineGateway, respond } from "sluice";
+   * import { Hono } from "hono";
+   *
+   * const gateway = defineGateway(new Hono().get("/healthz", respond("ok")));
+   * const answer = await gateway.request("/healthz");
+   * console.log(answer.status, await answer.text()); // 200 ok
+   * ```
+   */
   async request(
     input: string | URL | Request,
     init?: RequestInit,
+    env?: unknown,
+    executionCtx?: unknown,
   ): Promise<Response> {
-    const url = typeof input === "string" && input.startsWith("/")
-      ? `http://localhost${input}`
-      : input;
-    return await this.#app.fetch(new Request(url, init));
+    this.#announce();
+    const request = input instanceof Request
+      ? init ? new Request(input, init) : input
+      : new Request(urlOf(String(input)), init);
+    return await this.#app.fetch(request, env, executionCtx);
   }
 
   /**
@@ -447,10 +463,15 @@ export class Gateway {
     return { addresses: plane.addresses, warnings };
   }
 
-  async #compile(app: App): Promise<Plan> {
-    const plan = compilePlan(app, this.#checked);
+  // What the TypeScript forms must know of the options.
+  #announce(): void {
     setNamedUpstreams(this.#checked.upstreams);
     setUnderscoreHeaders(this.#checked.underscoreHeaders);
+  }
+
+  async #compile(app: App): Promise<Plan> {
+    const plan = compilePlan(app, this.#checked);
+    this.#announce();
     await resolveUpstreams(plan, resolveHost);
     this.#plan = plan;
     return plan;
@@ -529,6 +550,12 @@ export class Gateway {
     if (!closed) this.#lifecycle.require(["active", "draining"], "stats()");
     return this.#plane!.stats();
   }
+}
+
+// A path is one of this host, with or without its first slash.
+function urlOf(input: string): string {
+  if (/^https?:\/\//.test(input)) return input;
+  return `http://localhost${input.startsWith("/") ? "" : "/"}${input}`;
 }
 
 /** Whether something is a Gateway, of whatever copy of this module. */
