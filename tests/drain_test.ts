@@ -254,6 +254,47 @@ describe("drain", () => {
     assert(ms < 5000, `it waited ${ms} ms for an idle connection`);
   });
 
+  it("waits for what a handler gave to waitUntil, which may ask others", async () => {
+    const asked = Promise.withResolvers<void>();
+    const drained = Promise.withResolvers<void>();
+    await using upstream = await startUpstream(async (conn) => {
+      for (let i = 0; await conn.readRequest(); i++) {
+        asked.resolve();
+        await drained.promise;
+        await conn.send(
+          `HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\n${1000 + i}`,
+        );
+      }
+    });
+    await using folder = await folderOf({
+      "app.ts": `
+import { Hono } from "hono";
+const app = new Hono();
+app.get("/", (c) => {
+  c.executionCtx.waitUntil((async () => {
+    let text = "";
+    for (let i = 0; i < 500; i++) text = await (await fetch("${upstream.url}")).text();
+    console.log("background", text);
+  })());
+  return c.text("answered");
+});
+export default app;
+`,
+    });
+    await using command = await startCommand(["app.ts"], {
+      folder: folder.path,
+    });
+    using client = await command.connect();
+    assertEquals((await client.ask(get("/"))).text, "answered");
+    await within(asked.promise, "the background work");
+    await terminate(command);
+    assertEquals(await client.readAll(), "");
+    client.close(); // nothing but the work keeps it
+    drained.resolve();
+    const { code, out } = await command.end();
+    assertEquals([code, out], [0, "background 1499\n"]);
+  });
+
   it("cuts at the deadline what does not end, and says how many", async () => {
     await using running = await startModule("http://127.0.0.1:9", 1500);
     const { command } = running;
