@@ -19,7 +19,7 @@ struct sl_rate_limit {
 };
 _Static_assert(4 * SL_RATE_WINDOW_US_MAX + SWEEP_US < TAT_MASK, "a tat is never taken for another");
 
-int sl_rate_limit_new(struct sl_rate_limit **out_table, uint32_t keys_max, uint64_t now_us) {
+int sl_rate_limit_new(struct sl_rate_limit **out_table, uint32_t keys_max) {
     uint64_t count = BUCKET_SLOTS;
     while (count < keys_max) {
         count *= 2;
@@ -35,7 +35,7 @@ int sl_rate_limit_new(struct sl_rate_limit **out_table, uint32_t keys_max, uint6
     memset((void *)slots, 0, count * sizeof(*slots)); // resident from here on
     table->bucket_mask = count / BUCKET_SLOTS - 1;
     table->slots = slots;
-    atomic_init(&table->swept_us, now_us);
+    atomic_init(&table->swept_us, 0); // an empty table may be swept at any time
     *out_table = table;
     return SL_OK;
 }

@@ -33,10 +33,10 @@ struct sl_rate_answer {
 };
 
 struct sl_rate_limit;
-// keys_max: 8 bytes each, rounded up to a power of two. now_us: any clock that only goes on, the same one for every call.
-int sl_rate_limit_new(struct sl_rate_limit **out_table, uint32_t keys_max, uint64_t now_us);
+// keys_max: 8 bytes each, rounded up to a power of two.
+int sl_rate_limit_new(struct sl_rate_limit **out_table, uint32_t keys_max);
 void sl_rate_limit_free(struct sl_rate_limit *table); // NULL: nothing
-// One request of the key that has this hash (hash.h).
+// One request of the key that has this hash (hash.h). now_us: any clock that only goes on, the same one for every call.
 struct sl_rate_answer sl_rate_limit_take(struct sl_rate_limit *table, uint64_t hash, const struct sl_rate *rate, uint64_t now_us);
 uint32_t sl_rate_limit_live(const struct sl_rate_limit *table, uint64_t now_us); // keys that are remembered: reads all of it
 

@@ -10,9 +10,9 @@
 static const uint64_t START = 123456789;
 static const struct sl_rate TEN_A_SECOND = {100000, 500000}; // burst 5
 
-static struct sl_rate_limit *table_of(uint32_t keys, uint64_t now_us) {
+static struct sl_rate_limit *table_of(uint32_t keys) {
     struct sl_rate_limit *table = NULL;
-    CHECK_INT(sl_rate_limit_new(&table, keys, now_us), SL_OK);
+    CHECK_INT(sl_rate_limit_new(&table, keys), SL_OK);
     return table;
 }
 
@@ -26,7 +26,7 @@ static uint64_t next_random(uint64_t *random) {
 }
 
 TEST(a_burst_then_the_rate) {
-    struct sl_rate_limit *table = table_of(8, START);
+    struct sl_rate_limit *table = table_of(8);
     uint64_t now = START;
     for (uint32_t i = 0; i < 5; i++) {
         struct sl_rate_answer a = sl_rate_limit_take(table, 7, &TEN_A_SECOND, now);
@@ -51,7 +51,7 @@ TEST(a_burst_then_the_rate) {
 
 TEST(a_burst_of_one) {
     static const struct sl_rate rate = {1000000, 1000000};
-    struct sl_rate_limit *table = table_of(8, START);
+    struct sl_rate_limit *table = table_of(8);
     CHECK(sl_rate_limit_take(table, 7, &rate, START).passes);
     CHECK(!sl_rate_limit_take(table, 7, &rate, START + 999999).passes);
     CHECK(sl_rate_limit_take(table, 7, &rate, START + 1000000).passes);
@@ -77,7 +77,7 @@ TEST(as_the_rule_says_whatever_time_does) {
     static const struct sl_rate rates[] = {{1, 1}, {1, 100}, {333, 333 * 7}, {100000, 500000}, {DAY / 3, DAY}, {DAY, DAY}};
     static const uint64_t steps[] = {0, 1, 50, 1000, 100000, 3000000, DAY / 5, DAY, 3 * DAY, 11 * DAY, 13 * DAY, 40 * DAY};
     uint64_t random = 88172645463325252ull;
-    struct sl_rate_limit *table = table_of(8, START);
+    struct sl_rate_limit *table = table_of(8);
     struct oracle oracles[8] = {{0}};
     uint64_t now = START, passed = 0, refused = 0;
     for (int i = 0; i < 200000; i++) {
@@ -101,7 +101,7 @@ TEST(as_the_rule_says_whatever_time_does) {
 }
 
 TEST(a_flood_of_new_keys_does_not_free_a_hot_one) {
-    struct sl_rate_limit *table = table_of(8, START);
+    struct sl_rate_limit *table = table_of(8);
     uint32_t evicted = 0;
     for (int i = 0; i < 5; i++) {
         CHECK(sl_rate_limit_take(table, key_of(0), &TEN_A_SECOND, START).passes);
@@ -118,7 +118,7 @@ TEST(a_flood_of_new_keys_does_not_free_a_hot_one) {
 }
 
 TEST(who_goes_is_counted) {
-    struct sl_rate_limit *table = table_of(8, START);
+    struct sl_rate_limit *table = table_of(8);
     for (uint64_t k = 0; k < 8; k++) {
         for (uint64_t i = 0; i < 5; i++) {
             CHECK(!sl_rate_limit_take(table, key_of(k), &TEN_A_SECOND, START + k).evicted);
@@ -135,7 +135,7 @@ TEST(who_goes_is_counted) {
 
 // Idle keys give their slots away without a loss.
 TEST(nothing_is_lost_with_an_idle_key) {
-    struct sl_rate_limit *table = table_of(8, START);
+    struct sl_rate_limit *table = table_of(8);
     for (uint64_t i = 0; i < 8000; i++) {
         struct sl_rate_answer a = sl_rate_limit_take(table, key_of(i), &TEN_A_SECOND, START + i / 8 * 100000);
         CHECK(a.passes && !a.evicted);
@@ -144,7 +144,7 @@ TEST(nothing_is_lost_with_an_idle_key) {
 }
 
 TEST(keys_of_other_buckets_and_tags) {
-    struct sl_rate_limit *table = table_of(1000, START); // 128 buckets
+    struct sl_rate_limit *table = table_of(1000); // 128 buckets
     static const struct sl_rate one = {DAY, DAY};
     for (uint64_t i = 0; i < 1024; i++) {
         struct sl_rate_answer a = sl_rate_limit_take(table, (i / 128 + 5) << 40 | i % 128, &one, START);
@@ -178,7 +178,7 @@ static void *take_all(void *seed) {
 // Time stands still, and two threads want five times what there is of each key: exactly the burst passes.
 TEST(threads_share_exactly) {
     pthread_t threads[THREADS];
-    shared = table_of(KEYS, START);
+    shared = table_of(KEYS);
     for (uint64_t k = 0; k < KEYS; k++) { // so that each key has its slot: two first requests at the same moment may take two
         static const struct sl_rate rate = {DAY / BURST, DAY / BURST * BURST};
         passes[k] += sl_rate_limit_take(shared, key_of(k), &rate, START).passes;
@@ -209,7 +209,7 @@ static void *take_over_days(void *seed) {
 // Threads whose clocks differ, sweeps among them: nothing but a race could go wrong here, and the thread sanitizer watches.
 TEST(threads_that_sweep) {
     pthread_t threads[THREADS];
-    shared = table_of(32, START);
+    shared = table_of(32);
     for (uintptr_t i = 0; i < THREADS; i++) {
         pthread_create(&threads[i], NULL, take_over_days, (void *)(i + 1));
     }
