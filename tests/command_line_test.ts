@@ -297,6 +297,33 @@ describe("the command line", () => {
       await command.stop();
     });
 
+    it("of another folder needs neither, and may name its files without extensions in a package.json project", async () => {
+      await using folder = await folderOf({
+        "neither/src/app.tsx": `${HONO}import { mine } from "./mine.ts";\n` +
+          'app.get("/", (c) => c.html(<p>{mine}</p>));\nexport default app;\n',
+        "neither/src/mine.ts": 'export const mine = "neither";',
+        "bundled/package.json": '{ "type": "module" }',
+        "bundled/src/app.ts":
+          `${HONO}import { mine } from "./mine";\nimport folder from "./folder";\n` +
+          'app.get("/", (c) => c.text(`${mine} ${folder}`));\nexport default app;\n',
+        "bundled/src/mine.ts": 'export const mine = "bundled";',
+        "bundled/src/folder/index.ts": 'export default "index";',
+        "else/where": "",
+      });
+      for (
+        const [module, text] of [
+          ["../neither/src/app.tsx", "<p>neither</p>"],
+          ["../bundled/src/app.ts", "bundled index"],
+        ]
+      ) {
+        await using command = await startCommand([module], {
+          folder: `${folder.path}/else`,
+        });
+        expect(await ask(command, "/")).toBe(`200 ${text}`);
+        await command.stop();
+      }
+    });
+
     it("may be a gateway, whose options flags override aloud, or any object with fetch", async () => {
       await using folder = await folderOf({
         "gateway.ts":

@@ -8,6 +8,8 @@
 //   package.json and node_modules      Deno's own resolution in node_modules; then our hono must be named by file, because
 //                                      Deno looks for every npm: name in one place only
 //   package.json alone                 each dependency as npm:name@range
+//
+// Where only a package.json is, the project was written for bundlers and Node, whose modules name each other without extensions: so may it.
 
 import { fileURLToPath as fromFileUrl, pathToFileURL } from "node:url";
 import { OFFLINE_MAP, PRODUCT_LOCK, productFlags } from "./std.ts";
@@ -29,6 +31,8 @@ interface Project {
   names: Names;
   compilerOptions?: Options;
   nodeModules: boolean;
+  /** `./other` is `./other.ts`, and `./folder` its index. */
+  sloppyImports: boolean;
   lock?: string;
 }
 
@@ -60,6 +64,7 @@ export async function moduleFlags(
     `--import-map=${files.map}`,
     `--lock=${files.lock}`,
   ];
+  if (project.sloppyImports) flags.push("--sloppy-imports");
   return project.nodeModules ? [...flags, "--node-modules-dir=manual"] : flags;
 }
 
@@ -88,10 +93,18 @@ export async function projectOf(path: string): Promise<Project> {
       compilerOptions: config?.compilerOptions ??
         await tsconfigOptions(folder),
       nodeModules,
+      sloppyImports: config
+        ? config.unstable?.includes("sloppy-imports") ?? false
+        : true,
       lock: await exists(lock) ? lock : undefined,
     };
   }
-  return { folder: start, names: {}, nodeModules: false };
+  return {
+    folder: start,
+    names: {},
+    nodeModules: false,
+    sloppyImports: false,
+  };
 }
 
 async function importMap(project: Project): Promise<ImportMap> {
@@ -265,6 +278,7 @@ interface Config {
   imports?: Names;
   importMap?: string;
   workspace?: unknown;
+  unstable?: string[];
   compilerOptions?: Options;
 }
 

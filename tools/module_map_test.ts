@@ -111,6 +111,28 @@ Deno.test("a module imports ES and CommonJS packages from its node_modules, and 
   });
 });
 
+Deno.test("modules of a package.json alone, or of deno.json that says so, name each other without extensions", async () => {
+  const files = {
+    "main.ts":
+      'import { Hono } from "hono";\nimport { Page } from "./pages/page";\nimport pages from "./pages";\n' +
+      'export default new Hono().get("/", (c) => c.html(Page(pages)));',
+    "pages/index.ts": 'export default "an index";',
+    "pages/page.tsx": "export const Page = (text: string) => <p>{text}</p>;",
+  };
+  const projects: [project: Record<string, string>, works: boolean][] = [
+    [{ "package.json": '{ "type": "module" }' }, true],
+    [{ "deno.json": '{ "unstable": ["sloppy-imports"] }' }, true],
+    [{ "deno.json": "{}", "package.json": "{}" }, false], // as `deno run` would
+  ];
+  for (const [project, works] of projects) {
+    await withFiles({ ...files, ...project }, async (root) => {
+      const answer = await answerOf(`${root}/main.ts`, root);
+      if (works) assertEquals(answer, "<p>an index</p>");
+      else assertStringIncludes(answer, "Module not found");
+    });
+  }
+});
+
 Deno.test("a configuration that is no JSON is named", async () => {
   await withFiles({ "deno.json": "{ nonsense" }, async (root) => {
     const message = await projectOf(`${root}/app.ts`).then(
