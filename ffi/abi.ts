@@ -75,11 +75,14 @@ export const SL_H_PROXY_AUTHORIZATION = 41;
 export const SL_H_MAX_FORWARDS = 42;
 export const SL_H_COUNT = 43;
 export const SL_PLAN_MAGIC = 1313624147;
-export const SL_PLAN_VERSION = 2;
+export const SL_PLAN_VERSION = 3;
 export const SL_PLAN_BYTES_MAX = 67108864;
 export const SL_PLAN_ENTRIES_MAX = 65536;
 export const SL_PLAN_STEPS_MAX = 65536;
 export const SL_PLAN_CHAIN_MAX = 16;
+export const SL_PLAN_POLICIES_MAX = 8;
+export const SL_PLAN_SCRATCH_BYTES = 512;
+export const SL_PLAN_NONE = 4294967295;
 export const SL_PLAN_EDITS_MAX = 64;
 export const SL_PLAN_EDIT_BYTES_MAX = 8192;
 export const SL_PLAN_METHOD_ALL = 255;
@@ -93,12 +96,18 @@ export const SL_PLAN_OP_RESPOND = 1;
 export const SL_PLAN_OP_PROXY = 2;
 export const SL_PLAN_OP_WHOAMI = 3;
 export const SL_PLAN_OP_HEADERS = 4;
+export const SL_PLAN_OP_POLICY = 16;
+export const SL_PLAN_OP_REQUEST_ID = 16;
 export const SL_PLAN_SEG_STATIC = 0;
 export const SL_PLAN_SEG_PARAM = 1;
 export const SL_PLAN_SEG_REST = 2;
 export const SL_PLAN_EDIT_REMOVE = 0;
 export const SL_PLAN_EDIT_SET = 1;
 export const SL_PLAN_EDIT_APPEND = 2;
+export const SL_PLAN_ID_BYTES_MAX = 255;
+export const SL_PLAN_TRUST_NOBODY = 0;
+export const SL_PLAN_TRUST_ALL = 1;
+export const SL_PLAN_TRUST_SOME = 2;
 export const SL_RING_MAGIC = 1397902919;
 export const SL_RING_ABI = 2;
 export const SL_RING_PAGE = 4096;
@@ -304,7 +313,9 @@ export const SL_PLAN_HEADER_EDIT_COUNT_OFF = 68;
 export const SL_PLAN_HEADER_VIA_OFF_OFF = 72;
 export const SL_PLAN_HEADER_VIA_LEN_OFF = 76;
 export const SL_PLAN_HEADER_ID_OFF = 80;
-export const SL_PLAN_HEADER_RESERVED_OFF = 84;
+export const SL_PLAN_HEADER_POLICIES_OFF_OFF = 84;
+export const SL_PLAN_HEADER_POLICY_COUNT_OFF = 88;
+export const SL_PLAN_HEADER_RESERVED_OFF = 92;
 export const SL_PLAN_ENTRY_BYTES = 24;
 export const SL_PLAN_ENTRY_METHOD_OFF = 0;
 export const SL_PLAN_ENTRY_SEG_COUNT_OFF = 1;
@@ -361,6 +372,28 @@ export const SL_PLAN_EDIT_NAME_LEN_OFF = 2;
 export const SL_PLAN_EDIT_OFF_OFF = 4;
 export const SL_PLAN_EDIT_LEN_OFF = 8;
 export const SL_PLAN_EDIT_RESERVED1_OFF = 12;
+export const SL_PLAN_POLICY_BYTES = 32;
+export const SL_PLAN_POLICY_OP_OFF = 0;
+export const SL_PLAN_POLICY_RESERVED0_OFF = 1;
+export const SL_PLAN_POLICY_REQUEST_BYTES_OFF = 2;
+export const SL_PLAN_POLICY_RESPONSE_BYTES_OFF = 4;
+export const SL_PLAN_POLICY_SCRATCH_BYTES_OFF = 6;
+export const SL_PLAN_POLICY_RECORD_OFF_OFF = 8;
+export const SL_PLAN_POLICY_RECORD_LEN_OFF = 12;
+export const SL_PLAN_POLICY_RESPOND_OFF = 16;
+export const SL_PLAN_POLICY_UPSTREAM_OFF = 20;
+export const SL_PLAN_POLICY_IDENTITY_OFF = 24;
+export const SL_PLAN_POLICY_RESERVED1_OFF = 28;
+export const SL_PLAN_RANGE_BYTES = 32;
+export const SL_PLAN_RANGE_FIRST_OFF = 0;
+export const SL_PLAN_RANGE_LAST_OFF = 16;
+export const SL_PLAN_REQUEST_ID_BYTES = 16;
+export const SL_PLAN_REQUEST_ID_TRUST_OFF = 0;
+export const SL_PLAN_REQUEST_ID_ID_BYTES_MAX_OFF = 1;
+export const SL_PLAN_REQUEST_ID_NAME_LEN_OFF = 2;
+export const SL_PLAN_REQUEST_ID_NAME_OFF_OFF = 4;
+export const SL_PLAN_REQUEST_ID_TRUSTED_OFF_OFF = 8;
+export const SL_PLAN_REQUEST_ID_TRUSTED_COUNT_OFF = 12;
 
 /** What sl_abi of the library must report, word by word. */
 export const ABI: readonly (readonly [name: string, value: number])[] = [
@@ -464,7 +497,9 @@ export const ABI: readonly (readonly [name: string, value: number])[] = [
   ["SL_PLAN_HEADER_VIA_OFF_OFF", 72],
   ["SL_PLAN_HEADER_VIA_LEN_OFF", 76],
   ["SL_PLAN_HEADER_ID_OFF", 80],
-  ["SL_PLAN_HEADER_RESERVED_OFF", 84],
+  ["SL_PLAN_HEADER_POLICIES_OFF_OFF", 84],
+  ["SL_PLAN_HEADER_POLICY_COUNT_OFF", 88],
+  ["SL_PLAN_HEADER_RESERVED_OFF", 92],
   ["SL_PLAN_ENTRY_BYTES", 24],
   ["SL_PLAN_ENTRY_METHOD_OFF", 0],
   ["SL_PLAN_ENTRY_SEG_COUNT_OFF", 1],
@@ -521,6 +556,28 @@ export const ABI: readonly (readonly [name: string, value: number])[] = [
   ["SL_PLAN_EDIT_OFF_OFF", 4],
   ["SL_PLAN_EDIT_LEN_OFF", 8],
   ["SL_PLAN_EDIT_RESERVED1_OFF", 12],
+  ["SL_PLAN_POLICY_BYTES", 32],
+  ["SL_PLAN_POLICY_OP_OFF", 0],
+  ["SL_PLAN_POLICY_RESERVED0_OFF", 1],
+  ["SL_PLAN_POLICY_REQUEST_BYTES_OFF", 2],
+  ["SL_PLAN_POLICY_RESPONSE_BYTES_OFF", 4],
+  ["SL_PLAN_POLICY_SCRATCH_BYTES_OFF", 6],
+  ["SL_PLAN_POLICY_RECORD_OFF_OFF", 8],
+  ["SL_PLAN_POLICY_RECORD_LEN_OFF", 12],
+  ["SL_PLAN_POLICY_RESPOND_OFF", 16],
+  ["SL_PLAN_POLICY_UPSTREAM_OFF", 20],
+  ["SL_PLAN_POLICY_IDENTITY_OFF", 24],
+  ["SL_PLAN_POLICY_RESERVED1_OFF", 28],
+  ["SL_PLAN_RANGE_BYTES", 32],
+  ["SL_PLAN_RANGE_FIRST_OFF", 0],
+  ["SL_PLAN_RANGE_LAST_OFF", 16],
+  ["SL_PLAN_REQUEST_ID_BYTES", 16],
+  ["SL_PLAN_REQUEST_ID_TRUST_OFF", 0],
+  ["SL_PLAN_REQUEST_ID_ID_BYTES_MAX_OFF", 1],
+  ["SL_PLAN_REQUEST_ID_NAME_LEN_OFF", 2],
+  ["SL_PLAN_REQUEST_ID_NAME_OFF_OFF", 4],
+  ["SL_PLAN_REQUEST_ID_TRUSTED_OFF_OFF", 8],
+  ["SL_PLAN_REQUEST_ID_TRUSTED_COUNT_OFF", 12],
 ];
 
 export interface StatusRow {

@@ -5,6 +5,7 @@
  * @module
  */
 import type { Context, MiddlewareHandler, Next } from "hono";
+import type { AddressSet } from "./address.ts";
 import type { HeaderEdit } from "./header_edits.ts";
 import { type Progress, takeStep } from "./progress.ts";
 
@@ -38,12 +39,45 @@ export interface HeadersStep {
   response: readonly HeaderEdit[];
 }
 
-/** What C does for a middleware. */
-export type NativeStep = RespondStep | ProxyStep | WhoamiStep | HeadersStep;
+/** What all policies may have: steps that let a request pass, or answer it, or send it elsewhere. */
+interface PolicyBase {
+  /** What it answers itself. */
+  answer?: RespondStep;
+  /** Where it may send the request itself. */
+  to?: Omit<ProxyStep, "op">;
+}
 
-/** Whether a step ends the chain; else the next one follows. */
+/** Gives each request an id. */
+export interface RequestIdStep extends PolicyBase {
+  op: "requestId";
+  /** In lower case. */
+  headerName: string;
+  limitLength: number;
+  /** Whose ids are taken over: nobody's, everybody's, or those of these peers. */
+  trust: boolean | AddressSet;
+}
+
+/** The steps that are policies: each has an entry in `policies.ts`. */
+export type PolicyStep = RequestIdStep;
+
+/** What C does for a middleware. */
+export type NativeStep =
+  | RespondStep
+  | ProxyStep
+  | WhoamiStep
+  | HeadersStep
+  | PolicyStep;
+
+const ENDS: ReadonlySet<string> = new Set([
+  "typescript",
+  "respond",
+  "proxy",
+  "whoami",
+]);
+
+/** Whether a step ends the chain; else the next one follows, if the step lets the request pass. */
 export function endsChain(op: NativeStep["op"] | "typescript"): boolean {
-  return op !== "headers";
+  return ENDS.has(op);
 }
 
 /** Limits of the connections to one upstream. Counts are per worker. */
@@ -64,8 +98,8 @@ export interface PoolOptions {
 export interface MiddlewareDefinition {
   /** The name of the factory, as `explain` and the start text show it. */
   name: string;
-  /** What C executes. */
-  native: NativeStep;
+  /** What C executes. Left out where these options need TypeScript. */
+  native?: NativeStep;
   /** The same behaviour in TypeScript. */
   handler: (c: Context, next: Next) => Response | Promise<Response | void>;
   /** What is left to do here when C has done the step. */
@@ -79,7 +113,8 @@ const COMPOSED_HANDLER = "__COMPOSED_HANDLER"; // Hono's mark on a handler that 
 export function defineMiddleware(
   definition: MiddlewareDefinition,
 ): MiddlewareHandler {
-  const handler = endsChain(definition.native.op)
+  const { native } = definition;
+  const handler = native === undefined || endsChain(native.op)
     ? (c: Context, next: Next) => definition.handler(c, next)
     : (c: Context, next: Next) => {
       const progress = takeStep(c.req.raw);
@@ -88,7 +123,7 @@ export function defineMiddleware(
       return pass(c, next, progress);
     };
   Object.defineProperty(handler, "name", { value: definition.name });
-  Object.defineProperty(handler, NATIVE, { value: definition.native });
+  if (native) Object.defineProperty(handler, NATIVE, { value: native });
   return handler as MiddlewareHandler;
 }
 

@@ -3,7 +3,6 @@
  *
  * @module
  */
-import { endsChain } from "./define_middleware.ts";
 import type { HeaderEdit } from "./header_edits.ts";
 import {
   type Chain,
@@ -12,6 +11,7 @@ import {
   type Plan,
   type PlanEntry,
 } from "./plan.ts";
+import { describePolicy, isPolicyOp } from "./policies.ts";
 
 /** One step that a request passes. */
 export interface ExplainedStep {
@@ -25,6 +25,8 @@ export interface ExplainedStep {
   upstream?: string;
   /** For a headers step: what it changes. */
   edits?: string;
+  /** For a policy: what it does. */
+  does?: string;
   /** Why it runs in TypeScript. */
   reason?: string;
 }
@@ -136,7 +138,10 @@ function stepOf(
     runs: reason === undefined ? "native" : "TypeScript",
   };
   if (step.op === "proxy") explained.upstream = upstreamOf(plan, step.arg);
-  if (!endsChain(step.op)) explained.edits = editsOf(plan, step.arg);
+  if (step.op === "headers") explained.edits = editsOf(plan, step.arg);
+  if (isPolicyOp(step.op)) {
+    explained.does = describePolicy(plan.policies[step.arg].step);
+  }
   if (reason !== undefined) explained.reason = reason;
   return explained;
 }
@@ -172,7 +177,8 @@ function explanation(
 ): Explanation {
   const lines = steps.map((step, i) => {
     const target = step.upstream ? ` -> ${step.upstream}` : "";
-    const edits = step.edits ? ` (${step.edits})` : "";
+    const does = step.edits ?? step.does;
+    const edits = does ? ` (${does})` : "";
     const why = step.reason && step.reason !== reason
       ? `, because ${step.reason}`
       : "";

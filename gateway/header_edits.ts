@@ -46,7 +46,7 @@ const PROXY_WRITES = new Set([
 ]);
 
 /** Why a field may not be edited. `kind` tells what is meant to happen to it. */
-function nameProblem(
+export function nameProblem(
   name: string,
   kind: HeaderEdit["kind"],
   side: "request" | "response",
@@ -73,6 +73,20 @@ function nameProblem(
     return "is one line (RFC 6265): set it";
   }
   return undefined;
+}
+
+/** Adds a problem for each key of `options` that is not one of `keys`. */
+export function checkKeys(
+  options: object,
+  keys: readonly string[],
+  what: string,
+  problems: OptionProblem[],
+): void {
+  for (const [key, value] of Object.entries(options ?? {})) {
+    if (keys.includes(key)) continue;
+    const reason = `is not an option; known keys: ${keys.join(", ")}`;
+    problems.push({ path: `${what} ${key}`, value, reason });
+  }
 }
 
 /** Checks edits and puts them in order. Adds what is wrong to `problems`. */

@@ -29,8 +29,10 @@ export {
   defineMiddleware,
   type MiddlewareDefinition,
   type NativeStep,
+  type PolicyStep,
   type PoolOptions,
   type ProxyStep,
+  type RequestIdStep,
   type RespondStep,
   type WhoamiStep,
 } from "./define_middleware.ts";
@@ -38,5 +40,10 @@ export type { HeaderEdits } from "./header_edits.ts";
 export { headers, type HeadersOptions } from "./middleware/headers.ts";
 export { proxy, type ProxyOptions } from "./middleware/proxy.ts";
 export { redirect, type RedirectStatus } from "./middleware/redirect.ts";
+export {
+  requestId,
+  type RequestIdOptions,
+  type RequestIdVariables,
+} from "./middleware/request_id.ts";
 export { respond, type RespondOptions } from "./middleware/respond.ts";
 export { whoami } from "./middleware/whoami.ts";

@@ -15,6 +15,7 @@ import {
   type HeadersStep,
   nativeOf,
   type NativeStep,
+  type PolicyStep,
   type PoolOptions,
   type RespondStep,
 } from "./define_middleware.ts";
@@ -22,6 +23,7 @@ import { OptionsError } from "./errors.ts";
 import { VIA_NAME } from "./forward.ts";
 import { editBytes } from "./header_edits.ts";
 import { type CheckedOptions, fillPool } from "./options.ts";
+import { describePolicy, isPolicy, policyCost } from "./policies.ts";
 import { parseOrigin } from "./upstream.ts";
 
 /** What `app.fetch` means to us: a Hono app, or anything with the same function. */
@@ -48,7 +50,7 @@ export interface Pattern {
 /** What one registered handler is to the plan. */
 export interface PlanStep {
   op: "typescript" | NativeStep["op"];
-  /** Index in `responds`, `upstreams` or `headers`. */
+  /** Index in `responds`, `upstreams`, `headers` or `policies`. */
   arg: number;
   /** Index in `app.routes`. */
   route: number;
@@ -75,6 +77,15 @@ export interface PlanUpstream extends Required<PoolOptions> {
   address: number[];
 }
 
+/** A policy with the rows that it may answer with or send to. */
+export interface PlanPolicy {
+  step: PolicyStep;
+  /** Index in `responds`, or `SL_PLAN_NONE`. */
+  respond: number;
+  /** Index in `upstreams`, or `SL_PLAN_NONE`. */
+  upstream: number;
+}
+
 /** What C executes, as plain data. */
 export interface Plan {
   /** Of what its chains are: comes back with events, so that an isolate knows whether C's steps are those of its app. */
@@ -83,6 +94,7 @@ export interface Plan {
   responds: RespondStep[];
   upstreams: PlanUpstream[];
   headers: HeadersStep[];
+  policies: PlanPolicy[];
   via: string;
   notFound: CheckedOptions["notFound"];
   paths: CheckedOptions["paths"];
@@ -246,14 +258,11 @@ export function matchChain(plan: Plan, method: string, path: string): Chain {
     patternMatches(entry.segments, path)
   ).flatMap((entry) => entry.steps.map((step) => ({ entry, step })));
   const chain: Chain = { prefix: [], rest: [] };
-  let request = 0;
-  let response = 0;
+  const sum = { steps: 0, policies: 0, request: 0, response: 0, scratch: 0 };
   for (const [i, each] of all.entries()) {
     if (!endsChain(each.step.op)) {
-      const edits = plan.headers[each.step.arg];
-      request += editBytes(edits.request);
-      response += editBytes(edits.response);
-      chain.limit = overLimit(chain.prefix.length, request, response);
+      addCost(sum, plan, each.step);
+      chain.limit = overLimit(sum);
       if (chain.limit === undefined) {
         chain.prefix.push(each);
         continue;
@@ -267,16 +276,41 @@ export function matchChain(plan: Plan, method: string, path: string): Chain {
   return chain;
 }
 
-function overLimit(
-  steps: number,
-  request: number,
-  response: number,
-): string | undefined {
-  if (steps === abi.SL_PLAN_CHAIN_MAX) {
+interface ChainCost {
+  steps: number;
+  policies: number;
+  request: number;
+  response: number;
+  scratch: number;
+}
+
+function addCost(sum: ChainCost, plan: Plan, { op, arg }: PlanStep): void {
+  sum.steps++;
+  if (op === "headers") {
+    const edits = plan.headers[arg];
+    sum.request += editBytes(edits.request);
+    sum.response += editBytes(edits.response);
+    return;
+  }
+  const cost = policyCost(plan.policies[arg].step);
+  sum.policies++;
+  sum.request += cost.request;
+  sum.response += cost.response;
+  sum.scratch += cost.scratch;
+}
+
+function overLimit(sum: ChainCost): string | undefined {
+  if (sum.steps > abi.SL_PLAN_CHAIN_MAX) {
     return `C does at most ${abi.SL_PLAN_CHAIN_MAX} steps of one chain`;
   }
-  return Math.max(request, response) > abi.SL_PLAN_EDIT_BYTES_MAX
-    ? `C does at most ${abi.SL_PLAN_EDIT_BYTES_MAX} bytes of header edits in one chain`
+  if (Math.max(sum.request, sum.response) > abi.SL_PLAN_EDIT_BYTES_MAX) {
+    return `C does at most ${abi.SL_PLAN_EDIT_BYTES_MAX} bytes of header edits in one chain`;
+  }
+  if (sum.policies > abi.SL_PLAN_POLICIES_MAX) {
+    return `C does at most ${abi.SL_PLAN_POLICIES_MAX} policies of one chain`;
+  }
+  return sum.scratch > abi.SL_PLAN_SCRATCH_BYTES
+    ? `C keeps at most ${abi.SL_PLAN_SCRATCH_BYTES} bytes for the policies of one chain`
     : undefined;
 }
 
@@ -301,6 +335,7 @@ export function compilePlan(app: App, options: CheckedOptions): Plan {
     responds: [],
     upstreams: [],
     headers: [],
+    policies: [],
     via: VIA_NAME,
     notFound: options.notFound,
     paths: options.paths,
@@ -317,12 +352,13 @@ export function compilePlan(app: App, options: CheckedOptions): Plan {
     addRoute(plan, route, index, upstreams);
   }
   warnOfShadows(plan);
-  plan.id = fingerprint(JSON.stringify([plan.entries, plan.headers]));
+  const policies = plan.policies.map(({ step }) => describePolicy(step));
+  plan.id = fingerprint(JSON.stringify([plan.entries, plan.headers, policies]));
   return plan;
 }
 
-// FNV-1a, 32 bits.
-function fingerprint(text: string): number {
+/** FNV-1a, 32 bits. */
+export function fingerprint(text: string): number {
   let hash = 0x811c9dc5;
   for (let i = 0; i < text.length; i++) {
     hash = Math.imul(hash ^ text.charCodeAt(i), 0x01000193);
@@ -428,7 +464,23 @@ function argument(
 ): number {
   if (step.op === "proxy") return upstreams.index(step.target, step.pool);
   if (step.op === "headers") return indexIn(plan.headers, step);
+  if (isPolicy(step)) return policyIndex(plan, step, upstreams);
   return step.op === "respond" ? indexIn(plan.responds, step) : 0;
+}
+
+function policyIndex(
+  plan: Plan,
+  step: PolicyStep,
+  upstreams: UpstreamTable,
+): number {
+  const known = plan.policies.findIndex((policy) => policy.step === step);
+  if (known >= 0) return known;
+  const { answer, to } = step;
+  return plan.policies.push({
+    step,
+    respond: answer ? indexIn(plan.responds, answer) : abi.SL_PLAN_NONE,
+    upstream: to ? upstreams.index(to.target, to.pool) : abi.SL_PLAN_NONE,
+  }) - 1;
 }
 
 // A middleware that is registered several times is one row.

@@ -4,15 +4,19 @@
  * @module
  */
 import * as abi from "../ffi/abi.ts";
+import { BlobHeap } from "./blob_heap.ts";
 import { GatewayError } from "./errors.ts";
 import { editBytes, editText, type HeaderEdit } from "./header_edits.ts";
-import type {
-  Plan,
-  PlanEntry,
-  PlanStep,
-  PlanUpstream,
-  Segment,
+import {
+  fingerprint,
+  type Plan,
+  type PlanEntry,
+  type PlanPolicy,
+  type PlanStep,
+  type PlanUpstream,
+  type Segment,
 } from "./plan.ts";
+import { POLICY_OPS, policyCost, policyRecord } from "./policies.ts";
 
 const METHODS: Record<string, number> = {
   ALL: abi.SL_PLAN_METHOD_ALL,
@@ -34,6 +38,7 @@ const OPS: Record<PlanStep["op"], number> = {
   proxy: abi.SL_PLAN_OP_PROXY,
   whoami: abi.SL_PLAN_OP_WHOAMI,
   headers: abi.SL_PLAN_OP_HEADERS,
+  ...POLICY_OPS,
 };
 
 const EDIT_KINDS: Record<HeaderEdit["kind"], number> = {
@@ -47,29 +52,6 @@ const SEGMENT_KINDS: Record<Segment["kind"], number> = {
   param: abi.SL_PLAN_SEG_PARAM,
   rest: abi.SL_PLAN_SEG_REST,
 };
-
-// Bytes that rows point to, one after the other; the same text is stored once.
-class Heap {
-  bytes = 0;
-  readonly parts: Uint8Array[] = [];
-  #known = new Map<string, number>();
-
-  constructor(readonly base: number) {}
-
-  add(part: Uint8Array): number {
-    const at = this.base + this.bytes;
-    this.parts.push(part);
-    this.bytes += part.length;
-    return at;
-  }
-
-  text(text: string): { off: number; len: number } {
-    const bytes = new TextEncoder().encode(text);
-    let off = this.#known.get(text);
-    if (off === undefined) this.#known.set(text, off = this.add(bytes));
-    return { off, len: bytes.length };
-  }
-}
 
 /** Writes a plan as the blob that `sl_plan_load` takes. */
 export function encodePlan(plan: Plan): Uint8Array {
@@ -98,9 +80,10 @@ export function encodePlan(plan: Plan): Uint8Array {
     upstreams: tables.add(plan.upstreams.length, abi.SL_PLAN_UPSTREAM_BYTES),
     headers: tables.add(plan.headers.length, abi.SL_PLAN_HEADERS_BYTES),
     edits: tables.add(edits.length, abi.SL_PLAN_EDIT_BYTES),
+    policies: tables.add(plan.policies.length, abi.SL_PLAN_POLICY_BYTES),
   };
   const view = new DataView(new ArrayBuffer(tables.end));
-  const heap = new Heap(tables.end);
+  const heap = new BlobHeap(tables.end);
 
   writeEntries(view, at.entries, plan.entries, heap);
   segments.forEach((segment, i) =>
@@ -129,6 +112,7 @@ export function encodePlan(plan: Plan): Uint8Array {
   edits.forEach((edit, i) =>
     writeEdit(view, at.edits + i * abi.SL_PLAN_EDIT_BYTES, edit, heap)
   );
+  writePolicies(view, at.policies, plan.policies, heap);
   const via = heap.text(plan.via);
   const bytes = tables.end + heap.bytes + (-heap.bytes & 7);
   if (bytes > abi.SL_PLAN_BYTES_MAX) {
@@ -159,6 +143,8 @@ export function encodePlan(plan: Plan): Uint8Array {
     [abi.SL_PLAN_HEADER_VIA_OFF_OFF, via.off],
     [abi.SL_PLAN_HEADER_VIA_LEN_OFF, via.len],
     [abi.SL_PLAN_HEADER_ID_OFF, plan.id],
+    [abi.SL_PLAN_HEADER_POLICIES_OFF_OFF, at.policies],
+    [abi.SL_PLAN_HEADER_POLICY_COUNT_OFF, plan.policies.length],
   ];
   for (const [off, value] of header) view.setUint32(off, value, true);
   return join(new Uint8Array(view.buffer), heap, bytes);
@@ -192,7 +178,7 @@ function writeEntries(
   view: DataView,
   off: number,
   entries: readonly PlanEntry[],
-  heap: Heap,
+  heap: BlobHeap,
 ): void {
   let segment = 0;
   let step = 0;
@@ -246,7 +232,7 @@ function writeEdit(
   view: DataView,
   at: number,
   edit: HeaderEdit,
-  heap: Heap,
+  heap: BlobHeap,
 ): void {
   const text = latin1(editText(edit));
   view.setUint8(at + abi.SL_PLAN_EDIT_KIND_OFF, EDIT_KINDS[edit.kind]);
@@ -264,7 +250,7 @@ function writeSegment(
   view: DataView,
   at: number,
   segment: Segment,
-  heap: Heap,
+  heap: BlobHeap,
 ): void {
   view.setUint8(at + abi.SL_PLAN_SEG_KIND_OFF, SEGMENT_KINDS[segment.kind]);
   if (segment.kind !== "static") return;
@@ -277,7 +263,7 @@ function writeRespond(
   view: DataView,
   at: number,
   respond: Plan["responds"][number],
-  heap: Heap,
+  heap: BlobHeap,
 ): void {
   const lines = respond.headers.map(([name, value]) => `${name}: ${value}\r\n`)
     .join("");
@@ -306,11 +292,49 @@ function writeRespond(
   );
 }
 
+function writePolicies(
+  view: DataView,
+  off: number,
+  policies: readonly PlanPolicy[],
+  heap: BlobHeap,
+): void {
+  policies.forEach(({ step, respond, upstream }, i) => {
+    const at = off + i * abi.SL_PLAN_POLICY_BYTES;
+    const cost = policyCost(step);
+    const record = policyRecord(step, heap);
+    view.setUint8(at + abi.SL_PLAN_POLICY_OP_OFF, OPS[step.op]);
+    const halves: [number, number][] = [
+      [abi.SL_PLAN_POLICY_REQUEST_BYTES_OFF, cost.request],
+      [abi.SL_PLAN_POLICY_RESPONSE_BYTES_OFF, cost.response],
+      [abi.SL_PLAN_POLICY_SCRATCH_BYTES_OFF, cost.scratch],
+    ];
+    for (const [half, value] of halves) view.setUint16(at + half, value, true);
+    const words: [number, number][] = [
+      [abi.SL_PLAN_POLICY_RECORD_OFF_OFF, heap.addAligned(record)],
+      [abi.SL_PLAN_POLICY_RECORD_LEN_OFF, record.length],
+      [abi.SL_PLAN_POLICY_RESPOND_OFF, respond],
+      [abi.SL_PLAN_POLICY_UPSTREAM_OFF, upstream],
+      [abi.SL_PLAN_POLICY_IDENTITY_OFF, identityOf(step)],
+    ];
+    for (const [word, value] of words) view.setUint32(at + word, value, true);
+  });
+}
+
+// The same options are the same number in the next plan.
+function identityOf(step: PlanPolicy["step"]): number {
+  return fingerprint(
+    JSON.stringify(
+      step,
+      (_, value) => typeof value === "bigint" ? String(value) : value,
+    ),
+  );
+}
+
 function writeUpstream(
   view: DataView,
   at: number,
   upstream: PlanUpstream,
-  heap: Heap,
+  heap: BlobHeap,
 ): void {
   const name = heap.text(upstream.name);
   view.setUint8(
@@ -333,7 +357,7 @@ function writeUpstream(
   for (const [off, value] of words) view.setUint32(at + off, value, true);
 }
 
-function join(tables: Uint8Array, heap: Heap, bytes: number): Uint8Array {
+function join(tables: Uint8Array, heap: BlobHeap, bytes: number): Uint8Array {
   const blob = new Uint8Array(bytes);
   blob.set(tables);
   let at = tables.length;

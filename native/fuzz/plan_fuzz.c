@@ -24,7 +24,7 @@ static void check_edits(const struct sl_plan *plan, const struct sl_plan_headers
     size_t cap = sizeof(text) + h->request_bytes;
     uint8_t in[sizeof(text)], *out = malloc(cap);
     struct sl_head head = {.scanned = 0}, again = {.scanned = 0};
-    struct sl_edits edits = {plan->blob, h->request_bytes, 1, {{&plan->edits[h->request_first], h->request_count}}};
+    struct sl_edits edits = {h->request_bytes, 1, {{&plan->edits[h->request_first], plan->blob, h->request_count}}};
     bool has_date;
     memcpy(in, text, sizeof(text));
     SL_ASSERT(sl_http1_parse_request(&head, in, sizeof(text) - 1, &limits) == 1);
@@ -38,7 +38,7 @@ static void check_edits(const struct sl_plan *plan, const struct sl_plan_headers
     }
     free(out);
     struct sl_span lines = sl_span_of("x-a: 1\r\nset-cookie: a\r\nx-b: 2\r\n");
-    edits.runs[0] = (struct sl_edit_run){&plan->edits[h->response_first], h->response_count};
+    edits.runs[0] = (struct sl_edit_run){&plan->edits[h->response_first], plan->blob, h->response_count};
     out = malloc(lines.len + h->response_bytes);
     size_t n = sl_edits_filter(&edits, out, lines);
     n += sl_edits_lines(&edits, out + n);
@@ -54,8 +54,11 @@ static void check(const struct sl_plan *plan, const uint8_t *text, size_t len) {
         sl_route_chain(&chain, plan, sl_method_id(name.data, name.len), name, (struct sl_span){text, len});
         for (uint32_t k = 0; k < chain.count; k++) {
             const struct sl_plan_step *step = &plan->steps[chain.steps[k]];
-            SL_ASSERT(step->op == SL_PLAN_OP_HEADERS);
-            check_edits(plan, &plan->headers[step->arg]);
+            if (step->op == SL_PLAN_OP_HEADERS) {
+                check_edits(plan, &plan->headers[step->arg]);
+            } else {
+                SL_ASSERT(plan->policies[step->arg].op == step->op);
+            }
         }
         if (chain.end && chain.end->op == SL_PLAN_OP_RESPOND) {
             check_respond(plan, &plan->responds[chain.end->arg]);

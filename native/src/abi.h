@@ -28,7 +28,8 @@
     F(plan_header, steps_off) F(plan_header, step_count) F(plan_header, responds_off) F(plan_header, respond_count) \
     F(plan_header, upstreams_off) F(plan_header, upstream_count) F(plan_header, headers_off) F(plan_header, header_count) \
     F(plan_header, edits_off) F(plan_header, edit_count) \
-    F(plan_header, via_off) F(plan_header, via_len) F(plan_header, id) F(plan_header, reserved) \
+    F(plan_header, via_off) F(plan_header, via_len) F(plan_header, id) F(plan_header, policies_off) F(plan_header, policy_count) \
+    F(plan_header, reserved) \
     S(plan_entry) F(plan_entry, method) F(plan_entry, seg_count) F(plan_entry, step_count) F(plan_entry, reserved0) \
     F(plan_entry, seg_first) F(plan_entry, step_first) F(plan_entry, method_off) F(plan_entry, method_len) F(plan_entry, reserved1) \
     S(plan_step) F(plan_step, op) F(plan_step, reserved0) F(plan_step, reserved1) F(plan_step, arg) F(plan_step, route) \
@@ -41,7 +42,13 @@
     F(plan_upstream, connect_timeout_ms) F(plan_upstream, head_timeout_ms) F(plan_upstream, idle_timeout_ms) \
     S(plan_headers) F(plan_headers, request_first) F(plan_headers, request_count) F(plan_headers, response_first) \
     F(plan_headers, response_count) F(plan_headers, request_bytes) F(plan_headers, response_bytes) \
-    S(plan_edit) F(plan_edit, kind) F(plan_edit, reserved0) F(plan_edit, name_len) F(plan_edit, off) F(plan_edit, len) F(plan_edit, reserved1)
+    S(plan_edit) F(plan_edit, kind) F(plan_edit, reserved0) F(plan_edit, name_len) F(plan_edit, off) F(plan_edit, len) F(plan_edit, reserved1) \
+    S(plan_policy) F(plan_policy, op) F(plan_policy, reserved0) F(plan_policy, request_bytes) F(plan_policy, response_bytes) \
+    F(plan_policy, scratch_bytes) F(plan_policy, record_off) F(plan_policy, record_len) F(plan_policy, respond) F(plan_policy, upstream) \
+    F(plan_policy, identity) F(plan_policy, reserved1) \
+    S(plan_range) F(plan_range, first) F(plan_range, last) \
+    S(plan_request_id) F(plan_request_id, trust) F(plan_request_id, id_bytes_max) F(plan_request_id, name_len) F(plan_request_id, name_off) \
+    F(plan_request_id, trusted_off) F(plan_request_id, trusted_count)
 // clang-format on
 
 #endif

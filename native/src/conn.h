@@ -8,6 +8,7 @@
 #define SL_CONN_H
 
 #include "http1_chunk.h"
+#include "http1_edit.h"
 #include "inq.h"
 #include "outq.h"
 #include "route.h"
@@ -60,6 +61,13 @@ struct sl_conn {
 
 enum sl_handled { SL_BY_NATIVE, SL_BY_TYPESCRIPT, SL_BY_UPSTREAM };
 
+// Lines that policies have added, in the order of the chain; at most one run of a step.
+struct sl_policy_runs {
+    uint8_t count;
+    uint8_t steps[SL_PLAN_POLICIES_MAX]; // places in the chain
+    struct sl_edit_run runs[SL_PLAN_POLICIES_MAX];
+};
+
 struct sl_request {
     struct sl_conn *conn;
     struct sl_half_heads *half;        // the list it is in while its head is not whole, or NULL
@@ -70,6 +78,9 @@ struct sl_request {
     struct sl_chain chain;
     uint8_t steps_done;    // of the chain: their response edits apply to the answer,
     uint32_t steps_failed; // but for these, a bit each
+    uint8_t steps_edited;  // of those done: their request edits are made
+    uint16_t scratch_used;
+    uint32_t policies_held; // steps whose policy has to be told of the end, a bit each
     struct sl_exchange *exchange;      // TypeScript answers
     struct sl_upstream_conn *upstream; // an upstream answers
     struct sl_upstream *proxied;       // the upstream that it was sent to or waits for
@@ -96,7 +107,10 @@ struct sl_request {
     bool bodiless;       // the answer has no body (HEAD, 204, 304)
     bool out_done;       // the answer is queued whole
     bool in_line;        // waits for a connection of `proxied`
-    struct sl_head head;
+    struct sl_head head; // from here on nothing is zero at first, but what sl_request_new says
+    struct sl_policy_runs request_runs, response_runs;
+    uint64_t policy_words[SL_PLAN_CHAIN_MAX]; // by step: its policy's own
+    _Alignas(8) uint8_t scratch[SL_PLAN_SCRATCH_BYTES];
 };
 
 // conn.c
@@ -127,6 +141,7 @@ bool sl_request_respond_forward(struct sl_request *req, struct sl_forward_respon
 bool sl_request_write(struct sl_request *req, const uint8_t *data, uint32_t len, struct sl_buf *buf, struct sl_seg_owner *owner);
 void sl_request_end(struct sl_request *req); // the body is whole; a length not reached breaks the transfer
 void sl_request_continue(struct sl_request *req); // 100 Continue if it is due
+void sl_request_answer(struct sl_request *req, uint32_t respond); // with a row of the plan's responds
 // The next piece of the request's body, at most `max` bytes: DATA (inside *out_buf, consumed already; the reference is yours), PARTIAL, DONE, or
 // a status.
 int sl_request_body_next(struct sl_request *req, struct sl_span *out_data, struct sl_buf **out_buf, uint32_t max);

@@ -528,6 +528,12 @@ int sl__gateway_plan(struct sl_gateway *g, struct sl_span blob) {
     }
     pthread_mutex_lock(&g->lock);
     struct sl_plan *old = g->plan;
+    rc = sl_plan_open(plan, old);
+    if (rc) {
+        pthread_mutex_unlock(&g->lock);
+        sl_plan_unref(plan);
+        return rc;
+    }
     g->plan = plan;
     atomic_fetch_add(&g->plan_version, 1);
     pthread_mutex_unlock(&g->lock);

@@ -19,7 +19,7 @@ static bool drops(const struct sl_edits *edits, uint32_t run, uint32_t at, const
         for (uint32_t i = at; i < r->count; i++) {
             const struct sl_plan_edit *e = &r->edits[i];
             if (e->kind != SL_PLAN_EDIT_APPEND && e->name_len == len &&
-                same_name(edits->bytes + e->off, name, len)) {
+                same_name(r->bytes + e->off, name, len)) {
                 return true;
             }
         }
@@ -31,15 +31,16 @@ bool sl_edits_keep(const struct sl_edits *edits, const uint8_t *name, size_t len
     return !drops(edits, 0, 0, name, len);
 }
 
-// The next edit from (*run, *at) on whose line is in the edited head; NULL after the last. Moves behind it.
+// The next edit from (*run, *at) on whose line is in the edited head, and the line; NULL after the last. Moves behind it.
 static const struct sl_plan_edit *next_line(const struct sl_edits *edits, uint32_t *run,
-                                            uint32_t *at) {
+                                            uint32_t *at, const uint8_t **out_line) {
     for (; *run < edits->run_count; (*run)++, *at = 0) {
         const struct sl_edit_run *r = &edits->runs[*run];
         while (*at < r->count) {
             const struct sl_plan_edit *e = &r->edits[(*at)++];
+            *out_line = r->bytes + e->off;
             if (e->kind != SL_PLAN_EDIT_REMOVE &&
-                !drops(edits, *run, *at, edits->bytes + e->off, e->name_len)) {
+                !drops(edits, *run, *at, *out_line, e->name_len)) {
                 return e;
             }
         }
@@ -50,8 +51,9 @@ static const struct sl_plan_edit *next_line(const struct sl_edits *edits, uint32
 size_t sl_edits_lines(const struct sl_edits *edits, uint8_t *out) {
     uint32_t run = 0, at = 0;
     size_t n = 0;
-    for (const struct sl_plan_edit *e; (e = next_line(edits, &run, &at));) {
-        memcpy(out + n, edits->bytes + e->off, e->len);
+    const uint8_t *line;
+    for (const struct sl_plan_edit *e; (e = next_line(edits, &run, &at, &line));) {
+        memcpy(out + n, line, e->len);
         n += e->len;
     }
     return n;
@@ -151,8 +153,8 @@ static int put_kept(struct rewrite *w, const struct sl_edits *edits, const uint8
 static int put_added(struct rewrite *w, const struct sl_edits *edits) {
     uint32_t run = 0, at = 0;
     int rc = SL_OK;
-    for (const struct sl_plan_edit *e; !rc && (e = next_line(edits, &run, &at));) {
-        const uint8_t *name = edits->bytes + e->off;
+    const uint8_t *name;
+    for (const struct sl_plan_edit *e; !rc && (e = next_line(edits, &run, &at, &name));) {
         struct sl_field field = {.name_len = e->name_len,
                                  .value_len = (uint16_t)(e->len - e->name_len - 4),
                                  .id = (uint8_t)sl_header_id(name, e->name_len),

@@ -11,11 +11,11 @@
 
 struct sl_edit_run {
     const struct sl_plan_edit *edits;
+    const uint8_t *bytes; // where their offsets count from: the plan, or a request's scratch
     uint32_t count;
 };
 
 struct sl_edits {
-    const uint8_t *bytes; // where the edits' offsets count from: the plan
     uint32_t bytes_max; // at least the sum of their `len`
     uint32_t run_count;
     struct sl_edit_run runs[SL_PLAN_CHAIN_MAX]; // the first is done first

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 
 #include "http1_parse.h"
+#include "policy.h"
 
 struct check {
     const uint8_t *blob;
@@ -43,6 +44,9 @@ static int check_header(const struct check *c, const struct sl_plan_header *h) {
     if (h->step_count > SL_PLAN_STEPS_MAX) {
         return bad("step_count", 0, h->step_count);
     }
+    if (h->policy_count > SL_PLAN_STEPS_MAX) {
+        return bad("policy_count", 0, h->policy_count);
+    }
     if (h->via_len < 1 || h->via_len > 64 || !in_bounds(c, h->via_off, h->via_len)) {
         return bad("via", 0, h->via_len);
     }
@@ -64,6 +68,7 @@ static int check_header(const struct check *c, const struct sl_plan_header *h) {
         {"upstreams", h->upstreams_off, h->upstream_count, sizeof(struct sl_plan_upstream)},
         {"headers", h->headers_off, h->header_count, sizeof(struct sl_plan_headers)},
         {"edits", h->edits_off, h->edit_count, sizeof(struct sl_plan_edit)},
+        {"policies", h->policies_off, h->policy_count, sizeof(struct sl_plan_policy)},
     };
     int rc = SL_OK;
     for (size_t i = 0; i < SL_COUNT_OF(tables) && !rc; i++) {
@@ -124,6 +129,11 @@ static int check_step(const struct sl_plan *plan, uint32_t i) {
         limit = h->header_count;
         break;
     default:
+        limit = h->policy_count;
+        break;
+    }
+    if (s->op > SL_PLAN_OP_HEADERS &&
+        (s->op < SL_PLAN_OP_POLICY || (s->arg < limit && plan->policies[s->arg].op != s->op))) {
         return bad("step op", i, s->op);
     }
     return s->arg < limit ? SL_OK : bad("step arg", i, s->arg);
@@ -170,9 +180,24 @@ static int check_upstream(const struct check *c, const struct sl_plan_upstream *
 
 static bool is_blank(uint8_t byte) { return byte == ' ' || byte == '\t'; }
 
+bool sl_plan_name_good(const uint8_t *name, size_t len) {
+    uint8_t line[260];
+    bool has_date;
+    if (len == 0 || len > 256) {
+        return false;
+    }
+    for (size_t i = 0; i < len; i++) {
+        if (name[i] >= 'A' && name[i] <= 'Z') {
+            return false;
+        }
+    }
+    memcpy(line, name, len);
+    memcpy(line + len, ":\r\n", 3);
+    return sl_http1_check_fields(line, len + 3, &has_date) == SL_OK;
+}
+
 // A field line, or for REMOVE a name, that http1_edit.c may copy into a head.
 static int check_edit(const struct check *c, const struct sl_plan_edit *e, uint32_t i) {
-    uint8_t name_line[260];
     bool has_date;
     if (e->kind > SL_PLAN_EDIT_APPEND) {
         return bad("edit kind", i, e->kind);
@@ -182,14 +207,7 @@ static int check_edit(const struct check *c, const struct sl_plan_edit *e, uint3
         return bad("edit length", i, e->len);
     }
     const uint8_t *line = c->blob + e->off;
-    for (uint32_t k = 0; k < e->name_len; k++) {
-        if (line[k] >= 'A' && line[k] <= 'Z') {
-            return bad("edit name", i, k);
-        }
-    }
-    memcpy(name_line, line, e->name_len);
-    memcpy(name_line + e->name_len, ":\r\n", 3);
-    if (sl_http1_check_fields(name_line, e->name_len + 3u, &has_date)) {
+    if (!sl_plan_name_good(line, e->name_len)) {
         return bad("edit name", i, e->off);
     }
     if (e->kind == SL_PLAN_EDIT_REMOVE) {
@@ -260,6 +278,10 @@ static int check_tables(const struct check *c, const struct sl_plan *plan) {
     for (uint32_t i = 0; i < h->upstream_count && !rc; i++) {
         rc = check_upstream(c, &plan->upstreams[i], i);
     }
+    for (uint32_t i = 0; i < h->policy_count && !rc; i++) {
+        const struct sl_plan_policy *row = &plan->policies[i];
+        rc = sl_policy_check(plan, row) ? SL_OK : bad("policy", i, row->op);
+    }
     return rc;
 }
 
@@ -329,6 +351,7 @@ int sl_plan_new(struct sl_plan **out_plan, const uint8_t *blob, size_t len) {
         plan->steps = (const void *)(copy + h->steps_off);
         plan->headers = (const void *)(copy + h->headers_off);
         plan->edits = (const void *)(copy + h->edits_off);
+        plan->policies = (const void *)(copy + h->policies_off);
         plan->responds = (const void *)(copy + h->responds_off);
         plan->upstreams = (const void *)(copy + h->upstreams_off);
         plan->via = (struct sl_span){copy + h->via_off, h->via_len};
@@ -343,12 +366,27 @@ int sl_plan_new(struct sl_plan **out_plan, const uint8_t *blob, size_t len) {
     return SL_OK;
 }
 
+int sl_plan_open(struct sl_plan *plan, const struct sl_plan *old) {
+    uint32_t count = plan->header->policy_count;
+    plan->policy_states = calloc(count ? count : 1, sizeof(*plan->policy_states));
+    if (!plan->policy_states) {
+        return sl_fail(SL_E_NO_MEMORY, "plan: %u policies", count);
+    }
+    return sl_policies_open(plan, old);
+}
+
+bool sl_plan_holds(const struct sl_plan *plan, uint32_t off, uint64_t bytes) {
+    uint32_t len = plan->header->bytes;
+    return off <= len && bytes <= len - off;
+}
+
 void sl_plan_ref(struct sl_plan *plan) {
     atomic_fetch_add_explicit(&plan->refs, 1, memory_order_relaxed);
 }
 
 void sl_plan_unref(struct sl_plan *plan) {
     if (atomic_fetch_sub_explicit(&plan->refs, 1, memory_order_acq_rel) == 1) {
+        sl_policies_close(plan);
         free((void *)(uintptr_t)plan->blob);
         free(plan->prepared);
         free(plan->prepared_bytes);

@@ -4,6 +4,7 @@
 #include "conn.h"
 #include "exchange.h"
 #include "gateway.h"
+#include "policy.h"
 #include "route.h"
 #include "upstream.h"
 
@@ -19,6 +20,7 @@ struct sl_request *sl_request_new(struct sl_conn *conn) {
     }
     memset(req, 0, offsetof(struct sl_request, head));
     memset(&req->head, 0, offsetof(struct sl_head, first));
+    req->request_runs.count = req->response_runs.count = 0;
     req->head.version = 1; // a refusal before the version is known
     req->conn = conn;
     req->start_ns = w->now_ns;
@@ -58,6 +60,9 @@ static void request_free(struct sl_request *req) {
     struct sl_worker *w = req->conn->worker;
     half_remove(req);
     sl_buf_unref(&w->bufs, req->head_buf);
+    if (req->policies_held) {
+        sl_policies_leave(req);
+    }
     if (req->hold) {
         sl_plan_hold_unref(w, req->hold);
     }
@@ -160,76 +165,6 @@ void sl_request_detach(struct sl_request *req, int reason) {
     request_free(req);
 }
 
-// Edits.
-
-static void add_run(struct sl_edits *edits, const struct sl_plan *plan, uint32_t first,
-                    uint32_t count) {
-    if (count > 0) {
-        edits->runs[edits->run_count++] = (struct sl_edit_run){&plan->edits[first], count};
-    }
-}
-
-static const struct sl_plan_headers *headers_step(const struct sl_request *req, uint32_t i) {
-    const struct sl_plan *plan = req->hold->plan;
-    const struct sl_plan_step *step = &plan->steps[req->chain.steps[i]];
-    return step->op == SL_PLAN_OP_HEADERS ? &plan->headers[step->arg] : NULL;
-}
-
-static void request_edits(const struct sl_request *req, struct sl_edits *out) {
-    const struct sl_plan *plan = req->hold->plan;
-    out->bytes = plan->blob;
-    out->bytes_max = req->chain.request_bytes;
-    out->run_count = 0;
-    for (uint32_t i = 0; i < req->chain.count; i++) {
-        const struct sl_plan_headers *h = headers_step(req, i);
-        if (h) {
-            add_run(out, plan, h->request_first, h->request_count);
-        }
-    }
-}
-
-// NULL: none. As middleware around `await next()`: the last step's come first.
-static const struct sl_edits *response_edits(const struct sl_request *req, struct sl_edits *out) {
-    if (req->steps_done == 0 || req->chain.response_bytes == 0) {
-        return NULL;
-    }
-    const struct sl_plan *plan = req->hold->plan;
-    out->bytes = plan->blob;
-    out->bytes_max = req->chain.response_bytes;
-    out->run_count = 0;
-    for (uint32_t i = req->steps_done; i-- > 0;) {
-        const struct sl_plan_headers *h = headers_step(req, i);
-        if (h && !(req->steps_failed >> i & 1)) {
-            add_run(out, plan, h->response_first, h->response_count);
-        }
-    }
-    return out;
-}
-
-// From here on the head is the edited one, for whoever reads it. False: an error was answered.
-static bool edit_request(struct sl_request *req) {
-    struct sl_buf_pool *pool = &req->conn->worker->bufs;
-    uint32_t most = req->head.len + req->head.field_count +
-                    req->chain.request_bytes; // a blank behind each colon
-    struct sl_buf *buf = sl_buf_take(pool, most <= SL_BUF_PAGE_BYTES ? SL_BUF_PAGE : SL_BUF_OUT);
-    if (!buf) {
-        sl_request_fail(req, SL_E_NO_MEMORY);
-        return false;
-    }
-    struct sl_edits edits;
-    request_edits(req, &edits);
-    int rc = sl_edits_request(&edits, &req->head, req->head_data, buf->data, buf->cap);
-    if (rc) {
-        sl_buf_unref(pool, buf);
-        sl_request_fail(req, rc);
-        return false;
-    }
-    sl_buf_unref(pool, req->head_buf);
-    req->head_buf = buf;
-    req->head_data = buf->data;
-    return true;
-}
-
 // Answers.
 
 // Nobody reads the body, and more of it is coming than is read on for the next request's sake.
@@ -286,7 +221,7 @@ bool sl_request_respond(struct sl_request *req, struct sl_response_head *respons
     response->keep_alive_10 = !close && req->head.version == 0;
     response->date = &conn->worker->date;
     struct sl_edits edits;
-    response->edits = response_edits(req, &edits);
+    response->edits = sl_response_edits(req, &edits);
     uint32_t room = SL_RESPONSE_ROOM + (uint32_t)response->fields.len + req->chain.response_bytes;
     uint8_t *at = reserve(req, &out, room);
     if (!at) {
@@ -311,7 +246,7 @@ bool sl_request_respond_forward(struct sl_request *req, struct sl_forward_respon
     forward->keep_alive_10 = !close && !interim && req->head.version == 0;
     forward->date = interim ? NULL : &conn->worker->date;
     struct sl_edits edits;
-    forward->edits = interim ? NULL : response_edits(req, &edits);
+    forward->edits = interim ? NULL : sl_response_edits(req, &edits);
     uint32_t room = forward->head->len + SL_RESPONSE_ROOM + req->chain.response_bytes;
     uint8_t *at = reserve(req, &out, room);
     if (!at) {
@@ -566,8 +501,9 @@ static void respond_prepared(struct sl_request *req, const struct sl_plan_respon
     }
 }
 
-static void step_respond(struct sl_request *req, uint32_t index) {
+void sl_request_answer(struct sl_request *req, uint32_t index) {
     const struct sl_plan *plan = req->hold->plan;
+    req->conn->worker->counters.requests_native++;
     const struct sl_plan_respond *row = &plan->responds[index];
     if (is_as_prepared(req)) {
         respond_prepared(req, row, &plan->prepared[index]);
@@ -628,25 +564,27 @@ static bool ends_here(const struct sl_request *req) {
     return zero;
 }
 
+static void start_proxy(struct sl_request *req, uint32_t upstream) {
+    if (ends_here(req)) {
+        answer_text(req, 200, "");
+        return;
+    }
+    req->handled_by = SL_BY_UPSTREAM;
+    req->conn->worker->counters.requests_proxied++;
+    sl_proxy_start(req, req->hold->upstreams[upstream]);
+}
+
 static void run_end(struct sl_request *req, const struct sl_plan_step *step) {
-    struct sl_worker *w = req->conn->worker;
     switch (step->op) {
     case SL_PLAN_OP_RESPOND:
-        w->counters.requests_native++;
-        step_respond(req, step->arg);
+        sl_request_answer(req, step->arg);
         return;
     case SL_PLAN_OP_WHOAMI:
-        w->counters.requests_native++;
+        req->conn->worker->counters.requests_native++;
         step_whoami(req);
         return;
     case SL_PLAN_OP_PROXY:
-        if (ends_here(req)) {
-            answer_text(req, 200, "");
-            return;
-        }
-        req->handled_by = SL_BY_UPSTREAM;
-        w->counters.requests_proxied++;
-        sl_proxy_start(req, req->hold->upstreams[step->arg]);
+        start_proxy(req, step->arg);
         return;
     default:
         sl_exchange_start(req, false);
@@ -664,14 +602,26 @@ static void start_unmatched(struct sl_request *req) {
     }
 }
 
-// A step that may answer by itself (a limit) will do so here, with steps_done at its own place.
+// An answer that is the same for every request does not ask for the head, so its edits need not be made.
+static bool head_matters(const struct sl_plan_step *end) {
+    return !end || end->op != SL_PLAN_OP_RESPOND;
+}
+
 static void run_chain(struct sl_request *req) {
     const struct sl_chain *chain = &req->chain;
-    req->steps_done = chain->count;
-    if (chain->request_bytes > 0 && !edit_request(req)) {
+    uint32_t upstream;
+    enum sl_policy_next next = sl_policies_enter(req, &upstream);
+    if (next == SL_POLICY_ANSWERED) {
         return;
     }
-    if (chain->end) {
+    bool proxied = next == SL_POLICY_UPSTREAM;
+    if (chain->request_bytes > 0 && (proxied || head_matters(chain->end)) &&
+        !sl_request_edit(req)) {
+        return;
+    }
+    if (proxied) {
+        start_proxy(req, upstream);
+    } else if (chain->end) {
         run_end(req, chain->end);
     } else {
         start_unmatched(req);

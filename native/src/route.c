@@ -147,16 +147,27 @@ static const struct sl_plan_step rest_in_typescript = {.op = SL_PLAN_OP_TYPESCRI
 
 static bool add_step(struct sl_chain *chain, const struct sl_plan *plan, uint32_t index) {
     uint32_t request = chain->request_bytes, response = chain->response_bytes;
-    if (plan->steps[index].op == SL_PLAN_OP_HEADERS) {
-        const struct sl_plan_headers *h = &plan->headers[plan->steps[index].arg];
+    uint32_t scratch = chain->scratch_bytes, policies = chain->policies;
+    const struct sl_plan_step *step = &plan->steps[index];
+    if (step->op == SL_PLAN_OP_HEADERS) {
+        const struct sl_plan_headers *h = &plan->headers[step->arg];
         request += h->request_bytes;
         response += h->response_bytes;
+    } else {
+        const struct sl_plan_policy *policy = &plan->policies[step->arg];
+        request += policy->request_bytes;
+        response += policy->response_bytes;
+        scratch += policy->scratch_bytes;
+        policies++;
     }
     if (chain->count == SL_PLAN_CHAIN_MAX || request > SL_PLAN_EDIT_BYTES_MAX ||
-        response > SL_PLAN_EDIT_BYTES_MAX) {
+        response > SL_PLAN_EDIT_BYTES_MAX || scratch > SL_PLAN_SCRATCH_BYTES ||
+        policies > SL_PLAN_POLICIES_MAX) {
         return false;
     }
     chain->steps[chain->count++] = (uint16_t)index;
+    chain->policies = (uint8_t)policies;
+    chain->scratch_bytes = (uint16_t)scratch;
     chain->request_bytes = (uint16_t)request;
     chain->response_bytes = (uint16_t)response;
     return true;
@@ -182,8 +193,8 @@ static bool add_entry(struct sl_chain *chain, const struct sl_plan *plan,
 void sl_route_chain(struct sl_chain *out, const struct sl_plan *plan, enum sl_method method,
                     struct sl_span method_name, struct sl_span path) {
     out->end = NULL;
-    out->count = 0;
-    out->request_bytes = out->response_bytes = 0;
+    out->count = out->policies = 0;
+    out->request_bytes = out->response_bytes = out->scratch_bytes = 0;
     if (method == SL_METHOD_HEAD) {
         method = SL_METHOD_GET; // Hono dispatches HEAD as GET
     }

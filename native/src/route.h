@@ -14,7 +14,8 @@ struct sl_chain {
     const struct sl_plan_step *end; // NULL: no route answers
     uint16_t steps[SL_PLAN_CHAIN_MAX]; // indices in the plan's steps
     uint8_t count;
-    uint16_t request_bytes, response_bytes; // of their edits
+    uint8_t policies;
+    uint16_t request_bytes, response_bytes, scratch_bytes; // of their edits
 };
 
 // `path` is decoded and starts with '/'.

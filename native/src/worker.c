@@ -1,9 +1,11 @@
 #include "worker.h"
 
+#include <errno.h>
 #include <linux/filter.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/prctl.h>
+#include <sys/random.h>
 #include <sys/socket.h>
 #include <time.h>
 #include <unistd.h>
@@ -504,6 +506,15 @@ void sl_worker_close(struct sl_worker *w) {
     sl_buf_pool_deinit(&w->bufs);
 }
 
+static int open_secrets(struct sl_worker *w) {
+    uint8_t seed[SL_RANDOM_KEY_BYTES];
+    if (getrandom(seed, sizeof(seed), 0) != sizeof(seed)) {
+        return sl_fail(SL_E_SYSTEM, "getrandom: %s", strerror(errno));
+    }
+    sl_random_init(&w->secrets, seed);
+    return SL_OK;
+}
+
 int sl_worker_open(struct sl_worker *w) {
     w->work.next = w->work.prev = &w->work;
     const struct sl_sys *sys = w->gateway->sys;
@@ -511,6 +522,7 @@ int sl_worker_open(struct sl_worker *w) {
     w->half_heads[0].max = sl_worker_config(w)->requests_max / 4 + 1;
     w->half_heads[1].max = sl_worker_config(w)->large_bufs / 4;
     int rc = open_pools(w);
+    rc = rc ? rc : open_secrets(w);
     rc = rc ? rc : open_io(w);
     if (rc) {
         return rc;

@@ -15,6 +15,7 @@
 #include "log.h"
 #include "outq.h"
 #include "plan.h"
+#include "random.h"
 #include "slab.h"
 #include "sluice/sluice.h"
 #include "timer.h"
@@ -86,6 +87,7 @@ struct sl_worker {
     int64_t unix_us;
     uint64_t drain_started_ns, drain_deadline_ns;
     uint64_t random; // jitter
+    struct sl_random secrets; // what nobody may guess
     struct sl_counters counters;
     struct sl_counters published; // a copy for readers, under the gateway's lock
     // Read by other workers, when they accept:

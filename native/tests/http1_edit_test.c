@@ -11,10 +11,10 @@ static struct plan_builder builder;
 // Runs of "-name|=name: value|+name: value", the first is done first. The builder's bytes are where offsets count from, as long as it is not finished.
 static struct sl_edits edits_of(const char *const *runs, size_t count) {
     plan_init(&builder);
-    struct sl_edits edits = {.bytes = builder.bytes, .run_count = (uint32_t)count};
+    struct sl_edits edits = {.run_count = (uint32_t)count};
     for (size_t i = 0; i < count; i++) {
         uint32_t first = builder.header.edit_count;
-        edits.runs[i] = (struct sl_edit_run){&builder.edits[first], plan_edits(&builder, runs[i], &edits.bytes_max)};
+        edits.runs[i] = (struct sl_edit_run){&builder.edits[first], builder.bytes, plan_edits(&builder, runs[i], &edits.bytes_max)};
     }
     return edits;
 }

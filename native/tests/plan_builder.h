@@ -8,6 +8,7 @@
 
 #include "sluice/event.h"
 #include "sluice/plan.h"
+#include "sluice/policy.h"
 
 struct plan_builder {
     struct sl_plan_header header;
@@ -18,6 +19,7 @@ struct plan_builder {
     struct sl_plan_edit edits[512];
     struct sl_plan_respond responds[64];
     struct sl_plan_upstream upstreams[16];
+    struct sl_plan_policy policies[64];
     uint8_t bytes[1 << 21]; // strings; offsets are made absolute by plan_finish
     uint32_t used;
     uint8_t blob[1 << 22];
@@ -120,6 +122,33 @@ static inline struct sl_plan_upstream *plan_proxy(struct plan_builder *b, uint8_
     return u;
 }
 
+// Returns the index of a policies row. The record's offsets are the caller's to move: they count from where plan_finish puts `bytes`.
+static inline uint32_t plan_policy(struct plan_builder *b, uint8_t op, const void *record, size_t len) {
+    struct sl_plan_policy *p = &b->policies[b->header.policy_count];
+    b->used = (b->used + 7) & ~7u;
+    *p = (struct sl_plan_policy){.op = op, .request_bytes = 512, .response_bytes = 512, .scratch_bytes = 400,
+                                 .record_off = plan_bytes(b, record, len), .record_len = (uint32_t)len,
+                                 .respond = SL_PLAN_NONE, .upstream = SL_PLAN_NONE};
+    return b->header.policy_count++;
+}
+
+static inline uint32_t plan_request_id(struct plan_builder *b, const char *name, uint8_t trust, const struct sl_plan_range *trusted,
+                                       uint32_t count) {
+    struct sl_plan_request_id r = {.trust = trust, .id_bytes_max = 255, .name_len = (uint16_t)strlen(name),
+                                   .name_off = plan_bytes(b, name, strlen(name)), .trusted_count = count};
+    r.trusted_off = plan_bytes(b, trusted, count * sizeof(*trusted));
+    return plan_policy(b, SL_PLAN_OP_REQUEST_ID, &r, sizeof(r));
+}
+
+// Offsets inside of records, once it is known where `bytes` lies.
+static inline void plan_move_record(struct plan_builder *b, const struct sl_plan_policy *p, uint32_t base) {
+    void *record = b->bytes + p->record_off;
+    if (p->op == SL_PLAN_OP_REQUEST_ID) {
+        ((struct sl_plan_request_id *)record)->name_off += base;
+        ((struct sl_plan_request_id *)record)->trusted_off += base;
+    }
+}
+
 static inline uint32_t plan_put(struct plan_builder *b, uint32_t at, const void *data, size_t len) {
     memcpy(b->blob + at, data, len);
     return (uint32_t)((at + len + 7) & ~7u);
@@ -143,7 +172,13 @@ static inline uint32_t plan_finish(struct plan_builder *b) {
     at = (at + h->header_count * (uint32_t)sizeof(b->headers[0]) + 7) & ~7u;
     h->edits_off = at;
     at = (at + h->edit_count * (uint32_t)sizeof(b->edits[0]) + 7) & ~7u;
+    h->policies_off = at;
+    at = (at + h->policy_count * (uint32_t)sizeof(b->policies[0]) + 7) & ~7u;
     uint32_t base = at;
+    for (uint32_t i = 0; i < h->policy_count; i++) {
+        plan_move_record(b, &b->policies[i], base);
+        b->policies[i].record_off += base;
+    }
     h->via_off += base;
     for (uint32_t i = 0; i < h->seg_count; i++) {
         b->segs[i].off += base;
@@ -167,6 +202,7 @@ static inline uint32_t plan_finish(struct plan_builder *b) {
     plan_put(b, h->edits_off, b->edits, h->edit_count * sizeof(b->edits[0]));
     plan_put(b, h->responds_off, b->responds, h->respond_count * sizeof(b->responds[0]));
     plan_put(b, h->upstreams_off, b->upstreams, h->upstream_count * sizeof(b->upstreams[0]));
+    plan_put(b, h->policies_off, b->policies, h->policy_count * sizeof(b->policies[0]));
     plan_put(b, base, b->bytes, b->used);
     return h->bytes;
 }

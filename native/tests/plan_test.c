@@ -20,6 +20,10 @@ static void build(void) {
     plan_entry(&builder, SL_METHOD_GET, "/who", 255, 0);
     plan_step(&builder, SL_PLAN_OP_HEADERS, plan_headers(&builder, "=x-q: 1|-x-r", "+x-s: 2|+x-t: 3"));
     plan_step(&builder, SL_PLAN_OP_WHOAMI, 0);
+    static const struct sl_plan_range trusted[2] = {{{1}, {2}}, {{3}, {3}}};
+    plan_entry(&builder, SL_METHOD_GET, "/id", 255, 0);
+    plan_step(&builder, SL_PLAN_OP_REQUEST_ID, plan_request_id(&builder, "x-id", SL_PLAN_TRUST_SOME, trusted, 2));
+    plan_step(&builder, SL_PLAN_OP_WHOAMI, 0);
     uint32_t name = plan_bytes(&builder, "LOCK", 4);
     len = plan_finish(&builder);
     struct sl_plan_entry *entries = (void *)(builder.blob + builder.header.entries_off);
@@ -35,6 +39,8 @@ static struct sl_plan_seg *seg(uint32_t i) { return (struct sl_plan_seg *)(void 
 static struct sl_plan_respond *respond(uint32_t i) {
     return (struct sl_plan_respond *)(void *)(builder.blob + header()->responds_off) + i;
 }
+static struct sl_plan_policy *policy(void) { return (void *)(builder.blob + header()->policies_off); }
+static struct sl_plan_request_id *request_id(void) { return (void *)(builder.blob + policy()->record_off); }
 static struct sl_plan_upstream *upstream(void) { return (void *)(builder.blob + header()->upstreams_off); }
 
 // A block of its own size: ASan sees a read behind it.
@@ -52,23 +58,26 @@ static void edit_with(const struct sl_plan *plan, const struct sl_plan_headers *
     uint8_t *out = malloc(sizeof(text) + SL_PLAN_EDIT_BYTES_MAX);
     static const struct sl_head_limits limits = {16384, 8192, 100};
     struct sl_head head = {.scanned = 0};
-    struct sl_edits edits = {plan->blob, h->request_bytes, 1, {{&plan->edits[h->request_first], h->request_count}}};
+    struct sl_edits edits = {h->request_bytes, 1, {{&plan->edits[h->request_first], plan->blob, h->request_count}}};
     REQUIRE(sl_http1_parse_request(&head, text, sizeof(text) - 1, &limits) == 1);
     CHECK_INT(sl_edits_request(&edits, &head, text, out, sizeof(text) + SL_PLAN_EDIT_BYTES_MAX), SL_OK);
-    edits.runs[0] = (struct sl_edit_run){&plan->edits[h->response_first], h->response_count};
+    edits.runs[0] = (struct sl_edit_run){&plan->edits[h->response_first], plan->blob, h->response_count};
     size_t n = sl_edits_filter(&edits, out, sl_span_of("x-s: 0\r\nx-u: 0\r\n"));
     CHECK(n + sl_edits_lines(&edits, out + n) <= 16 + h->response_bytes);
     free(out);
 }
 
 static void use(const struct sl_plan *plan) {
-    static const char *const paths[] = {"/", "/a/1", "/a/", "/up", "/up/x/y", "/lock", "/who", "/none", "//", "/a/1/2/3"};
+    static const char *const paths[] = {"/", "/a/1", "/a/", "/up", "/up/x/y", "/lock", "/who", "/id", "/none", "//", "/a/1/2/3"};
     for (size_t i = 0; i < SL_COUNT_OF(paths); i++) {
         struct sl_chain chain;
         sl_route_chain(&chain, plan, SL_METHOD_OTHER, sl_span_of("LOCK"), sl_span_of(paths[i]));
         sl_route_chain(&chain, plan, SL_METHOD_GET, sl_span_of("GET"), sl_span_of(paths[i]));
         for (uint32_t k = 0; k < chain.count; k++) {
-            edit_with(plan, &plan->headers[plan->steps[chain.steps[k]].arg]);
+            const struct sl_plan_step *each = &plan->steps[chain.steps[k]];
+            if (each->op == SL_PLAN_OP_HEADERS) {
+                edit_with(plan, &plan->headers[each->arg]);
+            }
         }
     }
 }
@@ -127,6 +136,38 @@ BAD(method_nameless, entry(3)->method_len = 0)
 BAD(method_long, entry(3)->method_len = 33)
 BAD(method_behind, entry(3)->method_off = len - 3)
 BAD(op_unknown, step(0)->op = 5)
+BAD(op_behind_policies, step(0)->op = 255)
+BAD(op_of_another_policy, step(6)->op++)
+BAD(policy_missing, step(6)->arg = 1)
+BAD(policies_many, header()->policy_count = 0x08000001) // times 32 is 32 in 32 bits
+BAD(policies_behind, header()->policies_off = len)
+BAD(policy_op, policy()->op = SL_PLAN_OP_HEADERS)
+BAD(policy_op_unknown, policy()->op = step(6)->op = 255)
+BAD(policy_record_odd, policy()->record_off += 4)
+BAD(policy_record_behind, policy()->record_off = len)
+BAD(policy_record_wrap, policy()->record_off = 0xfffffff8)
+BAD(policy_record_short, policy()->record_len--)
+BAD(policy_record_long, policy()->record_len = 0xffffffff)
+BAD(policy_respond, policy()->respond = header()->respond_count)
+BAD(policy_upstream, policy()->upstream = header()->upstream_count)
+BAD(policy_edits_many, policy()->response_bytes = SL_PLAN_EDIT_BYTES_MAX + 1)
+BAD(policy_scratch_many, policy()->scratch_bytes = SL_PLAN_SCRATCH_BYTES + 1)
+BAD(id_trust, request_id()->trust = 3)
+BAD(id_no_bytes, request_id()->id_bytes_max = 0)
+BAD(id_few_request_bytes, policy()->request_bytes = 4 + 4 + 254)
+BAD(id_few_response_bytes, policy()->response_bytes = 4 + 4 + 254)
+BAD(id_few_scratch_bytes, policy()->scratch_bytes = 4 + 4 + 255 + 16 + 2)
+BAD(id_uuid_bytes, (request_id()->trust = 0, policy()->request_bytes = 4 + 4 + 35))
+BAD(id_nameless, request_id()->name_len = 0)
+BAD(id_name_behind, request_id()->name_off = len - 3)
+BAD(id_name_upper, builder.blob[request_id()->name_off] = 'X')
+BAD(id_name_space, builder.blob[request_id()->name_off] = ' ')
+BAD(id_name_host, memcpy(builder.blob + request_id()->name_off, "host", 4))
+BAD(id_name_date, memcpy(builder.blob + request_id()->name_off, "date", 4))
+BAD(id_name_framing, (request_id()->name_len = 2, memcpy(builder.blob + request_id()->name_off, "te", 2)))
+BAD(id_trusted_behind, request_id()->trusted_off = len - 63)
+BAD(id_trusted_many, request_id()->trusted_count = 0x08000000)
+BAD(id_trusted_unsorted, builder.blob[request_id()->trusted_off + 16] = 3)
 BAD(no_segments, entry(0)->seg_count = 0)
 BAD(many_segments, entry(0)->seg_count = 65)
 BAD(segments_behind, entry(4)->seg_first = header()->seg_count)
@@ -200,6 +241,14 @@ TEST(plan_that_breaks_one_rule_is_refused_with_its_reason) {
         {upstreams_many, "upstreams"}, {no_via, "via"}, {long_via, "via"}, {via_behind, "via"}, {via_space, "via"}, {via_crlf, "via"},
         {via_comma, "via"}, {via_comment, "via"}, {method_unknown, "entry method"}, {method_nameless, "entry method name"},
         {method_long, "entry method name"}, {method_behind, "entry method name"}, {op_unknown, "step op"},
+        {op_behind_policies, "step op"}, {op_of_another_policy, "step op"}, {policy_missing, "step arg"}, {policies_many, "policy_count"},
+        {policies_behind, "policies"}, {policy_op, "step op"}, {policy_op_unknown, "policy"}, {policy_record_odd, "policy"},
+        {policy_record_behind, "policy"}, {policy_record_wrap, "policy"}, {policy_record_short, "policy"}, {policy_record_long, "policy"},
+        {policy_respond, "policy"}, {policy_upstream, "policy"}, {policy_edits_many, "policy"}, {policy_scratch_many, "policy"},
+        {id_trust, "policy"}, {id_no_bytes, "policy"}, {id_few_request_bytes, "policy"}, {id_few_response_bytes, "policy"},
+        {id_few_scratch_bytes, "policy"}, {id_uuid_bytes, "policy"}, {id_nameless, "policy"}, {id_name_behind, "policy"},
+        {id_name_upper, "policy"}, {id_name_space, "policy"}, {id_name_host, "policy"}, {id_name_date, "policy"},
+        {id_name_framing, "policy"}, {id_trusted_behind, "policy"}, {id_trusted_many, "policy"}, {id_trusted_unsorted, "policy"},
         {no_segments, "entry without segments"}, {many_segments, "entry segments"}, {segments_behind, "entry segments"},
         {segments_wrap, "entry segments"}, {respond_missing, "step arg"}, {upstream_missing, "step arg"},
         {many_steps, "step_count"}, {steps_behind, "steps"}, {no_steps, "entry steps"}, {entry_steps_behind, "entry steps"},

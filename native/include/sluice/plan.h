@@ -10,7 +10,12 @@
 // before the next step, in order; its response edits when the answer's head is written, the last step's first. They apply to every answer that
 // comes from further down the chain: native, proxied and TypeScript answers, 404, and the errors that C answers in their place.
 //
-// Only SL_PLAN_CHAIN_MAX steps and SL_PLAN_EDIT_BYTES_MAX bytes of edits are done in C for one request; the step after is treated as TYPESCRIPT.
+// A *policy* (an op from SL_PLAN_OP_POLICY on; policy.h) does not end the chain either, if it lets the request pass. It sees the request as the
+// steps before it have edited it, and may edit it, too. It may answer itself, with a row of responds, or send the request to an upstream; then no
+// step after it runs. Its response edits are made at its place among those of the others, and on its own answer, too.
+//
+// Only SL_PLAN_CHAIN_MAX steps, SL_PLAN_EDIT_BYTES_MAX bytes of edits, SL_PLAN_POLICIES_MAX policies and SL_PLAN_SCRATCH_BYTES of what these
+// keep are done in C for one request; the step after is treated as TYPESCRIPT.
 //
 // Paths. The path is matched as Hono's getPath gives it (percent-escapes decoded as decodeURI does; `//` and `%2F` stay). It is cut at each
 // '/': "/a/b" is the segments "a", "b"; "/" is one empty segment; "/x/" is "x", "". A pattern is a list of segments:
@@ -25,11 +30,14 @@
 #include <stdint.h>
 
 #define SL_PLAN_MAGIC 0x4e4c5053u // "SPLN"
-#define SL_PLAN_VERSION 2u
+#define SL_PLAN_VERSION 3u
 #define SL_PLAN_BYTES_MAX 67108864u // 64 MiB
 #define SL_PLAN_ENTRIES_MAX 65536u
 #define SL_PLAN_STEPS_MAX 65536u
 #define SL_PLAN_CHAIN_MAX 16u
+#define SL_PLAN_POLICIES_MAX 8u // of one chain
+#define SL_PLAN_SCRATCH_BYTES 512u // of one request
+#define SL_PLAN_NONE 0xffffffffu // no row
 #define SL_PLAN_EDITS_MAX 64u // of one headers step, each direction
 #define SL_PLAN_EDIT_BYTES_MAX 8192u // of one headers step as well, each direction
 #define SL_PLAN_METHOD_ALL 255u
@@ -48,9 +56,11 @@ enum sl_plan_op {
     SL_PLAN_OP_PROXY = 2,   // arg: index in upstreams
     SL_PLAN_OP_WHOAMI = 3,  // the head as it would be re-emitted upstream, as text/plain
     SL_PLAN_OP_HEADERS = 4, // arg: index in headers. Does not end the chain
+    SL_PLAN_OP_POLICY = 16, // the first policy. arg: index in policies; each has its record in policy.h
+    SL_PLAN_OP_REQUEST_ID = 16,
 };
 
-static inline int sl_plan_op_ends(uint8_t op) { return op != SL_PLAN_OP_HEADERS; }
+static inline int sl_plan_op_ends(uint8_t op) { return op < SL_PLAN_OP_HEADERS; }
 
 enum sl_plan_seg_kind { SL_PLAN_SEG_STATIC = 0, SL_PLAN_SEG_PARAM = 1, SL_PLAN_SEG_REST = 2 };
 
@@ -67,7 +77,8 @@ struct sl_plan_header {
     uint32_t edits_off, edit_count;
     uint32_t via_off, via_len; // the name in Via: 1 to 64 token bytes
     uint32_t id;               // of the app that it was made of: comes back with events (ring.h)
-    uint32_t reserved[3];
+    uint32_t policies_off, policy_count;
+    uint32_t reserved;
 };
 _Static_assert(sizeof(struct sl_plan_header) == 96, "ABI");
 
@@ -147,5 +158,19 @@ struct sl_plan_edit {
     uint32_t reserved1;
 };
 _Static_assert(sizeof(struct sl_plan_edit) == 16, "ABI");
+
+// What all policies have. The sizes are the most that it needs for one request; its op's check sees that they are enough.
+struct sl_plan_policy {
+    uint8_t op; // that of the steps that name it
+    uint8_t reserved0;
+    uint16_t request_bytes, response_bytes; // lines that it adds to the heads
+    uint16_t scratch_bytes;
+    uint32_t record_off, record_len; // struct sl_plan_<op> and what it points at; 8-byte aligned
+    uint32_t respond;                // what it answers itself: index in responds, SL_PLAN_NONE: nothing
+    uint32_t upstream;               // where it may end the chain: index in upstreams, SL_PLAN_NONE: nowhere
+    uint32_t identity;               // of its options: a policy keeps what it has counted if the next plan has one of this op and identity
+    uint32_t reserved1;
+};
+_Static_assert(sizeof(struct sl_plan_policy) == 32, "ABI");
 
 #endif

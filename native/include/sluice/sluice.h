@@ -16,6 +16,7 @@
 
 #include "sluice/event.h"
 #include "sluice/plan.h"
+#include "sluice/policy.h"
 #include "sluice/ring.h"
 #include "sluice/status.h"
 

@@ -1,0 +1,127 @@
+/**
+ * What a plan needs to know of each policy: the row that C gets (`native/include/sluice/policy.h`) and the words that explain it. One entry for each op.
+ *
+ * @module
+ */
+import * as abi from "../ffi/abi.ts";
+import { rangeBytes } from "./address.ts";
+import type { BlobHeap } from "./blob_heap.ts";
+import type { NativeStep, PolicyStep } from "./define_middleware.ts";
+
+/** The most that C needs for one request, in bytes. */
+export interface PolicyCost {
+  /** Lines that it adds to the request's head. */
+  request: number;
+  /** Lines that it adds to the answer's head. */
+  response: number;
+  /** What it keeps meanwhile. */
+  scratch: number;
+}
+
+interface Policy<Step> {
+  /** `enum sl_plan_op`. */
+  op: number;
+  cost(step: Step): PolicyCost;
+  /** Its record; what that points to goes to the heap. */
+  record(step: Step, heap: BlobHeap): Uint8Array;
+  /** What it does, for `explain`. No secrets. */
+  describe(step: Step): string;
+}
+
+type Policies = {
+  [Op in PolicyStep["op"]]: Policy<Extract<PolicyStep, { op: Op }>>;
+};
+
+const UUID_BYTES = 36;
+const EDIT_AND_ALIGNMENT = abi.SL_PLAN_EDIT_BYTES + 3;
+
+const POLICIES: Policies = {
+  requestId: {
+    op: abi.SL_PLAN_OP_REQUEST_ID,
+    cost({ headerName, limitLength, trust }) {
+      const id = trust === false ? 0 : limitLength;
+      const line = headerName.length + 4 + Math.max(UUID_BYTES, id);
+      const scratch = line + EDIT_AND_ALIGNMENT;
+      return { request: line, response: line, scratch };
+    },
+    record({ headerName, limitLength, trust }, heap) {
+      const view = recordOf(abi.SL_PLAN_REQUEST_ID_BYTES);
+      const name = heap.text(headerName);
+      const trusted = typeof trust === "boolean" ? [] : trust;
+      view.setUint8(
+        abi.SL_PLAN_REQUEST_ID_TRUST_OFF,
+        trust === false
+          ? abi.SL_PLAN_TRUST_NOBODY
+          : trust === true
+          ? abi.SL_PLAN_TRUST_ALL
+          : abi.SL_PLAN_TRUST_SOME,
+      );
+      view.setUint8(abi.SL_PLAN_REQUEST_ID_ID_BYTES_MAX_OFF, limitLength);
+      view.setUint16(abi.SL_PLAN_REQUEST_ID_NAME_LEN_OFF, name.len, true);
+      setWords(view, [
+        [abi.SL_PLAN_REQUEST_ID_NAME_OFF_OFF, name.off],
+        [
+          abi.SL_PLAN_REQUEST_ID_TRUSTED_OFF_OFF,
+          heap.add(rangeBytes(trusted)),
+        ],
+        [abi.SL_PLAN_REQUEST_ID_TRUSTED_COUNT_OFF, trusted.length],
+      ]);
+      return bytesOf(view);
+    },
+    describe: ({ headerName, trust }) =>
+      `${headerName}: ${
+        trust === false
+          ? "a new id"
+          : trust === true
+          ? "the client's id, or a new one"
+          : "the id of a trusted peer, or a new one"
+      }`,
+  },
+};
+
+function recordOf(bytes: number): DataView<ArrayBuffer> {
+  return new DataView(new ArrayBuffer(bytes));
+}
+
+function bytesOf(view: DataView<ArrayBuffer>): Uint8Array {
+  return new Uint8Array(view.buffer);
+}
+
+function setWords(view: DataView, words: readonly [number, number][]): void {
+  for (const [at, value] of words) view.setUint32(at, value, true);
+}
+
+/** Whether a native step is a policy. */
+export function isPolicy(step: NativeStep): step is PolicyStep {
+  return isPolicyOp(step.op);
+}
+
+/** Whether this is the op of a policy. */
+export function isPolicyOp(op: string): boolean {
+  return Object.hasOwn(POLICIES, op);
+}
+
+/** The ops of policies, by name. */
+export const POLICY_OPS = Object.fromEntries(
+  Object.entries(POLICIES).map(([name, { op }]) => [name, op]),
+) as Record<PolicyStep["op"], number>;
+
+// The table's entry is that of the step's op.
+function policyOf(step: PolicyStep): Policy<PolicyStep> {
+  return POLICIES[step.op] as Policy<PolicyStep>;
+}
+
+/** What C needs for it. */
+export function policyCost(step: PolicyStep): PolicyCost {
+  return policyOf(step).cost(step);
+}
+
+/** Its record in the blob. */
+export function policyRecord(step: PolicyStep, heap: BlobHeap): Uint8Array {
+  return policyOf(step).record(step, heap);
+}
+
+/** What it does, in a few words. */
+export function describePolicy(step: PolicyStep): string {
+  return policyOf(step).describe(step);
+}
