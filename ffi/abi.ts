@@ -91,6 +91,7 @@ export const SL_PLAN_F_NOT_FOUND_NATIVE = 1;
 export const SL_PLAN_F_DOTS_PASS = 2;
 export const SL_PLAN_F_ALL_TYPESCRIPT = 4;
 export const SL_PLAN_F_UNDERSCORES_PASS = 8;
+export const SL_PLAN_F_DROPS_SLASH = 16;
 export const SL_PLAN_OP_TYPESCRIPT = 0;
 export const SL_PLAN_OP_RESPOND = 1;
 export const SL_PLAN_OP_PROXY = 2;
@@ -101,6 +102,7 @@ export const SL_PLAN_OP_REQUEST_ID = 16;
 export const SL_PLAN_SEG_STATIC = 0;
 export const SL_PLAN_SEG_PARAM = 1;
 export const SL_PLAN_SEG_REST = 2;
+export const SL_PLAN_SEG_CLASS = 3;
 export const SL_PLAN_EDIT_REMOVE = 0;
 export const SL_PLAN_EDIT_SET = 1;
 export const SL_PLAN_EDIT_APPEND = 2;
@@ -338,6 +340,10 @@ export const SL_PLAN_SEG_KIND_OFF = 0;
 export const SL_PLAN_SEG_RESERVED_OFF = 1;
 export const SL_PLAN_SEG_LEN_OFF = 2;
 export const SL_PLAN_SEG_OFF_OFF = 4;
+export const SL_PLAN_CLASS_BYTES = 24;
+export const SL_PLAN_CLASS_SET_OFF = 0;
+export const SL_PLAN_CLASS_MIN_OFF = 16;
+export const SL_PLAN_CLASS_MAX_OFF = 20;
 export const SL_PLAN_RESPOND_BYTES = 24;
 export const SL_PLAN_RESPOND_STATUS_OFF = 0;
 export const SL_PLAN_RESPOND_RESERVED_OFF = 2;
@@ -522,6 +528,10 @@ export const ABI: readonly (readonly [name: string, value: number])[] = [
   ["SL_PLAN_SEG_RESERVED_OFF", 1],
   ["SL_PLAN_SEG_LEN_OFF", 2],
   ["SL_PLAN_SEG_OFF_OFF", 4],
+  ["SL_PLAN_CLASS_BYTES", 24],
+  ["SL_PLAN_CLASS_SET_OFF", 0],
+  ["SL_PLAN_CLASS_MIN_OFF", 16],
+  ["SL_PLAN_CLASS_MAX_OFF", 20],
   ["SL_PLAN_RESPOND_BYTES", 24],
   ["SL_PLAN_RESPOND_STATUS_OFF", 0],
   ["SL_PLAN_RESPOND_RESERVED_OFF", 2],

@@ -46,7 +46,7 @@ export interface Explanation {
 
 /** Explains what a plan does with a request. `url` may be a path. */
 export function explain(plan: Plan, method: string, url: string): Explanation {
-  const path = decodePath(pathOf(url));
+  const path = droppedSlash(plan, decodePath(pathOf(url)));
   if (plan.allTypeScript !== undefined) {
     return explanation(
       method,
@@ -189,6 +189,11 @@ function explanation(
   const text = [`${method} ${path}: ${answeredBy}, because ${reason}`, ...lines]
     .join("\n");
   return { method, path, answeredBy, reason, steps, toString: () => text };
+}
+
+// As Hono's getPath of strict: false.
+function droppedSlash(plan: Plan, path: string): string {
+  return plan.dropsSlash && path.length > 1 ? path.replace(/\/$/, "") : path;
 }
 
 function pathOf(url: string): string {

@@ -16,7 +16,7 @@ function plan(options: GatewayOptions = {}) {
   });
   app.all("/app/*", proxy("http://127.0.0.1:1"));
   app.all("/api/*", proxy({ upstream: "api" }));
-  app.get("/n/:id{[0-9]+}", (c) => c.text("n"));
+  app.get("/n/:id{.+}", (c) => c.text("n"));
   return compilePlan(
     app,
     checkOptions({
@@ -89,7 +89,14 @@ describe("explain()", () => {
   });
 
   it("says why all is TypeScript", () => {
-    const all = compilePlan(new Hono({ strict: false }), checkOptions());
-    expect(explain(all, "GET", "/").reason).toContain("strict: false");
+    const app = new Hono({ getPath: () => "/" });
+    const all = compilePlan(app, checkOptions());
+    expect(explain(all, "GET", "/").reason).toContain("own getPath");
+  });
+
+  it("drops a last slash where the app is not strict", () => {
+    const app = new Hono({ strict: false }).get("/x", respond("x"));
+    const loose = compilePlan(app, checkOptions());
+    expect(explain(loose, "GET", "/x/").answeredBy).toBe("native");
   });
 });

@@ -23,6 +23,14 @@ import { OptionsError } from "./errors.ts";
 import { VIA_NAME } from "./forward.ts";
 import { editBytes } from "./header_edits.ts";
 import { type CheckedOptions, fillPool } from "./options.ts";
+import {
+  compilePattern,
+  isHazard,
+  type Pattern,
+  patternCovers,
+  patternMatches,
+  type RouterName,
+} from "./pattern.ts";
 import { describePolicy, isPolicy, policyCost } from "./policies.ts";
 import { parseOrigin } from "./upstream.ts";
 
@@ -33,18 +41,6 @@ export interface App {
     env?: unknown,
     ctx?: unknown,
   ): Response | Promise<Response>;
-}
-
-/** One part of a pattern, between two slashes. */
-export type Segment =
-  | { kind: "static"; text: string }
-  | { kind: "param" }
-  | { kind: "rest" };
-
-/** A pattern as C matches it; not exact ones match too much and go to TypeScript. */
-export interface Pattern {
-  segments: Segment[];
-  exact: boolean;
 }
 
 /** What one registered handler is to the plan. */
@@ -99,138 +95,16 @@ export interface Plan {
   notFound: CheckedOptions["notFound"];
   paths: CheckedOptions["paths"];
   underscoreHeaders: CheckedOptions["underscoreHeaders"];
+  /** The app's `strict: false`: a path's last slash is dropped before it is matched. */
+  dropsSlash: boolean;
   /** Why every request goes to TypeScript, if so. */
   allTypeScript?: string;
   warnings: string[];
 }
 
-const SEGMENTS_MAX = 64;
 const METHOD_BYTES_MAX = 32;
 
-// ---- Patterns
-
-/** A Hono pattern as C can match it: one, or two where its last parameter is optional. */
-export function compilePattern(path: string): Pattern[] {
-  if (isStatic(path)) {
-    return [limit({ segments: split(path).map(staticSegment), exact: true })];
-  }
-  if (!hasOptional(path)) return [compileSegments(split(path))];
-  const segments = split(path);
-  const last = segments.pop()!;
-  const base = segments.length === 0 ? [""] : segments;
-  const simple = isParam(last.slice(0, -1)) && !segments.includes("") &&
-    !segments.some((s) => s.includes("?"));
-  if (!simple) return [cut(path)];
-  return [
-    compileSegments(base),
-    compileSegments([...segments, last.slice(0, -1)]),
-  ];
-}
-
-function split(path: string): string[] {
-  return path.replace(/^\//, "").split("/");
-}
-
-// Without a wildcard or parameter both routers compare the whole text. '%' is left out: malformed escapes of a request could meet it.
-function isStatic(path: string): boolean {
-  return !/\*|\/:|[{}%]/.test(path) && path.isWellFormed() &&
-    !hasOptional(path);
-}
-
-// Hono's checkOptionalParameter.
-function hasOptional(path: string): boolean {
-  return path.endsWith("?") && path.includes(":");
-}
-
-function isParam(segment: string): boolean {
-  return /^:[\w-]+$/.test(segment);
-}
-
-function staticSegment(text: string): Segment {
-  return { kind: "static", text };
-}
-
-// Characters that mean something to RegExpRouter's source text, or to Hono's pattern language.
-function isPlain(segment: string): boolean {
-  // deno-lint-ignore no-control-regex
-  return !/[:*{}?|%#@\\\x00-\x20]/.test(segment) && segment.isWellFormed();
-}
-
-function compileSegments(parts: string[]): Pattern {
-  const segments: Segment[] = [];
-  for (const [i, part] of parts.entries()) {
-    if (part === "*" && i === parts.length - 1) segments.push({ kind: "rest" });
-    else if (isParam(part)) segments.push({ kind: "param" });
-    else if (isPlain(part)) segments.push(staticSegment(part));
-    else {return limit({
-        segments: [...segments, { kind: "rest" }],
-        exact: false,
-      });}
-  }
-  return limit({ segments, exact: true });
-}
-
-// An optional parameter also matches without it, and Hono drops empty segments before it.
-function cut(path: string): Pattern {
-  const parts = split(path);
-  const odd = parts.findIndex((part) => part === "" || !isPlain(part));
-  return limit({
-    segments: [...parts.slice(0, odd).map(staticSegment), { kind: "rest" }],
-    exact: false,
-  });
-}
-
-function limit(pattern: Pattern): Pattern {
-  if (pattern.segments.length <= SEGMENTS_MAX) return pattern;
-  return {
-    segments: [...pattern.segments.slice(0, SEGMENTS_MAX - 1), {
-      kind: "rest",
-    }],
-    exact: false,
-  };
-}
-
-// RegExpRouter pastes patterns into one expression without quoting these; one such pattern can change what others match.
-function isHazard(path: string): boolean {
-  if (isStatic(path)) return false;
-  let broken = false;
-  const outside = path.replace(
-    /\{((?:\{[\d,]+\}|[^}])+)\}/g,
-    (_, expression: string) => {
-      broken ||= /[#@]\d/.test(expression) || !isExpression(expression);
-      return "";
-    },
-  );
-  const named = outside.replace(/\?$/, "");
-  return broken || /[{}?|@#\\]/.test(named);
-}
-
-function isExpression(text: string): boolean {
-  try {
-    new RegExp(text);
-    return true;
-  } catch {
-    return false;
-  }
-}
-
 // ---- Matching, as native/src/route.c does it
-
-/** Whether a pattern takes a path (decoded as Hono's getPath decodes it). */
-export function patternMatches(
-  segments: readonly Segment[],
-  path: string,
-): boolean {
-  const parts = path.slice(1).split("/");
-  for (const [i, segment] of segments.entries()) {
-    if (segment.kind === "rest") return true;
-    if (i >= parts.length) return false;
-    if (
-      segment.kind === "static" ? parts[i] !== segment.text : parts[i] === ""
-    ) return false;
-  }
-  return parts.length === segments.length;
-}
 
 /** A step of a chain, with its entry. */
 export interface ChainStep {
@@ -250,7 +124,7 @@ export interface Chain {
   limit?: string;
 }
 
-/** The chain of a request, as C walks it (`sl_route_chain`); `path` is decoded as Hono's getPath decodes it. */
+/** The chain of a request, as C walks it (`sl_route_chain`); `path` is decoded as the app's getPath decodes it. */
 export function matchChain(plan: Plan, method: string, path: string): Chain {
   const wanted = method === "HEAD" ? "GET" : method;
   const all = plan.entries.filter((entry) =>
@@ -340,16 +214,18 @@ export function compilePlan(app: App, options: CheckedOptions): Plan {
     notFound: options.notFound,
     paths: options.paths,
     underscoreHeaders: options.underscoreHeaders,
+    dropsSlash: false,
     warnings: [],
   };
-  const reason = whyAllTypeScript(app);
-  if (reason !== undefined) {
-    plan.allTypeScript = reason;
+  const matching = matchingOf(app);
+  if (typeof matching === "string") {
+    plan.allTypeScript = matching;
     return plan;
   }
+  plan.dropsSlash = matching.dropsSlash;
   const upstreams = new UpstreamTable(plan.upstreams, options);
   for (const [index, route] of (app as HonoApp).routes.entries()) {
-    addRoute(plan, route, index, upstreams);
+    addRoute(plan, route, index, upstreams, matching.router);
   }
   warnOfShadows(plan);
   const policies = plan.policies.map(({ step }) => describePolicy(step));
@@ -366,33 +242,40 @@ export function fingerprint(text: string): number {
   return hash >>> 0;
 }
 
-function whyAllTypeScript(app: App): string | undefined {
+// How the app matches, or why C cannot match as it does.
+function matchingOf(
+  app: App,
+): { dropsSlash: boolean; router: RouterName } | string {
   if (!isHono(app)) return "the module is not a Hono app";
-  let plain: HonoApp;
+  let plain: HonoApp, loose: HonoApp;
   try {
-    plain = new (app.constructor as new () => HonoApp)();
+    const Class = app.constructor as new (options?: object) => HonoApp;
+    plain = new Class();
+    loose = new Class({ strict: false });
   } catch {
     return "the app's class needs arguments";
   }
-  if (app.getPath !== plain.getPath) {
-    return "the app has its own getPath, or strict: false";
+  const dropsSlash = app.getPath === loose.getPath;
+  if (!dropsSlash && app.getPath !== plain.getPath) {
+    return "the app has its own getPath";
   }
   if (String(app.fetch) !== String(plain.fetch)) {
     return "the app's fetch was replaced";
   }
-  const router = routerName(app);
-  if (!/^SmartRouter \+ (RegExp|Trie)Router$/.test(router)) {
-    return `the app has another router (${router})`;
-  }
+  const name = routerName(app);
+  const [, router] = /^SmartRouter \+ (RegExpRouter|TrieRouter)$/.exec(name) ??
+    [];
+  if (!router) return `the app has another router (${name})`;
   const hazard = app.routes.find((route) => isHazard(route.path));
   if (hazard) {
     return `the pattern ${hazard.path} may change what Hono's other patterns match`;
   }
-  return undefined;
+  return { dropsSlash, router: router as RouterName };
 }
 
 function routerName(app: HonoApp): string {
-  app.router.match("GET", "/"); // SmartRouter chooses at the first match, for the whole table
+  // SmartRouter chooses at the first match, for the whole table.
+  if (app.router.name === "SmartRouter") app.router.match("GET", "/");
   return app.router.name;
 }
 
@@ -403,17 +286,19 @@ function addRoute(
   route: Route,
   index: number,
   upstreams: UpstreamTable,
+  router: RouterName,
 ): void {
   if (route.method === "HEAD") return; // Hono dispatches HEAD as GET: such a route never matches
   const fits =
     new TextEncoder().encode(route.method).length <= METHOD_BYTES_MAX;
   const native = fits ? nativeOf(route.handler) : undefined;
-  const patterns = compilePattern(route.path);
+  const patterns = compilePattern(route.path, router);
   const { name } = route.handler;
-  const exact = patterns.every((pattern) => pattern.exact);
+  const odd = patterns.find((pattern) => !pattern.exact);
+  const exact = odd === undefined;
   if (native && !exact) {
     plan.warnings.push(
-      `${route.method} ${route.path}: ${name}() runs in TypeScript here, because C cannot match this pattern exactly`,
+      `${route.method} ${route.path}: ${name}() runs in TypeScript here, because C cannot match this pattern exactly (${odd.why})`,
     );
   }
   const step: PlanStep = native && exact
@@ -556,20 +441,8 @@ function warnOfShadows(plan: Plan): void {
 }
 
 function covers(wide: PlanEntry, narrow: PlanEntry): boolean {
-  if (wide.method !== "ALL" && wide.method !== narrow.method) return false;
-  for (const [i, segment] of wide.segments.entries()) {
-    if (segment.kind === "rest") return true;
-    const other = narrow.segments[i];
-    if (!other || other.kind === "rest") return false;
-    if (
-      segment.kind === "static" &&
-      (other.kind !== "static" || other.text !== segment.text)
-    ) return false;
-    if (
-      segment.kind === "param" && other.kind === "static" && other.text === ""
-    ) return false;
-  }
-  return wide.segments.length === narrow.segments.length;
+  return (wide.method === "ALL" || wide.method === narrow.method) &&
+    patternCovers(wide.segments, narrow.segments);
 }
 
 /** The numeric address of a host, in network order; undefined if it has none. */

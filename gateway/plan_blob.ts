@@ -7,6 +7,7 @@ import * as abi from "../ffi/abi.ts";
 import { BlobHeap } from "./blob_heap.ts";
 import { GatewayError } from "./errors.ts";
 import { editBytes, editText, type HeaderEdit } from "./header_edits.ts";
+import type { CharacterClass, Segment } from "./pattern.ts";
 import {
   fingerprint,
   type Plan,
@@ -14,7 +15,6 @@ import {
   type PlanPolicy,
   type PlanStep,
   type PlanUpstream,
-  type Segment,
 } from "./plan.ts";
 import { POLICY_OPS, policyCost, policyRecord } from "./policies.ts";
 
@@ -50,6 +50,7 @@ const EDIT_KINDS: Record<HeaderEdit["kind"], number> = {
 const SEGMENT_KINDS: Record<Segment["kind"], number> = {
   static: abi.SL_PLAN_SEG_STATIC,
   param: abi.SL_PLAN_SEG_PARAM,
+  class: abi.SL_PLAN_SEG_CLASS,
   rest: abi.SL_PLAN_SEG_REST,
 };
 
@@ -171,6 +172,7 @@ function flags(plan: Plan): number {
   return (plan.notFound === "native" ? abi.SL_PLAN_F_NOT_FOUND_NATIVE : 0) |
     (plan.paths === "hono" ? abi.SL_PLAN_F_DOTS_PASS : 0) |
     (plan.underscoreHeaders === "keep" ? abi.SL_PLAN_F_UNDERSCORES_PASS : 0) |
+    (plan.dropsSlash ? abi.SL_PLAN_F_DROPS_SLASH : 0) |
     (plan.allTypeScript === undefined ? 0 : abi.SL_PLAN_F_ALL_TYPESCRIPT);
 }
 
@@ -253,10 +255,20 @@ function writeSegment(
   heap: BlobHeap,
 ): void {
   view.setUint8(at + abi.SL_PLAN_SEG_KIND_OFF, SEGMENT_KINDS[segment.kind]);
-  if (segment.kind !== "static") return;
-  const text = heap.text(segment.text);
+  if (segment.kind === "param" || segment.kind === "rest") return;
+  const text = segment.kind === "static"
+    ? heap.text(segment.text)
+    : { off: heap.add(classBytes(segment)), len: abi.SL_PLAN_CLASS_BYTES };
   view.setUint16(at + abi.SL_PLAN_SEG_LEN_OFF, text.len, true);
   view.setUint32(at + abi.SL_PLAN_SEG_OFF_OFF, text.off, true);
+}
+
+function classBytes({ set, min, max }: CharacterClass): Uint8Array {
+  const view = new DataView(new ArrayBuffer(abi.SL_PLAN_CLASS_BYTES));
+  set.forEach((byte, i) => view.setUint8(abi.SL_PLAN_CLASS_SET_OFF + i, byte));
+  view.setUint32(abi.SL_PLAN_CLASS_MIN_OFF, min, true);
+  view.setUint32(abi.SL_PLAN_CLASS_MAX_OFF, max, true);
+  return new Uint8Array(view.buffer);
 }
 
 function writeRespond(

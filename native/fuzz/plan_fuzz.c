@@ -51,7 +51,12 @@ static void check(const struct sl_plan *plan, const uint8_t *text, size_t len) {
     for (size_t i = 0; i < SL_COUNT_OF(methods); i++) {
         struct sl_span name = sl_span_of(methods[i]);
         struct sl_chain chain;
-        sl_route_chain(&chain, plan, sl_method_id(name.data, name.len), name, (struct sl_span){text, len});
+        struct sl_chain slow;
+        enum sl_method method = sl_method_id(name.data, name.len);
+        sl_route_chain(&chain, plan, method, name, (struct sl_span){text, len});
+        sl_route_chain_slowly(&slow, plan, method, name, (struct sl_span){text, len});
+        SL_ASSERT(slow.end == chain.end && slow.count == chain.count &&
+                  memcmp(slow.steps, chain.steps, slow.count * sizeof(slow.steps[0])) == 0);
         for (uint32_t k = 0; k < chain.count; k++) {
             const struct sl_plan_step *step = &plan->steps[chain.steps[k]];
             if (step->op == SL_PLAN_OP_HEADERS) {
@@ -107,6 +112,7 @@ static void put_routes_right(uint8_t *data, size_t size) {
         memcpy(&s, data + SEGS + i * sizeof(s), sizeof(s));
         s.kind %= 4;
         s.len %= 16;
+        s.len = s.kind == SL_PLAN_SEG_CLASS ? sizeof(struct sl_plan_class) : s.len;
         s.off %= (uint32_t)size;
         put(data, SEGS + i * (uint32_t)sizeof(s), &s, sizeof(s));
         memcpy(&p, data + STEPS + i * sizeof(p), sizeof(p));

@@ -35,6 +35,7 @@
     S(plan_step) F(plan_step, op) F(plan_step, reserved0) F(plan_step, reserved1) F(plan_step, arg) F(plan_step, route) \
     F(plan_step, reserved2) \
     S(plan_seg) F(plan_seg, kind) F(plan_seg, reserved) F(plan_seg, len) F(plan_seg, off) \
+    S(plan_class) F(plan_class, set) F(plan_class, min) F(plan_class, max) \
     S(plan_respond) F(plan_respond, status) F(plan_respond, reserved) F(plan_respond, fields_off) F(plan_respond, fields_len) \
     F(plan_respond, body_off) F(plan_respond, body_len) F(plan_respond, reserved1) \
     S(plan_upstream) F(plan_upstream, family) F(plan_upstream, reserved0) F(plan_upstream, port) F(plan_upstream, addr) \

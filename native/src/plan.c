@@ -5,6 +5,7 @@
 
 #include "http1_parse.h"
 #include "policy.h"
+#include "route_index.h"
 
 struct check {
     const uint8_t *blob;
@@ -255,7 +256,8 @@ static int check_tables(const struct check *c, const struct sl_plan *plan) {
     const struct sl_plan_header *h = plan->header;
     for (uint32_t i = 0; i < h->seg_count; i++) {
         const struct sl_plan_seg *s = &plan->segs[i];
-        if (s->kind > SL_PLAN_SEG_REST || !in_bounds(c, s->off, s->len)) {
+        if (s->kind > SL_PLAN_SEG_CLASS || !in_bounds(c, s->off, s->len) ||
+            (s->kind == SL_PLAN_SEG_CLASS && s->len != sizeof(struct sl_plan_class))) {
             return bad("segment", i, s->kind);
         }
     }
@@ -358,6 +360,10 @@ int sl_plan_new(struct sl_plan **out_plan, const uint8_t *blob, size_t len) {
         rc = check_tables(&c, plan);
     }
     rc = rc ? rc : prepare(plan);
+    if (!rc && plan->header->entry_count >= SL_ROUTE_INDEX_MIN) {
+        plan->index = sl_route_index_new(plan);
+        rc = plan->index ? SL_OK : sl_fail(SL_E_NO_MEMORY, "plan: the index of its routes");
+    }
     if (rc) {
         sl_plan_unref(plan);
         return rc;
@@ -390,6 +396,7 @@ void sl_plan_unref(struct sl_plan *plan) {
         free((void *)(uintptr_t)plan->blob);
         free(plan->prepared);
         free(plan->prepared_bytes);
+        sl_route_index_free(plan->index);
         free(plan);
     }
 }

@@ -29,6 +29,7 @@ struct sl_plan {
     const struct sl_plan_policy *policies;
     struct sl_policy_state **policy_states; // by the index of a policy: what its op has opened, NULL where it has none (policy.h)
     struct sl_span via;
+    struct sl_route_index *index; // NULL: so few entries that each is compared
     struct sl_prepared *prepared; // by the index of a respond step: its answer on a connection that stays open, without edits
     uint8_t *prepared_bytes;
 };

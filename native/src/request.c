@@ -633,12 +633,8 @@ static void route(struct sl_request *req) {
     const struct sl_plan *plan = req->hold->plan;
     struct sl_span path = sl_request_span(req, h->path_off, h->path_len);
     uint8_t decoded[16384];
-    if (path.len == 0) {
-        path = sl_span_of("/"); // "http://host" has an empty path
-    } else if (h->flags & SL_HEAD_PATH_ESCAPED) {
-        SL_ASSERT(path.len <= sizeof(decoded));
-        path = (struct sl_span){decoded, sl_route_decode(decoded, path.data, path.len)};
-    }
+    SL_ASSERT(path.len <= sizeof(decoded));
+    path = sl_route_path(plan, path, h->flags & SL_HEAD_PATH_ESCAPED, decoded);
     if (plan->header->flags & SL_PLAN_F_ALL_TYPESCRIPT) {
         sl_exchange_start(req, false);
         return;

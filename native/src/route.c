@@ -1,5 +1,7 @@
 #include "route.h"
 
+#include "route_index.h"
+
 static int hex_value(uint8_t ch) {
     if (ch >= '0' && ch <= '9') {
         return ch - '0';
@@ -97,6 +99,19 @@ size_t sl_route_decode(uint8_t *out, const uint8_t *path, size_t len) {
     return n;
 }
 
+struct sl_span sl_route_path(const struct sl_plan *plan, struct sl_span path, bool escaped,
+                             uint8_t *out) {
+    if (path.len == 0) {
+        return sl_span_of("/"); // "http://host" has an empty path
+    }
+    if (escaped) {
+        path = (struct sl_span){out, sl_route_decode(out, path.data, path.len)};
+    }
+    bool drops = plan->header->flags & SL_PLAN_F_DROPS_SLASH;
+    path.len -= drops && path.len > 1 && path.data[path.len - 1] == '/';
+    return path;
+}
+
 static bool method_matches(const struct sl_plan *plan, const struct sl_plan_entry *entry,
                            enum sl_method method, struct sl_span name) {
     if (entry->method == SL_PLAN_METHOD_ALL) {
@@ -108,6 +123,26 @@ static bool method_matches(const struct sl_plan *plan, const struct sl_plan_entr
     return method != SL_METHOD_OTHER ||
            (entry->method_len == name.len &&
             memcmp(plan->blob + entry->method_off, name.data, name.len) == 0);
+}
+
+static bool is_of_class(const uint8_t *at, struct sl_span text) {
+    struct sl_plan_class class;
+    memcpy(&class, at, sizeof(class));
+    if (text.len < class.min || text.len > class.max) {
+        return false;
+    }
+    for (size_t i = 0; i < text.len; i++) {
+        uint8_t byte = text.data[i];
+        if (byte > 127 || !(class.set[byte >> 3] & 1u << (byte & 7))) {
+            return false;
+        }
+    }
+    return true;
+}
+
+bool sl_route_param_takes(const struct sl_plan *plan, const struct sl_plan_seg *seg,
+                          struct sl_span text) {
+    return seg->kind == SL_PLAN_SEG_PARAM ? text.len > 0 : is_of_class(plan->blob + seg->off, text);
 }
 
 static bool path_matches(const struct sl_plan *plan, const struct sl_plan_entry *entry,
@@ -122,19 +157,21 @@ static bool path_matches(const struct sl_plan *plan, const struct sl_plan_entry 
             return false; // the pattern has more segments
         }
         at++; // the '/' that opens a segment
-        if (seg->kind == SL_PLAN_SEG_STATIC) {
+        const uint8_t *next = at;
+        if (seg->kind ==
+            SL_PLAN_SEG_STATIC) { // most entries are passed over here: look no further than needed
             if ((size_t)(end - at) < seg->len || memcmp(at, plan->blob + seg->off, seg->len) != 0) {
                 return false;
             }
-            at += seg->len;
+            next += seg->len;
         } else {
             const uint8_t *slash = memchr(at, '/', (size_t)(end - at));
-            const uint8_t *next = slash ? slash : end;
-            if (next == at) {
+            next = slash ? slash : end;
+            if (!sl_route_param_takes(plan, seg, (struct sl_span){at, (size_t)(next - at)})) {
                 return false;
             }
-            at = next;
         }
+        at = next;
         if (at != end && *at != '/') {
             return false;
         }
@@ -190,11 +227,15 @@ static bool add_entry(struct sl_chain *chain, const struct sl_plan *plan,
     return false;
 }
 
-void sl_route_chain(struct sl_chain *out, const struct sl_plan *plan, enum sl_method method,
-                    struct sl_span method_name, struct sl_span path) {
-    out->end = NULL;
-    out->count = out->policies = 0;
-    out->request_bytes = out->response_bytes = out->scratch_bytes = 0;
+static void start_chain(struct sl_chain *chain) {
+    chain->end = NULL;
+    chain->count = chain->policies = 0;
+    chain->request_bytes = chain->response_bytes = chain->scratch_bytes = 0;
+}
+
+void sl_route_chain_slowly(struct sl_chain *out, const struct sl_plan *plan, enum sl_method method,
+                           struct sl_span method_name, struct sl_span path) {
+    start_chain(out);
     if (method == SL_METHOD_HEAD) {
         method = SL_METHOD_GET; // Hono dispatches HEAD as GET
     }
@@ -202,6 +243,40 @@ void sl_route_chain(struct sl_chain *out, const struct sl_plan *plan, enum sl_me
         const struct sl_plan_entry *entry = &plan->entries[i];
         if (method_matches(plan, entry, method, method_name) && path_matches(plan, entry, path) &&
             add_entry(out, plan, entry)) {
+            return;
+        }
+    }
+}
+
+// Takes the smallest number that the lists begin with; they are few.
+static const struct sl_plan_entry *next_entry(const struct sl_plan *plan,
+                                              struct sl_route_list *lists, uint32_t *count) {
+    uint32_t least = 0;
+    for (uint32_t i = 1; i < *count; i++) {
+        least = *lists[i].at < *lists[least].at ? i : least;
+    }
+    const struct sl_plan_entry *entry = &plan->entries[*lists[least].at++];
+    if (lists[least].at == lists[least].end) {
+        lists[least] = lists[--*count];
+    }
+    return entry;
+}
+
+void sl_route_chain(struct sl_chain *out, const struct sl_plan *plan, enum sl_method method,
+                    struct sl_span method_name, struct sl_span path) {
+    struct sl_route_list lists[SL_ROUTE_LISTS_MAX];
+    uint32_t count = plan->index ? sl_route_index_find(plan, path, lists) : UINT32_MAX;
+    if (count > SL_ROUTE_LISTS_MAX) {
+        sl_route_chain_slowly(out, plan, method, method_name, path);
+        return;
+    }
+    start_chain(out);
+    if (method == SL_METHOD_HEAD) {
+        method = SL_METHOD_GET; // Hono dispatches HEAD as GET
+    }
+    while (count > 0) {
+        const struct sl_plan_entry *entry = next_entry(plan, lists, &count);
+        if (method_matches(plan, entry, method, method_name) && add_entry(out, plan, entry)) {
             return;
         }
     }

@@ -9,6 +9,9 @@
 // escapes of ; / ? : @ & = + $ , # % stay. out has room for len bytes. Returns bytes written.
 size_t sl_route_decode(uint8_t *out, const uint8_t *path, size_t len);
 
+// A head's path as it is matched. `escaped`: it may have escapes, and out has room for path.len bytes.
+struct sl_span sl_route_path(const struct sl_plan *plan, struct sl_span path, bool escaped, uint8_t *out);
+
 // What a request passes: the steps before the one that decides, and that one.
 struct sl_chain {
     const struct sl_plan_step *end; // NULL: no route answers
@@ -21,5 +24,11 @@ struct sl_chain {
 // `path` is decoded and starts with '/'.
 void sl_route_chain(struct sl_chain *out, const struct sl_plan *plan, enum sl_method method, struct sl_span method_name,
                     struct sl_span path);
+// The same, entry by entry: for plans too small for an index, and what the index is judged by.
+void sl_route_chain_slowly(struct sl_chain *out, const struct sl_plan *plan, enum sl_method method, struct sl_span method_name,
+                           struct sl_span path);
+
+// Whether a PARAM or CLASS segment takes what lies between two slashes.
+bool sl_route_param_takes(const struct sl_plan *plan, const struct sl_plan_seg *seg, struct sl_span text);
 
 #endif

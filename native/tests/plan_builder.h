@@ -4,6 +4,7 @@
 
 #include <arpa/inet.h>
 #include <stdint.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "sluice/event.h"
@@ -13,7 +14,7 @@
 struct plan_builder {
     struct sl_plan_header header;
     struct sl_plan_entry entries[64];
-    struct sl_plan_seg segs[256];
+    struct sl_plan_seg segs[512];
     struct sl_plan_step steps[256];
     struct sl_plan_headers headers[64];
     struct sl_plan_edit edits[512];
@@ -48,7 +49,16 @@ static inline void plan_step(struct plan_builder *b, uint8_t op, uint32_t arg) {
     e->step_count++;
 }
 
-// pattern: "/a/:id/x", "/api/*". op 255: its steps follow.
+// ":{0-9}2,4": one range and a count.
+static inline void plan_class(struct plan_builder *b, struct sl_plan_seg *seg, const char *text) {
+    struct sl_plan_class class = {.min = (uint32_t)atoi(text + 6), .max = (uint32_t)atoi(strchr(text, ',') + 1)};
+    for (int byte = text[2]; byte <= text[4]; byte++) {
+        class.set[byte / 8] |= (uint8_t)(1u << (byte % 8));
+    }
+    *seg = (struct sl_plan_seg){.kind = SL_PLAN_SEG_CLASS, .len = sizeof(class), .off = plan_bytes(b, &class, sizeof(class))};
+}
+
+// pattern: "/a/:id/x", "/api/*", "/a/:{0-9}2,4". op 255: its steps follow.
 static inline struct sl_plan_entry *plan_entry(struct plan_builder *b, uint8_t method, const char *pattern, uint8_t op, uint32_t arg) {
     struct sl_plan_entry *e = &b->entries[b->header.entry_count++];
     e->method = method;
@@ -64,6 +74,9 @@ static inline struct sl_plan_entry *plan_entry(struct plan_builder *b, uint8_t m
         seg->kind = *at == ':' ? SL_PLAN_SEG_PARAM : len == 1 && *at == '*' ? SL_PLAN_SEG_REST : SL_PLAN_SEG_STATIC;
         seg->len = seg->kind == SL_PLAN_SEG_STATIC ? (uint16_t)len : 0;
         seg->off = plan_bytes(b, at, seg->len);
+        if (at[0] == ':' && at[1] == '{') {
+            plan_class(b, seg, at);
+        }
         e->seg_count++;
         at += len;
     }

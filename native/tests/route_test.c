@@ -1,5 +1,6 @@
 // Paths as Hono's getPath gives them, and the chain of steps that match. gateway/ holds the other side: Hono itself as the judge.
 #include "route.h"
+#include "route_index.h"
 
 #include "plan_builder.h"
 #include "test.h"
@@ -79,7 +80,9 @@ TEST(route_match_by_pattern) {
         {"/a/:id/c", "/a//c", false}, {"/a/:id/c", "/a/b/", false}, {"/:a/:b", "/1/2", true}, {"/:a/:b", "/1", false},
         {"/*", "/", true}, {"/*", "/a/b/c", true}, {"/*", "//", true},
         {"/api/*", "/api", true}, {"/api/*", "/api/", true}, {"/api/*", "/api/x/y", true}, {"/api/*", "/apix", false},
-        {"/api/*", "/", false}, {"/:v/*", "/1", true}, {"/:v/*", "/", false}, {"/:v/*", "/1/x", true},
+        {"/:{0-9}1,3", "/7", true}, {"/:{0-9}1,3", "/789", true}, {"/:{0-9}1,3", "/7890", false}, {"/:{0-9}1,3", "/", false},
+        {"/:{0-9}1,3", "/7a", false}, {"/:{0-9}1,3", "/7\xc3\xbc", false}, {"/:{0-9}1,3/x", "/7/x", true}, {"/:{0-9}1,3/*", "/7", true},
+        {"/:{0-9}1,3", "/7/", false}, {"/api/*", "/", false}, {"/:v/*", "/1", true}, {"/:v/*", "/", false}, {"/:v/*", "/1/x", true},
     };
     for (size_t i = 0; i < SL_COUNT_OF(rows); i++) {
         struct sl_plan *plan = plan_of(&rows[i].pattern, 1);
@@ -101,6 +104,75 @@ TEST(route_match_takes_the_first_of_several) {
     for (size_t i = 0; i < SL_COUNT_OF(rows); i++) {
         CHECK_MSG(match(plan, SL_METHOD_POST, "POST", rows[i].path) == rows[i].entry, "%s", rows[i].path);
     }
+    sl_plan_unref(plan);
+}
+
+static uint32_t next_random(uint32_t *state, uint32_t below) {
+    *state = *state * 1664525u + 1013904223u;
+    return (*state >> 8) % below;
+}
+
+// Parts joined by '/', few enough that patterns and paths meet.
+static void random_text(uint32_t *state, char *out, const char *const *parts, uint32_t count, uint32_t deepest) {
+    *out = 0;
+    for (uint32_t i = 0, n = 1 + next_random(state, deepest); i < n; i++) {
+        strcat(strcat(out, "/"), parts[next_random(state, count)]);
+    }
+}
+
+TEST(route_index_finds_what_a_walk_over_all_entries_finds) {
+    static const char *const parts[] = {"a", "b", "ab", "", ":x", ":y", ":{0-9}1,2", ":{a-b}1,1"};
+    static const char *const texts[] = {"a", "b", "ab", "", "7", "78", "789", "c"};
+    uint32_t state = 1, ends = 0;
+    for (int round = 0; round < 300; round++) {
+        struct sl_plan *plan = NULL;
+        plan_init(&builder);
+        uint32_t row = plan_headers(&builder, "", "-x-a"), count = SL_ROUTE_INDEX_MIN + next_random(&state, 50);
+        for (uint32_t i = 0; i < count; i++) {
+            char pattern[64];
+            random_text(&state, pattern, parts, SL_COUNT_OF(parts), 3);
+            if (next_random(&state, 4) == 0) {
+                strcat(pattern, "/*");
+            }
+            static const uint8_t methods[] = {SL_PLAN_METHOD_ALL, SL_METHOD_GET, SL_METHOD_POST};
+            plan_entry(&builder, methods[next_random(&state, 3)], pattern, next_random(&state, 3) ? SL_PLAN_OP_HEADERS : SL_PLAN_OP_WHOAMI, row);
+        }
+        uint32_t len = plan_finish(&builder);
+        REQUIRE(sl_plan_new(&plan, builder.blob, len) == SL_OK);
+        REQUIRE(plan->index);
+        for (int ask = 0; ask < 100; ask++) {
+            char path[64];
+            struct sl_chain fast, slow;
+            random_text(&state, path, texts, SL_COUNT_OF(texts), 5);
+            sl_route_chain(&fast, plan, SL_METHOD_GET, sl_span_of("GET"), sl_span_of(path));
+            sl_route_chain_slowly(&slow, plan, SL_METHOD_GET, sl_span_of("GET"), sl_span_of(path));
+            CHECK_MSG(fast.end == slow.end && fast.count == slow.count && memcmp(fast.steps, slow.steps, slow.count * sizeof(slow.steps[0])) == 0,
+                      "round %d: %s", round, path);
+            ends += slow.end != NULL;
+        }
+        sl_plan_unref(plan);
+    }
+    CHECK(ends > 1000);
+}
+
+TEST(route_index_gives_up_where_too_many_lists_meet) {
+    static char patterns[63][16];
+    struct sl_plan *plan = NULL;
+    plan_init(&builder);
+    for (uint32_t i = 0; i < SL_COUNT_OF(patterns); i++) { // each of the six parts static or not: all but one meet "/a/a/a/a/a/a"
+        for (uint32_t part = 0; part < 6; part++) {
+            memcpy(patterns[i] + part * 2, i & 1u << part ? "/:" : "/a", 2);
+        }
+        plan_entry(&builder, SL_PLAN_METHOD_ALL, patterns[i], i == 62 ? SL_PLAN_OP_WHOAMI : SL_PLAN_OP_HEADERS, plan_headers(&builder, "", ""));
+    }
+    uint32_t len = plan_finish(&builder);
+    REQUIRE(sl_plan_new(&plan, builder.blob, len) == SL_OK);
+    struct sl_route_list lists[SL_ROUTE_LISTS_MAX];
+    CHECK_INT(sl_route_index_find(plan, sl_span_of("/a/a/a/a/a/a"), lists), SL_ROUTE_LISTS_MAX + 1);
+    CHECK_INT(sl_route_index_find(plan, sl_span_of("/a/b/b/b/b/b"), lists), 1);
+    struct sl_chain chain = {.end = NULL};
+    sl_route_chain(&chain, plan, SL_METHOD_GET, sl_span_of("GET"), sl_span_of("/a/a/a/a/a/a"));
+    CHECK_INT(chain.count, SL_PLAN_CHAIN_MAX);
     sl_plan_unref(plan);
 }
 

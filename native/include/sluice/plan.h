@@ -21,6 +21,7 @@
 // '/': "/a/b" is the segments "a", "b"; "/" is one empty segment; "/x/" is "x", "". A pattern is a list of segments:
 //   STATIC  equals its bytes (may be empty)
 //   PARAM   any non-empty segment
+//   CLASS   min to max bytes, each of a set of ASCII characters: `:id{[0-9]+}`
 //   REST    last: matches whatever remains, also nothing ("/api/*" takes /api, /api/ and /api/x)
 // A pattern that cannot be compiled exactly is cut before its first odd segment, ends in REST and has op TYPESCRIPT: it may only send too
 // much to Hono, never too little.
@@ -48,6 +49,7 @@ enum sl_plan_flags {
     SL_PLAN_F_DOTS_PASS = 2,        // paths: "hono": dot segments are not refused
     SL_PLAN_F_ALL_TYPESCRIPT = 4,   // a custom getPath or router: every request is TypeScript's
     SL_PLAN_F_UNDERSCORES_PASS = 8, // underscoreHeaders: "keep": names with '_' go upstream, too
+    SL_PLAN_F_DROPS_SLASH = 16,     // the app's strict: false: a path's last slash is dropped before it is matched
 };
 
 enum sl_plan_op {
@@ -62,7 +64,7 @@ enum sl_plan_op {
 
 static inline int sl_plan_op_ends(uint8_t op) { return op < SL_PLAN_OP_HEADERS; }
 
-enum sl_plan_seg_kind { SL_PLAN_SEG_STATIC = 0, SL_PLAN_SEG_PARAM = 1, SL_PLAN_SEG_REST = 2 };
+enum sl_plan_seg_kind { SL_PLAN_SEG_STATIC = 0, SL_PLAN_SEG_PARAM = 1, SL_PLAN_SEG_REST = 2, SL_PLAN_SEG_CLASS = 3 };
 
 struct sl_plan_header {
     uint32_t magic, version;
@@ -112,6 +114,13 @@ struct sl_plan_seg {
     uint32_t off;
 };
 _Static_assert(sizeof(struct sl_plan_seg) == 8, "ABI");
+
+// What the `off` of a CLASS segment points to; not aligned.
+struct sl_plan_class {
+    uint8_t set[16]; // of bytes 0 to 127: bit (byte % 8) of set[byte / 8]
+    uint32_t min, max;
+};
+_Static_assert(sizeof(struct sl_plan_class) == 24, "ABI");
 
 struct sl_plan_respond {
     uint16_t status; // 200-599
