@@ -99,6 +99,7 @@ export const SL_PLAN_OP_WHOAMI = 3;
 export const SL_PLAN_OP_HEADERS = 4;
 export const SL_PLAN_OP_POLICY = 16;
 export const SL_PLAN_OP_REQUEST_ID = 16;
+export const SL_PLAN_OP_IP_RESTRICTION = 17;
 export const SL_PLAN_SEG_STATIC = 0;
 export const SL_PLAN_SEG_PARAM = 1;
 export const SL_PLAN_SEG_REST = 2;
@@ -171,6 +172,7 @@ export const SL_E_TLS_TRUNCATED = -42;
 export const SL_E_NOT_FOUND = -43;
 export const SL_E_TLS_FAILED = -44;
 export const SL_E_MISDIRECTED = -45;
+export const SL_E_IP_RESTRICTED = -46;
 export const SL_E_SHED_EXCHANGES = -60;
 export const SL_E_SHED_REQUESTS = -61;
 export const SL_E_SHED_CONNS = -62;
@@ -400,6 +402,17 @@ export const SL_PLAN_REQUEST_ID_NAME_LEN_OFF = 2;
 export const SL_PLAN_REQUEST_ID_NAME_OFF_OFF = 4;
 export const SL_PLAN_REQUEST_ID_TRUSTED_OFF_OFF = 8;
 export const SL_PLAN_REQUEST_ID_TRUSTED_COUNT_OFF = 12;
+export const SL_PLAN_CLIENT_BYTES = 16;
+export const SL_PLAN_CLIENT_PROXIES_OFF_OFF = 0;
+export const SL_PLAN_CLIENT_PROXIES_COUNT_OFF = 4;
+export const SL_PLAN_CLIENT_FORWARDED_OFF = 8;
+export const SL_PLAN_CLIENT_RESERVED_OFF = 12;
+export const SL_PLAN_IP_RESTRICTION_BYTES = 32;
+export const SL_PLAN_IP_RESTRICTION_CLIENT_OFF = 0;
+export const SL_PLAN_IP_RESTRICTION_DENY_OFF_OFF = 16;
+export const SL_PLAN_IP_RESTRICTION_DENY_COUNT_OFF = 20;
+export const SL_PLAN_IP_RESTRICTION_ALLOW_OFF_OFF = 24;
+export const SL_PLAN_IP_RESTRICTION_ALLOW_COUNT_OFF = 28;
 
 /** What sl_abi of the library must report, word by word. */
 export const ABI: readonly (readonly [name: string, value: number])[] = [
@@ -588,6 +601,17 @@ export const ABI: readonly (readonly [name: string, value: number])[] = [
   ["SL_PLAN_REQUEST_ID_NAME_OFF_OFF", 4],
   ["SL_PLAN_REQUEST_ID_TRUSTED_OFF_OFF", 8],
   ["SL_PLAN_REQUEST_ID_TRUSTED_COUNT_OFF", 12],
+  ["SL_PLAN_CLIENT_BYTES", 16],
+  ["SL_PLAN_CLIENT_PROXIES_OFF_OFF", 0],
+  ["SL_PLAN_CLIENT_PROXIES_COUNT_OFF", 4],
+  ["SL_PLAN_CLIENT_FORWARDED_OFF", 8],
+  ["SL_PLAN_CLIENT_RESERVED_OFF", 12],
+  ["SL_PLAN_IP_RESTRICTION_BYTES", 32],
+  ["SL_PLAN_IP_RESTRICTION_CLIENT_OFF", 0],
+  ["SL_PLAN_IP_RESTRICTION_DENY_OFF_OFF", 16],
+  ["SL_PLAN_IP_RESTRICTION_DENY_COUNT_OFF", 20],
+  ["SL_PLAN_IP_RESTRICTION_ALLOW_OFF_OFF", 24],
+  ["SL_PLAN_IP_RESTRICTION_ALLOW_COUNT_OFF", 28],
 ];
 
 export interface StatusRow {
@@ -640,6 +664,7 @@ export const STATUS: readonly StatusRow[] = [
   { status: -43, name: "E_NOT_FOUND", label: "not_found", source: "client", retry: false, http: 404, text: "404 Not Found" },
   { status: -44, name: "E_TLS_FAILED", label: "tls_failed", source: "client", retry: false, http: 0, text: "The TLS connection failed after its handshake." },
   { status: -45, name: "E_MISDIRECTED", label: "misdirected", source: "client", retry: true, http: 421, text: "This host is not served on this connection." },
+  { status: -46, name: "E_IP_RESTRICTED", label: "ip_restricted", source: "client", retry: false, http: 403, text: "This address is not allowed here." },
   { status: -60, name: "E_SHED_EXCHANGES", label: "shed_exchanges", source: "gateway", retry: true, http: 503, text: "Too many requests wait for TypeScript." },
   { status: -61, name: "E_SHED_REQUESTS", label: "shed_requests", source: "gateway", retry: true, http: 503, text: "Too many requests are in flight." },
   { status: -62, name: "E_SHED_CONNS", label: "shed_conns", source: "gateway", retry: true, http: 503, text: "Too many connections are open." },

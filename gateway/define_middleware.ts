@@ -57,8 +57,25 @@ export interface RequestIdStep extends PolicyBase {
   trust: boolean | AddressSet;
 }
 
+/** Whom a step takes for the client. */
+export interface ClientSource {
+  /** Proxies that are trusted to say for whom they ask. */
+  proxies: AddressSet;
+  /** The field in which they do. */
+  forwardedHeader: "x-forwarded-for" | "forwarded";
+}
+
+/** Lets only some addresses pass. */
+export interface IpRestrictionStep extends PolicyBase {
+  op: "ipRestriction";
+  client: ClientSource;
+  deny: AddressSet;
+  /** Empty: all that are not denied. */
+  allow: AddressSet;
+}
+
 /** The steps that are policies: each has an entry in `policies.ts`. */
-export type PolicyStep = RequestIdStep;
+export type PolicyStep = RequestIdStep | IpRestrictionStep;
 
 /** What C does for a middleware. */
 export type NativeStep =

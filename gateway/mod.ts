@@ -26,7 +26,9 @@ export {
   OptionsError,
 } from "./errors.ts";
 export {
+  type ClientSource,
   defineMiddleware,
+  type IpRestrictionStep,
   type MiddlewareDefinition,
   type NativeStep,
   type PolicyStep,
@@ -38,6 +40,10 @@ export {
 } from "./define_middleware.ts";
 export type { HeaderEdits } from "./header_edits.ts";
 export { headers, type HeadersOptions } from "./middleware/headers.ts";
+export {
+  ipRestriction,
+  type IpRestrictionOptions,
+} from "./middleware/ip_restriction.ts";
 export { proxy, type ProxyOptions } from "./middleware/proxy.ts";
 export { redirect, type RedirectStatus } from "./middleware/redirect.ts";
 export {

@@ -4,9 +4,13 @@
  * @module
  */
 import * as abi from "../ffi/abi.ts";
-import { rangeBytes } from "./address.ts";
+import { type AddressSet, addressText, rangeBytes } from "./address.ts";
 import type { BlobHeap } from "./blob_heap.ts";
-import type { NativeStep, PolicyStep } from "./define_middleware.ts";
+import type {
+  ClientSource,
+  NativeStep,
+  PolicyStep,
+} from "./define_middleware.ts";
 
 /** The most that C needs for one request, in bytes. */
 export interface PolicyCost {
@@ -77,7 +81,61 @@ const POLICIES: Policies = {
           : "the id of a trusted peer, or a new one"
       }`,
   },
+  ipRestriction: {
+    op: abi.SL_PLAN_OP_IP_RESTRICTION,
+    cost: () => NOTHING,
+    record({ client, deny, allow }, heap) {
+      const view = recordOf(abi.SL_PLAN_IP_RESTRICTION_BYTES);
+      setClient(view, abi.SL_PLAN_IP_RESTRICTION_CLIENT_OFF, client, heap);
+      setWords(view, [
+        [abi.SL_PLAN_IP_RESTRICTION_DENY_OFF_OFF, heap.add(rangeBytes(deny))],
+        [abi.SL_PLAN_IP_RESTRICTION_DENY_COUNT_OFF, deny.length],
+        [abi.SL_PLAN_IP_RESTRICTION_ALLOW_OFF_OFF, heap.add(rangeBytes(allow))],
+        [abi.SL_PLAN_IP_RESTRICTION_ALLOW_COUNT_OFF, allow.length],
+      ]);
+      return bytesOf(view);
+    },
+    describe: ({ client, deny, allow }) =>
+      `${allow.length > 0 ? rangesText(allow) : "all"} but ${rangesText(deny)}${
+        clientText(client)
+      }`,
+  },
 };
+
+const NOTHING: PolicyCost = { request: 0, response: 0, scratch: 0 };
+
+// A struct sl_plan_client inside of a record.
+function setClient(
+  view: DataView,
+  at: number,
+  { proxies, forwardedHeader }: ClientSource,
+  heap: BlobHeap,
+): void {
+  setWords(view, [
+    [at + abi.SL_PLAN_CLIENT_PROXIES_OFF_OFF, heap.add(rangeBytes(proxies))],
+    [at + abi.SL_PLAN_CLIENT_PROXIES_COUNT_OFF, proxies.length],
+    [
+      at + abi.SL_PLAN_CLIENT_FORWARDED_OFF,
+      forwardedHeader === "forwarded" ? 1 : 0,
+    ],
+  ]);
+}
+
+function clientText({ proxies, forwardedHeader }: ClientSource): string {
+  return proxies.length > 0
+    ? `; clients by ${forwardedHeader} of ${rangesText(proxies)}`
+    : "";
+}
+
+function rangesText(set: AddressSet): string {
+  const texts = set.slice(0, 3).map(({ first, last }) =>
+    first === last
+      ? addressText(first)
+      : `${addressText(first)}-${addressText(last)}`
+  );
+  const more = set.length > 3 ? [`${set.length - 3} more ranges`] : [];
+  return [...texts, ...more].join(", ") || "none";
+}
 
 function recordOf(bytes: number): DataView<ArrayBuffer> {
   return new DataView(new ArrayBuffer(bytes));

@@ -15,9 +15,10 @@ const LAYER_OF_FILE: Record<Layer, string> = {
     "epoll io io_internal sim sim_epoll sim_internal sim_uring sys uring uring_abi",
   tls: "tls tls_boringssl tls_certificate tls_sni ticket stek",
   http:
-    "http1_auth http1_chunk http1_cookie http1_edit http1_parse http1_parse_avx2 http1_parse_internal http1_parse_scalar http1_parse_simd http1_parse_sse42 http1_write inq outq",
+    "client_ip http1_auth http1_chunk http1_cookie http1_edit http1_parse http1_parse_avx2 http1_parse_internal http1_parse_scalar http1_parse_simd http1_parse_sse42 http1_write inq outq",
   proxy:
-    "conn exchange gateway listener plan policy proxy request request_id route route_index tunnel upstream worker",
+    "conn exchange gateway listener plan policy proxy request route route_index tunnel upstream worker " +
+    "body_limit cors ip_restriction method_not_allowed request_id",
   api: "abi sluice",
 };
 

@@ -49,7 +49,10 @@
     F(plan_policy, identity) F(plan_policy, reserved1) \
     S(plan_range) F(plan_range, first) F(plan_range, last) \
     S(plan_request_id) F(plan_request_id, trust) F(plan_request_id, id_bytes_max) F(plan_request_id, name_len) F(plan_request_id, name_off) \
-    F(plan_request_id, trusted_off) F(plan_request_id, trusted_count)
+    F(plan_request_id, trusted_off) F(plan_request_id, trusted_count) \
+    S(plan_client) F(plan_client, proxies_off) F(plan_client, proxies_count) F(plan_client, forwarded) F(plan_client, reserved) \
+    S(plan_ip_restriction) F(plan_ip_restriction, client) F(plan_ip_restriction, deny_off) F(plan_ip_restriction, deny_count) \
+    F(plan_ip_restriction, allow_off) F(plan_ip_restriction, allow_count)
 // clang-format on
 
 #endif

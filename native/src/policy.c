@@ -6,6 +6,7 @@
 // By op, from SL_PLAN_OP_POLICY on.
 static const struct sl_policy_op *const ops[] = {
     [SL_PLAN_OP_REQUEST_ID - SL_PLAN_OP_POLICY] = &sl__request_id_op,
+    [SL_PLAN_OP_IP_RESTRICTION - SL_PLAN_OP_POLICY] = &sl__ip_restriction_op,
 };
 
 static const struct sl_policy_op *op_of(uint8_t op) {
@@ -51,6 +52,11 @@ bool sl_policy_check_name(const struct sl_plan *plan, uint32_t off, uint32_t len
     }
     enum sl_header id = sl_header_id(plan->blob + off, len);
     return id != SL_H_HOST && id != SL_H_DATE;
+}
+
+bool sl_policy_check_client(const struct sl_plan *plan, const struct sl_plan_client *client) {
+    return client->forwarded <= 1 &&
+           sl_policy_check_set(plan, client->proxies_off, client->proxies_count);
 }
 
 // The state of a policy of the same op and identity, one reference more. Of several such, each is taken once.
@@ -268,6 +274,26 @@ void sl_policy_edit_request(const struct sl_policy *policy, struct sl_edit_run r
 
 void sl_policy_edit_response(const struct sl_policy *policy, struct sl_edit_run run) {
     put_run(&policy->req->response_runs, policy->step, run);
+}
+
+bool sl_policy_client(const struct sl_policy *policy, const struct sl_plan_client *client,
+                      uint8_t out[SL_ADDRESS_BYTES]) {
+    struct sl_request *req = policy->req;
+    struct sl_client_source source = {
+        sl_policy_set(policy->plan, client->proxies_off, client->proxies_count),
+        client->forwarded != 0,
+    };
+    uint8_t peer[SL_ADDRESS_BYTES];
+    sl_address_of(peer, req->conn->remote_family, req->conn->remote_addr);
+    if (!sl_address_set_has(&source.proxies, peer)) {
+        memcpy(out, peer, sizeof(peer)); // nothing is asked of the head
+        return true;
+    }
+    const struct sl_head *head = sl_policy_head(policy);
+    if (head) {
+        sl_client_ip(out, &source, peer, head, req->head_data);
+    }
+    return head != NULL;
 }
 
 enum sl_policy_next sl_policy_answer(const struct sl_policy *policy, int reason) {

@@ -14,7 +14,7 @@
 #ifndef SL_POLICY_H
 #define SL_POLICY_H
 
-#include "address_set.h"
+#include "client_ip.h"
 #include "conn.h"
 
 enum sl_policy_next {
@@ -71,6 +71,11 @@ struct sl_address_set sl_policy_set(const struct sl_plan *plan, uint32_t off, ui
 bool sl_policy_check_set(const struct sl_plan *plan, uint32_t off, uint32_t count);
 bool sl_policy_check_name(const struct sl_plan *plan, uint32_t off, uint32_t len); // of a field, in lower case
 
+// The client's address. False: an error was answered, return ANSWERED.
+bool sl_policy_client(const struct sl_policy *policy, const struct sl_plan_client *client, uint8_t out[SL_ADDRESS_BYTES]);
+bool sl_policy_check_client(const struct sl_plan *plan, const struct sl_plan_client *client);
+
 extern const struct sl_policy_op sl__request_id_op;
+extern const struct sl_policy_op sl__ip_restriction_op;
 
 #endif

@@ -153,9 +153,27 @@ static inline uint32_t plan_request_id(struct plan_builder *b, const char *name,
     return plan_policy(b, SL_PLAN_OP_REQUEST_ID, &r, sizeof(r));
 }
 
+// Answers with the last row of responds. Each set has `count` ranges.
+static inline uint32_t plan_ip_restriction(struct plan_builder *b, const struct sl_plan_range *proxies, const struct sl_plan_range *deny,
+                                           const struct sl_plan_range *allow, uint32_t count) {
+    size_t len = count * sizeof(*deny);
+    struct sl_plan_ip_restriction r = {.client = {.proxies_off = plan_bytes(b, proxies, len), .proxies_count = count},
+                                       .deny_off = plan_bytes(b, deny, len), .deny_count = count,
+                                       .allow_off = plan_bytes(b, allow, len), .allow_count = count};
+    uint32_t index = plan_policy(b, SL_PLAN_OP_IP_RESTRICTION, &r, sizeof(r));
+    b->policies[index].respond = b->header.respond_count - 1;
+    return index;
+}
+
 // Offsets inside of records, once it is known where `bytes` lies.
 static inline void plan_move_record(struct plan_builder *b, const struct sl_plan_policy *p, uint32_t base) {
     void *record = b->bytes + p->record_off;
+    if (p->op == SL_PLAN_OP_IP_RESTRICTION) {
+        struct sl_plan_ip_restriction *r = record;
+        r->client.proxies_off += base;
+        r->deny_off += base;
+        r->allow_off += base;
+    }
     if (p->op == SL_PLAN_OP_REQUEST_ID) {
         ((struct sl_plan_request_id *)record)->name_off += base;
         ((struct sl_plan_request_id *)record)->trusted_off += base;

@@ -23,6 +23,7 @@ static void build(void) {
     static const struct sl_plan_range trusted[2] = {{{1}, {2}}, {{3}, {3}}};
     plan_entry(&builder, SL_METHOD_GET, "/id", 255, 0);
     plan_step(&builder, SL_PLAN_OP_REQUEST_ID, plan_request_id(&builder, "x-id", SL_PLAN_TRUST_SOME, trusted, 2));
+    plan_step(&builder, SL_PLAN_OP_IP_RESTRICTION, plan_ip_restriction(&builder, trusted, trusted, trusted, 2));
     plan_step(&builder, SL_PLAN_OP_WHOAMI, 0);
     uint32_t name = plan_bytes(&builder, "LOCK", 4);
     len = plan_finish(&builder);
@@ -41,6 +42,7 @@ static struct sl_plan_respond *respond(uint32_t i) {
 }
 static struct sl_plan_policy *policy(void) { return (void *)(builder.blob + header()->policies_off); }
 static struct sl_plan_request_id *request_id(void) { return (void *)(builder.blob + policy()->record_off); }
+static struct sl_plan_ip_restriction *restriction(void) { return (void *)(builder.blob + policy()[1].record_off); }
 static struct sl_plan_upstream *upstream(void) { return (void *)(builder.blob + header()->upstreams_off); }
 
 // A block of its own size: ASan sees a read behind it.
@@ -138,10 +140,15 @@ BAD(method_behind, entry(3)->method_off = len - 3)
 BAD(op_unknown, step(0)->op = 5)
 BAD(op_behind_policies, step(0)->op = 255)
 BAD(op_of_another_policy, step(6)->op++)
-BAD(policy_missing, step(6)->arg = 1)
+BAD(policy_missing, step(6)->arg = header()->policy_count)
 BAD(policies_many, header()->policy_count = 0x08000001) // times 32 is 32 in 32 bits
 BAD(policies_behind, header()->policies_off = len)
 BAD(policy_op, policy()->op = SL_PLAN_OP_HEADERS)
+BAD(restriction_answers_nothing, policy()[1].respond = SL_PLAN_NONE)
+BAD(restriction_proxies_behind, restriction()->client.proxies_off = len - 63)
+BAD(restriction_forwarded, restriction()->client.forwarded = 2)
+BAD(restriction_deny_behind, restriction()->deny_off = len - 63)
+BAD(restriction_allow_many, restriction()->allow_count = 0x08000000)
 BAD(policy_op_unknown, policy()->op = step(6)->op = 255)
 BAD(policy_record_odd, policy()->record_off += 4)
 BAD(policy_record_behind, policy()->record_off = len)
@@ -249,7 +256,8 @@ TEST(plan_that_breaks_one_rule_is_refused_with_its_reason) {
         {id_trust, "policy"}, {id_no_bytes, "policy"}, {id_few_request_bytes, "policy"}, {id_few_response_bytes, "policy"},
         {id_few_scratch_bytes, "policy"}, {id_uuid_bytes, "policy"}, {id_nameless, "policy"}, {id_name_behind, "policy"},
         {id_name_upper, "policy"}, {id_name_space, "policy"}, {id_name_host, "policy"}, {id_name_date, "policy"},
-        {id_name_framing, "policy"}, {id_trusted_behind, "policy"}, {id_trusted_many, "policy"}, {id_trusted_unsorted, "policy"},
+        {id_name_framing, "policy"}, {id_trusted_behind, "policy"}, {id_trusted_many, "policy"}, {id_trusted_unsorted, "policy"}, {restriction_answers_nothing, "policy"},
+        {restriction_proxies_behind, "policy"}, {restriction_forwarded, "policy"}, {restriction_deny_behind, "policy"}, {restriction_allow_many, "policy"},
         {no_segments, "entry without segments"}, {many_segments, "entry segments"}, {segments_behind, "entry segments"},
         {segments_wrap, "entry segments"}, {respond_missing, "step arg"}, {upstream_missing, "step arg"},
         {many_steps, "step_count"}, {steps_behind, "steps"}, {no_steps, "entry steps"}, {entry_steps_behind, "entry steps"},

@@ -10,6 +10,21 @@ struct sl_plan_range {
 };
 _Static_assert(sizeof(struct sl_plan_range) == 32, "ABI");
 
+// Who is taken for the client (src/client_ip.h).
+struct sl_plan_client {
+    uint32_t proxies_off, proxies_count; // ranges that are trusted
+    uint32_t forwarded; // 1: they write Forwarded; 0: X-Forwarded-For
+    uint32_t reserved;
+};
+_Static_assert(sizeof(struct sl_plan_client) == 16, "ABI");
+
+struct sl_plan_ip_restriction {
+    struct sl_plan_client client;
+    uint32_t deny_off, deny_count; // ranges
+    uint32_t allow_off, allow_count; // 0: all that are not denied
+};
+_Static_assert(sizeof(struct sl_plan_ip_restriction) == 32, "ABI");
+
 #define SL_PLAN_ID_BYTES_MAX 255u // of a request id that is taken over
 enum sl_plan_request_id_trust { SL_PLAN_TRUST_NOBODY = 0, SL_PLAN_TRUST_ALL = 1, SL_PLAN_TRUST_SOME = 2 };
 
