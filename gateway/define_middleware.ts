@@ -117,6 +117,8 @@ export interface MiddlewareDefinition {
   name: string;
   /** What C executes. Left out where these options need TypeScript. */
   native?: NativeStep;
+  /** Why there is no native record, as a part of a sentence: `its generator is a function`. */
+  typescript?: string;
   /** The same behaviour in TypeScript. */
   handler: (c: Context, next: Next) => Response | Promise<Response | void>;
   /** What is left to do here when C has done the step. */
@@ -124,6 +126,7 @@ export interface MiddlewareDefinition {
 }
 
 const NATIVE: unique symbol = Symbol.for("sluice.native");
+const TYPESCRIPT: unique symbol = Symbol.for("sluice.typescript");
 const COMPOSED_HANDLER = "__COMPOSED_HANDLER"; // Hono's mark on a handler that it wrapped for a sub-app's onError
 
 /** Makes an ordinary Hono middleware that a plan can also execute natively. */
@@ -140,7 +143,10 @@ export function defineMiddleware(
       return pass(c, next, progress);
     };
   Object.defineProperty(handler, "name", { value: definition.name });
-  if (native) Object.defineProperty(handler, NATIVE, { value: native });
+  const [key, value] = native
+    ? [NATIVE, native]
+    : [TYPESCRIPT, definition.typescript ?? "it has no native form"];
+  Object.defineProperty(handler, key, { value });
   return handler as MiddlewareHandler;
 }
 
@@ -160,14 +166,32 @@ async function pass(
   if (!c.finalized) progress.failed |= bit;
 }
 
+interface Marked {
+  [NATIVE]?: NativeStep;
+  [TYPESCRIPT]?: string;
+  [COMPOSED_HANDLER]?: Marked;
+}
+
+// A native step never throws by itself, so the sub-app's onError that Hono wrapped around it has nothing to do.
+function innermost(handler: unknown): Marked | undefined {
+  let inner = handler as Marked | undefined;
+  for (let depth = 0; inner?.[COMPOSED_HANDLER] && depth < 64; depth++) {
+    inner = inner[COMPOSED_HANDLER];
+  }
+  return inner;
+}
+
+/** The name of a handler, perhaps empty. */
+export function handlerName(handler: { name: string }): string {
+  return (innermost(handler) as { name?: string } | undefined)?.name ?? "";
+}
+
 /** The native record of a handler, if it has one. */
 export function nativeOf(handler: unknown): NativeStep | undefined {
-  let inner = handler as
-    | { [NATIVE]?: NativeStep; [COMPOSED_HANDLER]?: unknown }
-    | undefined;
-  // A native step never throws by itself, so the sub-app's onError that Hono wrapped around it has nothing to do.
-  for (let depth = 0; inner?.[COMPOSED_HANDLER] && depth < 64; depth++) {
-    inner = inner[COMPOSED_HANDLER] as typeof inner;
-  }
-  return inner?.[NATIVE];
+  return innermost(handler)?.[NATIVE];
+}
+
+/** Why a middleware that {@linkcode defineMiddleware} made has no native record; undefined for all others. */
+export function typescriptOf(handler: unknown): string | undefined {
+  return innermost(handler)?.[TYPESCRIPT];
 }

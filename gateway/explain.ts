@@ -4,6 +4,8 @@
  * @module
  */
 import type { HeaderEdit } from "./header_edits.ts";
+import { type ExplainedLimit, limitsOf } from "./explain_limits.ts";
+import type { CheckedOptions } from "./options.ts";
 import {
   type Chain,
   type ChainStep,
@@ -34,6 +36,7 @@ export interface ExplainedStep {
 /** The answer of `explain`; as a string it is a readable text. */
 export interface Explanation {
   method: string;
+  /** As it is matched: decoded as Hono decodes it. */
   path: string;
   /** Who answers. */
   answeredBy: "native" | "TypeScript";
@@ -41,37 +44,109 @@ export interface Explanation {
   reason: string;
   /** The chain, in order, up to the step that decides; in TypeScript all that matches. */
   steps: ExplainedStep[];
+  /** What it may spend, and how long is waited for what. */
+  limits: ExplainedLimit[];
+  /** Which certificate its host name gets, where a listener has some with names. */
+  certificate?: string;
   toString(): string;
 }
 
+/** What an explanation may know besides the plan. */
+export interface ExplainContext {
+  /** For limits and certificates. */
+  options?: CheckedOptions;
+  /** The request's fields; Host is the only one that is looked at. */
+  headers?: HeadersInit;
+}
+
+type Verdict = Pick<Explanation, "answeredBy" | "reason" | "steps"> & {
+  /** The upstream that gets it, as an index. */
+  upstream?: number;
+  /** No route answers. */
+  notFound?: true;
+};
+
 /** Explains what a plan does with a request. `url` may be a path. */
-export function explain(plan: Plan, method: string, url: string): Explanation {
-  const path = droppedSlash(plan, decodePath(pathOf(url)));
+export function explain(
+  plan: Plan,
+  method: string,
+  url: string,
+  { options, headers }: ExplainContext = {},
+): Explanation {
+  const raw = pathOf(url);
+  const path = droppedSlash(plan, decodePath(raw));
+  const refusal = refusalOf(plan, method, raw);
+  const { upstream, notFound, ...verdict } = refusal
+    ? native(`it is refused: ${refusal}`)
+    : verdictOf(plan, method, path);
+  const limits = options && !refusal
+    ? limitsOf(
+      options,
+      verdict.answeredBy,
+      plan.upstreams[upstream ?? -1],
+      notFound && verdict.answeredBy === "TypeScript",
+    )
+    : [];
+  const certificate = options && certificateOf(options, hostOf(url, headers));
+  const found = {
+    method,
+    path,
+    ...verdict,
+    limits,
+    ...certificate && { certificate },
+  };
+  const text = textOf(found);
+  return Object.defineProperty(found as Explanation, "toString", {
+    value: () => text,
+  });
+}
+
+function native(reason: string, steps: ExplainedStep[] = []): Verdict {
+  return { answeredBy: "native", reason, steps };
+}
+
+function typescript(reason: string, steps: ExplainedStep[] = []): Verdict {
+  return { answeredBy: "TypeScript", reason, steps };
+}
+
+// What C answers before it looks for routes, as sl_request_start does.
+function refusalOf(
+  plan: Plan,
+  method: string,
+  raw: string,
+): string | undefined {
+  const dots = /(?:^|\/)(?:\.|%2e){1,2}(?:\/|$)|%00/i.test(raw);
+  if (dots && plan.paths === "strict") {
+    return "its path has a dot segment or %00: 400";
+  }
+  if (method === "CONNECT" || method === "TRACE") {
+    return `${method} is not served: 501`;
+  }
+  return undefined;
+}
+
+function verdictOf(plan: Plan, method: string, path: string): Verdict {
   if (plan.allTypeScript !== undefined) {
-    return explanation(
-      method,
-      path,
-      "TypeScript",
+    return typescript(
       `every request goes to TypeScript: ${plan.allTypeScript}`,
-      [],
     );
   }
   const chain = matchChain(plan, method, path);
   const steps = chain.prefix.map((each) => stepOf(plan, each));
   const { end } = chain;
-  if (!end) return explainNotFound(plan, method, path, steps);
+  if (!end) return { ...unmatched(plan, steps), notFound: true };
   const reason = whyTypeScript(chain);
   if (reason === undefined) {
-    return explanation(
-      method,
-      path,
-      "native",
-      `${end.step.name}() ends the chain in C`,
-      [...steps, stepOf(plan, end)],
-    );
+    return {
+      ...native(`${end.step.name}() ends the chain in C`, [
+        ...steps,
+        stepOf(plan, end),
+      ]),
+      ...end.step.op === "proxy" && { upstream: end.step.arg },
+    };
   }
   const behind = `it comes after ${nameOf(end)}`;
-  return explanation(method, path, "TypeScript", reason, [
+  return typescript(reason, [
     ...steps,
     stepOf(plan, end, reason),
     ...chain.rest.map((each) =>
@@ -84,42 +159,31 @@ export function explain(plan: Plan, method: string, url: string): Explanation {
   ]);
 }
 
+function unmatched(plan: Plan, steps: ExplainedStep[]): Verdict {
+  return plan.notFound === "native"
+    ? native('no route answers; notFound is "native": 404', steps)
+    : typescript("no route answers: Hono's not-found handler does", steps);
+}
+
 function nameOf({ entry, step }: ChainStep): string {
   return `${step.name || "the handler"} at ${routeOf(entry)}`;
 }
 
-function codeReason(each: ChainStep): string {
-  return each.entry.exact
-    ? `${nameOf(each)} is code`
-    : `C cannot match ${routeOf(each.entry)} exactly, so Hono decides`;
+function codeReason({ entry, step }: ChainStep): string {
+  if (!entry.exact) {
+    return `C cannot match ${
+      routeOf(entry)
+    } exactly (${entry.why}), so Hono decides`;
+  }
+  const name = nameOf({ entry, step });
+  return step.why === undefined
+    ? `${name} is code`
+    : `${name} is TypeScript: ${step.why}`;
 }
 
 function whyTypeScript({ end, limit }: Chain): string | undefined {
   if (limit !== undefined) return limit;
   return end!.step.op === "typescript" ? codeReason(end!) : undefined;
-}
-
-function explainNotFound(
-  plan: Plan,
-  method: string,
-  path: string,
-  steps: ExplainedStep[],
-): Explanation {
-  return plan.notFound === "native"
-    ? explanation(
-      method,
-      path,
-      "native",
-      'no route answers; notFound is "native": 404',
-      steps,
-    )
-    : explanation(
-      method,
-      path,
-      "TypeScript",
-      "no route answers: Hono's not-found handler does",
-      steps,
-    );
 }
 
 function routeOf(entry: PlanEntry): string {
@@ -147,10 +211,9 @@ function stepOf(
 }
 
 function upstreamOf(plan: Plan, index: number): string {
-  const { name, hostname, port, address } = plan.upstreams[index];
-  const place = address.length > 0
-    ? `${hostname}:${port}`
-    : `${hostname}:${port} (no address: 503)`;
+  const { name, hostname, port, noAddress } = plan.upstreams[index];
+  const host = hostname.includes(":") ? `[${hostname}]` : hostname;
+  const place = `${host}:${port}${noAddress ? " (no address: 503)" : ""}`;
   return name.includes("://") ? place : `${name}, ${place}`;
 }
 
@@ -168,28 +231,32 @@ function sideOf(side: string, edits: readonly HeaderEdit[]): string {
   }`;
 }
 
-function explanation(
-  method: string,
-  path: string,
-  answeredBy: Explanation["answeredBy"],
-  reason: string,
-  steps: ExplainedStep[],
-): Explanation {
-  const lines = steps.map((step, i) => {
-    const target = step.upstream ? ` -> ${step.upstream}` : "";
-    const does = step.edits ?? step.does;
-    const edits = does ? ` (${does})` : "";
-    const why = step.reason && step.reason !== reason
-      ? `, because ${step.reason}`
-      : "";
-    return `  ${i + 1}. ${step.route}  ${
-      step.name || "(handler)"
-    }  ${step.runs}${target}${edits}${why}`;
-  });
-  const text = [`${method} ${path}: ${answeredBy}, because ${reason}`, ...lines]
-    .join("\n");
-  return { method, path, answeredBy, reason, steps, toString: () => text };
+// ---- The text
+
+function textOf(found: Omit<Explanation, "toString">): string {
+  const { method, path, answeredBy, reason, steps, limits, certificate } =
+    found;
+  return [
+    `${method} ${path}: ${answeredBy}, because ${reason}`,
+    ...steps.map((step, i) => `  ${i + 1}. ${stepText(step, reason)}`),
+    ...certificate ? [`certificate: ${certificate}`] : [],
+    ...limits.length > 0 ? ["limits:"] : [],
+    ...limits.map(({ name, value, means }) => `  ${name} ${value}: ${means}`),
+  ].join("\n");
 }
+
+function stepText(step: ExplainedStep, reason: string): string {
+  const target = step.upstream ? ` -> ${step.upstream}` : "";
+  const does = step.edits || step.does;
+  const why = step.reason && step.reason !== reason
+    ? `, because ${step.reason}`
+    : "";
+  return `${step.route}  ${step.name || "(handler)"}  ${step.runs}${target}${
+    does ? ` (${does})` : ""
+  }${why}`;
+}
+
+// ---- The request
 
 // As Hono's getPath of strict: false.
 function droppedSlash(plan: Plan, path: string): string {
@@ -200,6 +267,31 @@ function pathOf(url: string): string {
   const rest = url.replace(/^[a-z]+:\/\/[^/?#]*/i, "");
   const path = rest.split(/[?#]/, 1)[0];
   return path.startsWith("/") ? path : `/${path}`;
+}
+
+function hostOf(url: string, headers?: HeadersInit): string | undefined {
+  const host = new Headers(headers).get("host") ??
+    /^https:\/\/([^/?#]*)/i.exec(url)?.[1];
+  return host?.replace(/:\d*$/, "").replace(/\.$/, "").toLowerCase();
+}
+
+function certificateOf(
+  { listeners }: CheckedOptions,
+  host: string | undefined,
+): string | undefined {
+  const certificates = listeners.flatMap(({ tls }, i) =>
+    (tls?.certificates ?? []).map(({ names }, k) => ({
+      path: `listeners[${i}].tls.certificates[${k}]`,
+      names,
+    }))
+  );
+  if (!host || !certificates.some(({ names }) => names)) return undefined;
+  const wildcard = host.replace(/^[^.]*/, "*");
+  const found = certificates.find(({ names }) => names?.includes(host)) ??
+    certificates.find(({ names }) => names?.includes(wildcard));
+  return found
+    ? `${found.path}, which has ${host} in its names`
+    : `none has ${host} in its options' names; those without names go by their own`;
 }
 
 // As Hono's getPath and native/src/route.c: runs of escapes, each decoded if it is valid UTF-8; reserved ones stay.

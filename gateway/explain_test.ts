@@ -4,6 +4,7 @@ import { Hono } from "hono";
 import { explain } from "./explain.ts";
 import { headers } from "./middleware/headers.ts";
 import { proxy } from "./middleware/proxy.ts";
+import { requestId } from "./middleware/request_id.ts";
 import { respond } from "./middleware/respond.ts";
 import { checkOptions, type GatewayOptions } from "./options.ts";
 import { compilePlan } from "./plan.ts";
@@ -34,7 +35,7 @@ describe("explain()", () => {
       route: "ALL /api/*",
       name: "proxy",
       runs: "native",
-      upstream: "api, 127.0.0.1:2 (no address: 503)",
+      upstream: "api, 127.0.0.1:2",
     }]);
   });
 
@@ -76,8 +77,65 @@ describe("explain()", () => {
     expect(explain(plan(), "GET", "/api%2Fx").steps).toEqual([]);
   });
 
-  it("says that a pattern is not exact", () => {
-    expect(explain(plan(), "GET", "/n/x").reason).toContain("exactly");
+  it("says that a pattern is not exact, and why", () => {
+    expect(explain(plan(), "GET", "/n/x").reason).toContain(
+      "exactly (the expression of :id{.+})",
+    );
+  });
+
+  it("says why a middleware of ours is TypeScript", () => {
+    const app = new Hono().use(requestId({ generator: () => "id" }));
+    const compiled = compilePlan(app, checkOptions());
+    expect(explain(compiled, "GET", "/").reason).toBe(
+      "requestId at ALL /* is TypeScript: its generator is a function",
+    );
+  });
+
+  it("says what C refuses before it looks for a route", () => {
+    for (const path of ["/a/../b", "/.", "/a/%2e%2E", "/a%00"]) {
+      const { answeredBy, reason, steps } = explain(plan(), "GET", path);
+      expect([answeredBy, steps]).toEqual(["native", []]);
+      expect(reason).toContain("400");
+    }
+    expect(explain(plan(), "TRACE", "/").reason).toContain("501");
+    const lenient = plan({ paths: "hono" });
+    expect(explain(lenient, "GET", "/a/../b").reason).toContain("no route");
+    expect(explain(plan(), "GET", "/...").reason).toContain("no route");
+  });
+
+  it("shows the limits of whoever answers", () => {
+    const options = checkOptions({ limits: { bodyBytesMax: 77 } });
+    const names = (path: string) =>
+      explain(plan(), "GET", path, { options }).limits.map(({ name }) => name);
+    expect(names("/healthz")).not.toContain("limits.bodyBytesMax");
+    expect(names("/api/x")).toContain("upstream.headTimeoutMs");
+    expect(names("/n/1")).toContain("limits.handlerTimeoutMs");
+    expect(names("/n/1")).not.toContain("limits.notFoundInFlight");
+    expect(names("/nope")).toContain("limits.notFoundInFlight");
+    expect(String(explain(plan(), "GET", "/n/1", { options }))).toContain(
+      "\n  limits.bodyBytesMax 77: bytes of the body, else 413\n",
+    );
+  });
+
+  it("shows which certificate a host name gets", () => {
+    const options = checkOptions({
+      listeners: [{
+        address: "127.0.0.1:0",
+        tls: {
+          certificates: [
+            { cert: "a", key: "a", names: ["example.org"] },
+            { cert: "b", key: "b", names: ["*.example.org"] },
+          ],
+        },
+      }],
+    });
+    const of = (url: string, headers?: HeadersInit) =>
+      explain(plan(), "GET", url, { options, headers }).certificate;
+    expect(of("https://example.org/")).toContain("certificates[0]");
+    expect(of("https://A.example.org:8443/")).toContain("certificates[1]");
+    expect(of("/", { host: "a.example.org" })).toContain("certificates[1]");
+    expect(of("https://a.b.example.org/")).toContain("none has");
+    expect(of("/")).toBe(undefined);
   });
 
   it("says who answers where no route matches", () => {

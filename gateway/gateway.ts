@@ -519,12 +519,25 @@ export class Gateway {
     await this.close();
   }
 
-  /** What the plan does with a request, and why. */
-  explain(method: string, url: string): Explanation {
+  /**
+   * What the plan does with a request, and why: its chain in order, which steps are native, the upstream, the limits. `url` may be a path; of
+   * `headers` only Host counts.
+   *
+   * @example Why is this route not native?
+   * ```ts
+   * import { defineGateway, respond } from "sluice";
+   * import { Hono } from "hono";
+   *
+   * const app = new Hono().get("/files/:name{.+}", respond("x"));
+   * console.log(String(defineGateway(app).explain("GET", "/files/a/b")));
+   * ```
+   */
+  explain(method: string, url: string, headers?: HeadersInit): Explanation {
     return explain(
       this.#plan ?? compilePlan(this.#app, this.#checked),
       method,
       url,
+      { options: this.#checked, headers },
     );
   }
 

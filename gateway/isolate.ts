@@ -53,6 +53,7 @@ async function load(
   return { options, plan, given };
 }
 
+/** What an isolate runs: the module's default export. */
 async function exportOf(source: AppSource): Promise<App> {
   if (source.kind === "default") return createDefaultApp();
   if (source.kind === "upstream") return createUpstreamApp(source.url);

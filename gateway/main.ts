@@ -214,7 +214,12 @@ class Run {
     this.#plane.load(plan);
     await this.#runIsolates();
     this.#plane.start();
-    for (const line of [...routeLines(plan), ...upstreamLines(plan)]) say(line);
+    for (
+      const line of [
+        ...routeLines(plan, command.module),
+        ...upstreamLines(plan),
+      ]
+    ) say(line);
     for (const warning of [...this.#plane.warnings, ...plan.warnings]) {
       say(`warning: ${warning}`);
     }

@@ -18,6 +18,7 @@ export type {
 export type { UpstreamOptions } from "./upstream.ts";
 export type { App } from "./plan.ts";
 export type { ExplainedStep, Explanation } from "./explain.ts";
+export type { ExplainedLimit } from "./explain_limits.ts";
 export {
   type ErrorSource,
   GatewayError,

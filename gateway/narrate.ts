@@ -5,37 +5,24 @@
  */
 import type { CheckedOptions, GatewayOptions } from "./options.ts";
 import type { Plan } from "./plan.ts";
+import { routeSummary, routeTable, routeText } from "./route_table.ts";
 
 const ROUTES_SHOWN = 20;
 
-/** Lines about routes: which are native, which TypeScript. */
-export function routeLines(plan: Plan): string[] {
+/** Lines about routes: which are native, which TypeScript. `module`: how the user names the app. */
+export function routeLines(plan: Plan, module = ""): string[] {
   if (plan.allTypeScript !== undefined) {
     return [`routes: all in TypeScript, because ${plan.allTypeScript}`];
   }
-  const routes = [
-    ...new Map(
-      plan.entries.flatMap((entry) =>
-        entry.steps.map((step) => [step.route, { entry, step }] as const)
-      ),
-    ).values(),
-  ];
-  const native = routes.filter(({ step }) => step.op !== "typescript").length;
-  const lines = routes.slice(0, ROUTES_SHOWN).map(({ entry, step }) => {
-    const name = step.name && step.op !== "typescript" ? ` ${step.name}` : "";
-    return `  ${entry.method.padEnd(6)} ${entry.path}  ${
-      step.op === "typescript" ? "TypeScript" : "native"
-    }${name}`;
-  });
-  if (routes.length > ROUTES_SHOWN) {
-    lines.push(`  and ${routes.length - ROUTES_SHOWN} more`);
+  const rows = routeTable(plan);
+  const lines = routeText(rows.slice(0, ROUTES_SHOWN));
+  if (rows.length > ROUTES_SHOWN) {
+    lines.push(
+      `  and ${rows.length - ROUTES_SHOWN} more: deno task explain ${module}`
+        .trimEnd(),
+    );
   }
-  return [
-    `routes: ${routes.length}, of which ${native} native and ${
-      routes.length - native
-    } TypeScript`,
-    ...lines,
-  ];
+  return [`routes: ${routeSummary(rows)}`, ...lines];
 }
 
 /** Lines about upstreams. */

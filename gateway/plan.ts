@@ -12,12 +12,14 @@ import type { Hono } from "hono";
 import * as abi from "../ffi/abi.ts";
 import {
   endsChain,
+  handlerName,
   type HeadersStep,
   nativeOf,
   type NativeStep,
   type PolicyStep,
   type PoolOptions,
   type RespondStep,
+  typescriptOf,
 } from "./define_middleware.ts";
 import { OptionsError } from "./errors.ts";
 import { VIA_NAME } from "./forward.ts";
@@ -52,6 +54,8 @@ export interface PlanStep {
   route: number;
   /** The handler's name, perhaps empty. */
   name: string;
+  /** Why a middleware of ours is TypeScript here. */
+  why?: string;
 }
 
 /** One pattern, and what is registered for it: `app.get("/x", headers(...), respond(...))` is one entry of two steps. */
@@ -69,8 +73,10 @@ export interface PlanUpstream extends Required<PoolOptions> {
   name: string;
   hostname: string;
   port: number;
-  /** Network order; empty: the name could not be resolved. */
+  /** Network order; empty: none, or not looked up yet. */
   address: number[];
+  /** It was looked up, and there is none. */
+  noAddress?: true;
 }
 
 /** A policy with the rows that it may answer with or send to. */
@@ -293,22 +299,24 @@ function addRoute(
     new TextEncoder().encode(route.method).length <= METHOD_BYTES_MAX;
   const native = fits ? nativeOf(route.handler) : undefined;
   const patterns = compilePattern(route.path, router);
-  const { name } = route.handler;
+  const name = handlerName(route.handler);
   const odd = patterns.find((pattern) => !pattern.exact);
-  const exact = odd === undefined;
-  if (native && !exact) {
+  const why = native && odd
+    ? `C cannot match this pattern exactly (${odd.why})`
+    : typescriptOf(route.handler);
+  if (native && odd) {
     plan.warnings.push(
-      `${route.method} ${route.path}: ${name}() runs in TypeScript here, because C cannot match this pattern exactly (${odd.why})`,
+      `${route.method} ${route.path}: ${name}() runs in TypeScript here, because ${why}`,
     );
   }
-  const step: PlanStep = native && exact
+  const step: PlanStep = native && !odd
     ? {
       op: native.op,
       arg: argument(plan, native, upstreams),
       route: index,
       name,
     }
-    : { op: "typescript", arg: 0, route: index, name };
+    : { op: "typescript", arg: 0, route: index, name, why };
   const method = fits ? route.method : "ALL";
   const open = openEntries(plan, patterns.length, method, route.path);
   if (open) { for (const entry of open) entry.steps.push(step); }
@@ -420,24 +428,55 @@ class UpstreamTable {
 
 // ---- What a user will want to know
 
-function warnOfShadows(plan: Plan): void {
-  const warned = new Set<number>();
+/** Native steps that no request reaches in C, by their route: the TypeScript step that comes first, and its entry. */
+export function shadowedSteps(plan: Plan): Map<number, ChainStep> {
+  const shadowed = new Map<number, ChainStep>();
+  const free = new Set<number>(); // one of the patterns of an optional parameter may be reached
   for (const [i, entry] of plan.entries.entries()) {
-    const above = plan.entries.slice(0, i).find((earlier) =>
-      earlier.steps.at(-1)!.op === "typescript" && covers(earlier, entry)
-    );
-    if (!above) continue;
-    const { name } = above.steps.at(-1)!;
-    for (const step of entry.steps) {
-      if (step.op === "typescript" || warned.has(step.route)) continue;
-      warned.add(step.route);
-      plan.warnings.push(
-        `${entry.method} ${entry.path}: ${step.name}() runs in TypeScript, because ${
-          name || "a handler"
-        } at ${above.method} ${above.path} comes first; register it before that to run it natively`,
-      );
+    const above = entry.steps.some(({ op }) => op !== "typescript")
+      ? shadowOf(plan, i)
+      : undefined;
+    for (const { op, route } of entry.steps) {
+      if (op === "typescript") continue;
+      if (above && !free.has(route)) shadowed.set(route, above);
+      if (!above) free.add(route);
+      if (!above) shadowed.delete(route);
     }
   }
+  return shadowed;
+}
+
+function shadowOf(plan: Plan, index: number): ChainStep | undefined {
+  for (let i = 0; i < index; i++) {
+    const entry = plan.entries[i];
+    const step = entry.steps.at(-1)!;
+    if (step.op === "typescript" && covers(entry, plan.entries[index])) {
+      return { entry, step };
+    }
+  }
+  return undefined;
+}
+
+function warnOfShadows(plan: Plan): void {
+  const shadowed = shadowedSteps(plan);
+  for (const [route, { entry, step }] of routesOf(plan)) {
+    const above = shadowed.get(route);
+    if (!above) continue;
+    plan.warnings.push(
+      `${entry.method} ${entry.path}: ${step.name}() runs in TypeScript, because ${
+        above.step.name || "a handler"
+      } at ${above.entry.method} ${above.entry.path} comes first; register it before that to run it natively`,
+    );
+  }
+}
+
+/** Each registration once, by its index in `app.routes`, in order. */
+export function routesOf(plan: Plan): Map<number, ChainStep> {
+  return new Map(
+    plan.entries.flatMap((entry) =>
+      entry.steps.map((step) => [step.route, { entry, step }] as const)
+    ),
+  );
 }
 
 function covers(wide: PlanEntry, narrow: PlanEntry): boolean {
@@ -455,9 +494,13 @@ export async function resolveUpstreams(
 ): Promise<void> {
   await Promise.all(plan.upstreams.map(async (upstream) => {
     const address = await lookup(upstream.hostname);
-    if (address) upstream.address = address;
-    else {plan.warnings.push(
-        `upstream ${upstream.name}: ${upstream.hostname} has no address now; its requests are answered 503`,
-      );}
+    if (address) {
+      upstream.address = address;
+      return;
+    }
+    upstream.noAddress = true;
+    plan.warnings.push(
+      `upstream ${upstream.name}: ${upstream.hostname} has no address now; its requests are answered 503`,
+    );
   }));
 }

@@ -69,13 +69,13 @@ export function parseArguments(args: string[]): StartArguments {
 }
 
 /** The folder where the user typed the command: `deno task` changes it. */
-function userFolder(): string {
+export function userFolder(): string {
   return Deno.env.get("INIT_CWD") || Deno.cwd();
 }
 
-// The file that will be imported, if it is one that a project can belong to.
-async function modulePath(
-  { module, options }: StartArguments,
+/** The file that will be imported, if it is one that a project can belong to. */
+export async function modulePath(
+  { module, options }: Pick<StartArguments, "module" | "options">,
 ): Promise<string | undefined> {
   if (module?.startsWith("file:")) return fileURLToPath(module);
   if (module && /^[a-z]+:/.test(module)) return undefined;

@@ -72,6 +72,9 @@ export function requestId(options: RequestIdOptions = {}): MiddlewareHandler {
     native: native
       ? { op: "requestId", headerName: name, limitLength: limit, trust }
       : undefined,
+    typescript: generator
+      ? "its generator is a function"
+      : `C takes over ids of at most ${NATIVE_LIMIT} bytes`,
     handler: async (c, next) => {
       const given = isTrusted(c, trust) ? c.req.header(name) ?? "" : "";
       const id = given.length <= limitLength && ID.test(given)
