@@ -275,7 +275,7 @@ describe("the command line", () => {
         "200 hello from an import map and a folder of it",
       );
       expect(await ask(command, "/native")).toBe("200 native");
-      expect(command.err).toMatch(/GET {4}\/native {2}native respond$/m);
+      expect(command.err).toMatch(/GET {2}\/native {2}native {6}respond$/m);
       await command.stop();
     });
 
