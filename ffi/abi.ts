@@ -5,11 +5,13 @@ export const SL_EVENT_REQUEST = 1;
 export const SL_EVENT_BODY = 2;
 export const SL_EVENT_WRITABLE = 3;
 export const SL_EVENT_ABORT = 4;
+export const SL_EVENT_DRAIN = 5;
 export const SL_EVENT_F_END = 1;
 export const SL_EVENT_F_TLS = 2;
 export const SL_EVENT_F_IPV6 = 4;
 export const SL_EVENT_F_NOT_FOUND = 8;
 export const SL_EVENT_F_ABSOLUTE = 16;
+export const SL_EVENT_F_UPGRADE = 32;
 export const SL_VERDICT_RESPOND = 1;
 export const SL_VERDICT_CHUNK = 2;
 export const SL_VERDICT_BODY_TAKEN = 3;
@@ -173,6 +175,7 @@ export const SL_E_NOT_FOUND = -43;
 export const SL_E_TLS_FAILED = -44;
 export const SL_E_MISDIRECTED = -45;
 export const SL_E_IP_RESTRICTED = -46;
+export const SL_E_BAD_FRAME = -59;
 export const SL_E_SHED_EXCHANGES = -60;
 export const SL_E_SHED_REQUESTS = -61;
 export const SL_E_SHED_CONNS = -62;
@@ -665,6 +668,7 @@ export const STATUS: readonly StatusRow[] = [
   { status: -44, name: "E_TLS_FAILED", label: "tls_failed", source: "client", retry: false, http: 0, text: "The TLS connection failed after its handshake." },
   { status: -45, name: "E_MISDIRECTED", label: "misdirected", source: "client", retry: true, http: 421, text: "This host is not served on this connection." },
   { status: -46, name: "E_IP_RESTRICTED", label: "ip_restricted", source: "client", retry: false, http: 403, text: "This address is not allowed here." },
+  { status: -59, name: "E_BAD_FRAME", label: "bad_websocket_frame", source: "client", retry: false, http: 0, text: "The client broke the WebSocket protocol." },
   { status: -60, name: "E_SHED_EXCHANGES", label: "shed_exchanges", source: "gateway", retry: true, http: 503, text: "Too many requests wait for TypeScript." },
   { status: -61, name: "E_SHED_REQUESTS", label: "shed_requests", source: "gateway", retry: true, http: 503, text: "Too many requests are in flight." },
   { status: -62, name: "E_SHED_CONNS", label: "shed_conns", source: "gateway", retry: true, http: 503, text: "Too many connections are open." },
@@ -816,6 +820,8 @@ export const COUNTERS = [
   ["io_wakes_sent", "wakes by other threads that cost a system call"],
   ["io_wakes_skipped", "wakes by other threads while one was under way"],
   ["io_kernel_threads", "threads that the kernel started for io_uring (must stay 0)"],
+  ["upgrades", "connections that became a WebSocket"],
+  ["upgrades_live", "of them, open now"],
 ] as const;
 export type CounterName = (typeof COUNTERS)[number][0];
 
@@ -951,4 +957,8 @@ export interface Counters {
   io_wakes_skipped: number;
   /** Threads that the kernel started for io_uring (must stay 0). */
   io_kernel_threads: number;
+  /** Connections that became a WebSocket. */
+  upgrades: number;
+  /** Of them, open now. */
+  upgrades_live: number;
 }

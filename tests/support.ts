@@ -359,7 +359,8 @@ export function assertNothingLeft(stats: ReturnType<Gateway["stats"]>): void {
   const { io_ops, io_bufs, io_slots, conns_accepted } = stats;
   assertEquals({ io_ops, io_bufs, io_slots, conns_accepted }, sums);
   const empty = [
-    ...["conns_live", "requests_live", "exchanges_live", "io_slots_live"],
+    ...["conns_live", "requests_live", "exchanges_live", "upgrades_live"],
+    ...["io_slots_live"],
     ...["io_ops_armed", "io_bufs_lent", "io_starved"],
     ...["io_stale_cqes", "io_kernel_threads", "bad_verdicts"],
   ] as Exclude<keyof typeof stats, "byStatus" | "connsByWorker">[];

@@ -307,7 +307,8 @@ static struct sl_buf *plain_buf(struct sl_conn *conn) {
         sl_buf_ref(last);
         return last;
     }
-    bool body = conn->req && conn->req->head_done && !conn->req->body_done;
+    const struct sl_request *req = conn->req;
+    bool body = req && req->head_done && !req->body_done && !req->upgraded;
     struct sl_buf *buf = sl_buf_take(&conn->worker->bufs, body ? SL_BUF_OUT : SL_BUF_PAGE);
     if (buf) {
         buf->pos = buf->end = 0;
@@ -565,6 +566,14 @@ static bool settle_end(struct sl_conn *conn) {
         sl_conn_close(conn, SL_OK);
         return true;
     }
+    if (req &&
+        req->upgraded) { // what it has sent is read to its end, and then the other side's is sent
+        if (conn->in.bytes == 0 && !req->input_ended) {
+            req->input_ended = true;
+            feed_body(req);
+        }
+        return conn->state != SL_CONN_OPEN;
+    }
     bool cut = req && (req->head_done ? !req->body_done && !req->discard && conn->in.bytes == 0
                                       : !req->out_done);
     if (cut) { // inside a head, or a body (RFC 9112 section 8); the answers before it leave first
@@ -593,7 +602,8 @@ static enum sl_recv_want wanted(const struct sl_conn *conn) {
     if (conn->in.bytes + conn->cipher.bytes >= in_bytes_max(conn)) {
         return SL_RECV_OFF;
     }
-    if (!req || !req->head_done || req->body_done || !(req->body_wanted || req->discard)) {
+    if (!req || !req->head_done || req->body_done || req->upgraded ||
+        !(req->body_wanted || req->discard)) {
         return SL_RECV_STREAM;
     }
     bool small = req->head.body == SL_BODY_LENGTH ? req->body_left <= SMALL_BODY
@@ -617,8 +627,8 @@ static uint64_t idle_until(const struct sl_conn *conn) {
 // We wait for the client's body, it does not wait for us.
 static bool body_lags(const struct sl_conn *conn) {
     const struct sl_request *req = conn->req;
-    return req && req->head_done && !req->body_done && (req->body_wanted || req->discard) &&
-           conn->in.bytes == 0 && !sending(conn);
+    return req && req->head_done && !req->body_done && !req->upgraded &&
+           (req->body_wanted || req->discard) && conn->in.bytes == 0 && !sending(conn);
 }
 
 static void count_lag(struct sl_request *req, bool lags, uint64_t now) {
@@ -944,4 +954,9 @@ void sl_conn_accept(struct sl_worker_listener *listener, int fd) {
     sl_conn_mark(conn);
 }
 
-void sl_conn_drain(struct sl_conn *conn) { sl_conn_mark(conn); } // it chooses its deadline anew
+void sl_conn_drain(struct sl_conn *conn) {
+    if (conn->req && conn->req->exchange) {
+        sl_exchange_drain(conn->req->exchange);
+    }
+    sl_conn_mark(conn); // it chooses its deadline anew
+}

@@ -1,5 +1,6 @@
 // A downstream connection and the request that it carries. proxy layer. conn.c moves bytes (TLS, parsing, sending, deadlines, closing);
-// request.c decides (route, answer, framing). A connection carries one request at a time; pipelined bytes wait in its queue.
+// request.c decides (route, answer, framing). A connection carries one request at a time; pipelined bytes wait in its queue. After 101 its bytes are
+// the body of the request that asked for it, and of the answer, unframed; the two end apart from each other, and then the connection does.
 //
 //   OPEN --answer with close sent--> LINGER --EOF or 2 s--> CLOSING --last completion--> freed
 //
@@ -107,6 +108,8 @@ struct sl_request {
     bool bodiless;       // the answer has no body (HEAD, 204, 304)
     bool out_done;       // the answer is queued whole
     bool in_line;        // waits for a connection of `proxied`
+    bool upgraded;       // after 101: bytes both ways, unframed, until each side has ended
+    bool input_ended;    // upgraded: the client sends no more than what is here
     struct sl_head head; // from here on nothing is zero at first, but what sl_request_new says
     struct sl_policy_runs request_runs, response_runs;
     uint64_t policy_words[SL_PLAN_CHAIN_MAX]; // by step: its policy's own

@@ -206,6 +206,11 @@ static struct sl_ring *choose_ring(struct sl_worker *w, bool *out_any_alive) {
     return NULL;
 }
 
+static bool may_upgrade(const struct sl_request *req) {
+    return req->body_done && req->head.method == SL_METHOD_GET &&
+           (req->head.flags & SL_HEAD_UPGRADE);
+}
+
 static void fill_request(struct sl_exchange *ex, struct sl_event *e) {
     const struct sl_request *req = ex->req;
     const struct sl_head *h = &req->head;
@@ -219,7 +224,8 @@ static void fill_request(struct sl_exchange *ex, struct sl_event *e) {
     e->flags = (req->body_done ? SL_EVENT_F_END : 0) | (conn->tls ? SL_EVENT_F_TLS : 0) |
                (conn->remote_family == 6 ? SL_EVENT_F_IPV6 : 0) |
                (ex->not_found ? SL_EVENT_F_NOT_FOUND : 0) |
-               (h->form == SL_TARGET_ABSOLUTE ? SL_EVENT_F_ABSOLUTE : 0);
+               (h->form == SL_TARGET_ABSOLUTE ? SL_EVENT_F_ABSOLUTE : 0) |
+               (may_upgrade(req) ? SL_EVENT_F_UPGRADE : 0);
     e->method = h->method;
     e->version = h->version;
     e->len = h->len;
@@ -327,7 +333,7 @@ void sl_exchange_pump(struct sl_exchange *ex) {
         sl_request_fail(req, rc);
         return;
     }
-    if (req->body_bytes > sl_worker_config(ex->ring->worker)->body_bytes_max) {
+    if (!req->upgraded && req->body_bytes > sl_worker_config(ex->ring->worker)->body_bytes_max) {
         req->conn->close_after = true;
         sl_request_fail(req, SL_E_BODY_TOO_LARGE);
         return;
@@ -360,6 +366,9 @@ static bool tx_in_bounds(const struct sl_verdict *v) {
 }
 
 static uint8_t framing_of(const struct sl_verdict *v, uint64_t *out_length) {
+    if (v->status == 101) {
+        return SL_FRAMING_CLOSE;
+    }
     if (v->status == 204 || v->status == 304) {
         return SL_FRAMING_NONE;
     }
@@ -396,6 +405,29 @@ static void respond(struct sl_exchange *ex, const struct sl_verdict *v) {
     if (sl_request_respond(req, &response)) {
         write_tx(ex, v);
     }
+    if (ex->ring->worker->draining) {
+        sl_exchange_drain(ex);
+    }
+}
+
+void sl_exchange_drain(struct sl_exchange *ex) {
+    if (ex->req && ex->req->upgraded && !ex->ended && !ex->aborted) {
+        event_send(ex, SL_EVENT_DRAIN, 0, 0);
+    }
+}
+
+// Why an upgraded exchange ends, as TypeScript says.
+static int reason_of(const struct sl_exchange *ex, const struct sl_verdict *v) {
+    int status = -(int)v->status;
+    return ex->req->upgraded && v->status < SL_STATUS_SLOTS ? sl_status_info(status)->status : 0;
+}
+
+static void end_upgraded(struct sl_exchange *ex, const struct sl_verdict *v) {
+    int reason = reason_of(ex, v);
+    if (reason) {
+        sl_worker_count_status(ex->ring->worker, reason);
+        ex->req->reason = reason;
+    }
 }
 
 static bool allowed(const struct sl_exchange *ex, const struct sl_verdict *v) {
@@ -405,8 +437,9 @@ static bool allowed(const struct sl_exchange *ex, const struct sl_verdict *v) {
     }
     switch (v->kind) {
     case SL_VERDICT_RESPOND:
-        return !ex->responded && !ex->tx_busy && v->status >= 200 && v->status <= 599 &&
-               tx_in_bounds(v);
+        return !ex->responded && !ex->tx_busy && tx_in_bounds(v) &&
+               (v->status == 101 ? may_upgrade(ex->req) && !(v->flags & SL_VERDICT_F_END)
+                                 : v->status >= 200 && v->status <= 599);
     case SL_VERDICT_CHUNK:
         return ex->responded && !ex->ended && !ex->tx_busy && tx_in_bounds(v);
     case SL_VERDICT_BODY_TAKEN:
@@ -421,11 +454,15 @@ static bool allowed(const struct sl_exchange *ex, const struct sl_verdict *v) {
 
 static void obey(struct sl_exchange *ex, const struct sl_verdict *v) {
     struct sl_request *req = ex->req;
+    int reason;
     switch (v->kind) {
     case SL_VERDICT_RESPOND:
         respond(ex, v);
         return;
     case SL_VERDICT_CHUNK:
+        if (v->flags & SL_VERDICT_F_END) {
+            end_upgraded(ex, v);
+        }
         write_tx(ex, v);
         return;
     case SL_VERDICT_BODY_TAKEN:
@@ -440,7 +477,8 @@ static void obey(struct sl_exchange *ex, const struct sl_verdict *v) {
         sl_request_continue(req);
         return;
     case SL_VERDICT_FAIL:
-        sl_request_fail(req, SL_E_HANDLER);
+        reason = reason_of(ex, v);
+        sl_request_fail(req, reason ? reason : SL_E_HANDLER);
         return;
     default:
         return; // RELEASE has nothing but its flag

@@ -50,6 +50,7 @@ void sl_ring_gone(struct sl_ring *ring); // the isolate has ended: fail its requ
 void sl_exchange_start(struct sl_request *req, bool not_found);
 void sl_exchange_pump(struct sl_exchange *exchange); // more of the request's body may be there
 void sl_exchange_writable(struct sl_exchange *exchange); // the client's queue has drained
+void sl_exchange_drain(struct sl_exchange *exchange); // the worker drains: an upgraded one is told
 void sl_exchange_abort(struct sl_exchange *exchange, int reason, bool detach);
 
 #endif

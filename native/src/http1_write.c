@@ -214,8 +214,11 @@ static void put_framing(struct out *out, uint8_t framing, uint64_t content_lengt
     }
 }
 
-static void put_connection(struct out *out, bool close, bool keep_alive_10) {
-    if (close) {
+static void put_connection(struct out *out, bool close, bool keep_alive_10, bool upgrade) {
+    if (upgrade) {
+        put_text(out, close ? "connection: upgrade, close\r\n" : "connection: upgrade\r\n");
+        put_text(out, "upgrade: websocket\r\n");
+    } else if (close) {
         put_text(out, "connection: close\r\n");
     } else if (keep_alive_10) {
         put_text(out, "connection: keep-alive\r\n");
@@ -343,7 +346,8 @@ size_t sl_http1_write_response(uint8_t *out_data, size_t cap, const struct sl_re
         put_framing(&out, head->framing, head->content_length);
     }
     put_date(&out, head->has_date ? NULL : head->date);
-    put_connection(&out, head->close || head->framing == SL_FRAMING_CLOSE, head->keep_alive_10);
+    bool close = head->close || (head->framing == SL_FRAMING_CLOSE && head->status != 101);
+    put_connection(&out, close, head->keep_alive_10, head->upgrade);
     put_edited(&out, head->fields, head->edits);
     put_edit_lines(&out, head->edits);
     put_text(&out, "\r\n");
@@ -428,7 +432,7 @@ size_t sl_http1_forward_response(uint8_t *out_data, size_t cap,
     if (head->status >= 200) {
         put_date(&out, head->first[SL_H_DATE] ? NULL : forward->date);
         put_connection(&out, forward->close || forward->framing == SL_FRAMING_CLOSE,
-                       forward->keep_alive_10);
+                       forward->keep_alive_10, false);
     }
     put_text(&out, "\r\n");
     return out_len(&out);

@@ -24,6 +24,7 @@ struct sl_response_head {
     uint8_t framing; // enum sl_framing. NONE: neither field (1xx, 204, 304 without a length)
     bool close;      // Connection: close; else for a 1.0 client with keep_alive_10 "Connection: keep-alive"
     bool keep_alive_10;
+    bool upgrade;  // Connection: upgrade and Upgrade: websocket (101 and 426)
     bool has_date; // among the fields: no Date line of ours
     uint64_t content_length;
     const struct sl_date *date; // NULL: no Date line of ours

@@ -67,6 +67,7 @@ static void request_free(struct sl_request *req) {
         sl_plan_hold_unref(w, req->hold);
     }
     w->counters.requests_live--;
+    w->counters.upgrades_live -= req->upgraded;
     req->conn->req = NULL;
     sl_slab_give(&w->requests, req);
 }
@@ -199,6 +200,18 @@ static void begin_answer(struct sl_request *req, uint16_t status, uint8_t framin
     req->continue_due = false;
 }
 
+// What came behind the request's head waits in the connection's queue, and is the first of it.
+static void begin_upgrade(struct sl_request *req) {
+    struct sl_counters *counters = &req->conn->worker->counters;
+    SL_ASSERT(req->body_done && !req->upgraded);
+    req->upgraded = true;
+    req->head.body = SL_BODY_UNTIL_CLOSE;
+    req->body_done = false;
+    req->body_wanted = true;
+    counters->upgrades++;
+    counters->upgrades_live++;
+}
+
 static uint8_t *reserve(struct sl_request *req, struct sl_outq **out_queue, uint32_t n) {
     struct sl_conn *conn = req->conn;
     struct sl_outq *out = sl_conn_out(conn);
@@ -216,8 +229,10 @@ bool sl_request_respond(struct sl_request *req, struct sl_response_head *respons
     if (response->framing == SL_FRAMING_CHUNKED && req->head_done && req->head.version == 0) {
         response->framing = SL_FRAMING_CLOSE;
     }
-    bool close = must_close(req, conn) || response->framing == SL_FRAMING_CLOSE;
-    response->close = close;
+    bool upgrade = response->status == 101;
+    bool close = upgrade || must_close(req, conn) || response->framing == SL_FRAMING_CLOSE;
+    response->upgrade = upgrade || response->status == 426; // RFC 9110 section 15.5.22
+    response->close = close && !upgrade;
     response->keep_alive_10 = !close && req->head.version == 0;
     response->date = &conn->worker->date;
     struct sl_edits edits;
@@ -231,6 +246,9 @@ bool sl_request_respond(struct sl_request *req, struct sl_response_head *respons
     SL_ASSERT(n > 0);
     sl_outq_commit(out, (uint32_t)n);
     begin_answer(req, response->status, response->framing, response->content_length, close);
+    if (upgrade) {
+        begin_upgrade(req);
+    }
     return true;
 }
 
@@ -437,6 +455,27 @@ static int next_of_chunks(struct sl_request *req, struct sl_inq *in, struct sl_b
     return rc;
 }
 
+static int next_of_upgraded(struct sl_inq *in, struct sl_buf_pool *pool, struct sl_span *out_data,
+                            uint32_t max) {
+    struct sl_span front = sl_inq_front(in);
+    *out_data = (struct sl_span){front.data, sl_min_size(front.len, max)};
+    sl_inq_consume(in, pool, (uint32_t)out_data->len);
+    return SL_CHUNK_DATA;
+}
+
+static int body_piece(struct sl_request *req, struct sl_span *out_data, uint32_t max) {
+    struct sl_inq *in = &req->conn->in;
+    struct sl_buf_pool *pool = &req->conn->worker->bufs;
+    switch (req->head.body) {
+    case SL_BODY_LENGTH:
+        return next_of_length(req, in, pool, out_data, max);
+    case SL_BODY_CHUNKED:
+        return next_of_chunks(req, in, pool, out_data, max);
+    default:
+        return next_of_upgraded(in, pool, out_data, max);
+    }
+}
+
 int sl_request_body_next(struct sl_request *req, struct sl_span *out_data, struct sl_buf **out_buf,
                          uint32_t max) {
     struct sl_inq *in = &req->conn->in;
@@ -446,8 +485,7 @@ int sl_request_body_next(struct sl_request *req, struct sl_span *out_data, struc
     while (rc == SL_CHUNK_PARTIAL && !req->body_done && in->bytes > 0) {
         struct sl_buf *buf = in->first;
         sl_buf_ref(buf);
-        rc = req->head.body == SL_BODY_LENGTH ? next_of_length(req, in, pool, out_data, max)
-                                              : next_of_chunks(req, in, pool, out_data, max);
+        rc = body_piece(req, out_data, max);
         if (rc == SL_CHUNK_DATA) {
             *out_buf = buf;
             req->body_bytes += out_data->len;
@@ -459,6 +497,7 @@ int sl_request_body_next(struct sl_request *req, struct sl_span *out_data, struc
     if (rc < 0) {
         return rc;
     }
+    req->body_done |= req->input_ended;
     if (req->body_done) {
         return SL_CHUNK_DONE;
     }

@@ -21,6 +21,7 @@ static inline void check_nothing_left(const struct sl_counters *c) {
     CHECK_INT(c->conns_live, 0);
     CHECK_INT(c->requests_live, 0);
     CHECK_INT(c->exchanges_live, 0);
+    CHECK_INT(c->upgrades_live, 0);
     CHECK_INT(c->io_ops_armed, 0);
     CHECK_INT(c->io_bufs_lent, 0);
     CHECK_INT(c->io_slots_live, 0);

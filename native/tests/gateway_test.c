@@ -186,12 +186,14 @@ static void wait_for_exchanges(const struct rig *rig) {
     }
 }
 
-static void rig_stop(struct rig *rig) {
+static void rig_stop_after(struct rig *rig, uint64_t bad_verdicts) {
     uint32_t g = (uint32_t)rig->gateway;
     wait_for_exchanges(rig);
     sl_gateway_drain(g, 5000);
     CHECK_INT(sl_gateway_join(g, 10000), 0);
     struct sl_counters c = stats(rig);
+    CHECK_INT(c.bad_verdicts, bad_verdicts);
+    c.bad_verdicts = 0;
     check_nothing_left(&c);
     if (rig->has_isolate) {
         atomic_store(&rig->isolate.stop, true);
@@ -204,6 +206,8 @@ static void rig_stop(struct rig *rig) {
         munmap(rig->isolate.region, rig->isolate.bytes);
     }
 }
+
+static void rig_stop(struct rig *rig) { rig_stop_after(rig, 0); }
 
 static char text[1 << 16];
 
@@ -1053,6 +1057,200 @@ static uint64_t wait_late(const struct rig *rig, uint64_t count) {
         usleep(1000);
     }
     return stats(rig).late_verdicts;
+}
+
+// Upgrades.
+
+// A WebSocket route without its frames: what comes goes back, a part at a time.
+static uint32_t upgrade_part[64]; // bytes that wait to go back, by slot
+static bool upgrade_writable[64], upgrade_ended[64];
+static _Atomic uint32_t upgrade_status; // of the last CHUNK
+
+static void upgrade_last(struct isolate *s, const struct sl_event *e, const char *last) {
+    memcpy(slot(s, e->slot) + SL_SLOT_TX_OFF, last, strlen(last));
+    verdict(s, (struct sl_verdict){.kind = SL_VERDICT_CHUNK, .flags = SL_VERDICT_F_END | SL_VERDICT_F_FINAL, .slot = e->slot, .gen = e->gen,
+                                   .body_len = (uint32_t)strlen(last), .status = (uint16_t)atomic_load(&upgrade_status)});
+}
+
+static void upgrade_echo(struct isolate *s, const struct sl_event *e) {
+    uint32_t n = upgrade_part[e->slot];
+    if (!upgrade_writable[e->slot]) {
+        return;
+    }
+    if (n > 0) {
+        memcpy(slot(s, e->slot) + SL_SLOT_TX_OFF, slot(s, e->slot) + SL_SLOT_RX_OFF, n);
+        upgrade_writable[e->slot] = false;
+        upgrade_part[e->slot] = 0;
+        verdict(s, (struct sl_verdict){.kind = SL_VERDICT_CHUNK, .slot = e->slot, .gen = e->gen, .body_len = n});
+        verdict(s, (struct sl_verdict){.kind = SL_VERDICT_BODY_TAKEN, .slot = e->slot, .gen = e->gen});
+    } else if (upgrade_ended[e->slot]) {
+        upgrade_last(s, e, "!");
+    }
+}
+
+static void handle_upgrade(struct isolate *s, const struct sl_event *e) {
+    static const char fields[] = "sec-websocket-accept: x\r\n";
+    switch (e->kind) {
+    case SL_EVENT_REQUEST:
+        upgrade_part[e->slot] = 0;
+        upgrade_writable[e->slot] = upgrade_ended[e->slot] = false;
+        memcpy(slot(s, e->slot) + SL_SLOT_TX_OFF, fields, sizeof(fields) - 1);
+        verdict(s, (struct sl_verdict){.kind = SL_VERDICT_RESPOND, .status = 101, .slot = e->slot, .gen = e->gen,
+                                       .head_len = sizeof(fields) - 1, .body_off = sizeof(fields) - 1});
+        return;
+    case SL_EVENT_WRITABLE:
+        upgrade_writable[e->slot] = true;
+        upgrade_echo(s, e);
+        return;
+    case SL_EVENT_BODY:
+        upgrade_part[e->slot] = e->len;
+        upgrade_ended[e->slot] = e->flags & SL_EVENT_F_END;
+        upgrade_echo(s, e);
+        return;
+    case SL_EVENT_DRAIN:
+        upgrade_last(s, e, "bye");
+        return;
+    default:
+        atomic_fetch_add(&s->aborts, 1);
+        verdict(s, (struct sl_verdict){.kind = SL_VERDICT_RELEASE, .flags = SL_VERDICT_F_FINAL, .slot = e->slot, .gen = e->gen});
+    }
+}
+
+#define UPGRADE "GET /ws HTTP/1.1\r\nHost: a\r\nConnection: keep-alive, Upgrade\r\nUpgrade: websocket\r\n\r\n"
+#define UPGRADED "HTTP/1.1 101 Switching Protocols\r\n"
+
+static int upgraded(const struct rig *rig) {
+    int fd = peer_connect(rig->port);
+    peer_send_text(fd, UPGRADE);
+    peer_read_until(fd, text, sizeof(text), "\r\n\r\n");
+    CHECK_MSG(strncmp(text, UPGRADED, sizeof(UPGRADED) - 1) == 0, "%s", text);
+    return fd;
+}
+
+TEST(an_upgraded_connection_carries_bytes_as_they_are_both_ways) {
+    EACH_BACKEND(io) {
+        struct rig rig;
+        atomic_store(&upgrade_status, 0);
+        plan_typescript();
+        REQUIRE(rig_start(&rig, io, (struct sl_config){.body_bytes_max = 1000, .body_timeout_ms = 100, .handler_timeout_ms = 100}, handle_upgrade));
+        int fd = peer_connect(rig.port);
+        peer_send_text(fd, UPGRADE "GET / HTTP/1.1\r\n\r\n"); // bytes now, whatever they say
+        peer_read_until(fd, text, sizeof(text), "\r\n\r\nGET / HTTP/1.1\r\n\r\n");
+        char *bytes = strstr(text, "\r\n\r\n");
+        REQUIRE(bytes && strncmp(text, UPGRADED, sizeof(UPGRADED) - 1) == 0);
+        CHECK_STR(bytes + 4, "GET / HTTP/1.1\r\n\r\n");
+        CHECK(strstr(text, "\r\nconnection: upgrade\r\nupgrade: websocket\r\nsec-websocket-accept: x\r\n"));
+        CHECK(!strstr(text, "content-length") && !strstr(text, "transfer-encoding") && !strstr(text, "close"));
+        CHECK_INT(stats(&rig).upgrades_live, 1);
+        usleep(150000); // no clock of a body or a handler runs
+        static char big[300000];
+        for (size_t i = 0; i < sizeof(big); i++) {
+            big[i] = (char)(i * 7 / 3);
+        }
+        for (size_t at = 0; at < sizeof(big); at += 30000) {
+            peer_send(fd, big + at, 30000);
+            for (size_t got = 0; got < 30000;) {
+                ssize_t n = peer_recv(fd, text + got, 30000 - got);
+                REQUIRE(n > 0);
+                got += (size_t)n;
+            }
+            CHECK_MSG(memcmp(text, big + at, 30000) == 0, "bytes from %zu on", at);
+        }
+        peer_send_text(fd, "last");
+        shutdown(fd, SHUT_WR);
+        char *rest = peer_read_all(fd, NULL, NULL); // its end is told, and then ours
+        CHECK_STR(rest, "last!");
+        free(rest);
+        close(fd);
+        CHECK_INT(stats(&rig).upgrades, 1);
+        CHECK_INT(stats(&rig).upgrades_live, 0);
+        rig_stop(&rig);
+        CHECK_INT(rig.isolate.aborts, 0);
+    }
+}
+
+TEST(an_upgraded_connection_that_is_not_read_from_is_not_read) {
+    EACH_BACKEND(io) {
+        struct rig rig;
+        plan_typescript();
+        REQUIRE(rig_start(&rig, io, (struct sl_config){.write_stall_ms = 200}, handle_upgrade));
+        int fd = upgraded(&rig);
+        static char big[65536];
+        uint64_t sent = 0;
+        ssize_t n = 1;
+        for (int i = 0; i < 10000 && sent < (64 << 20) && (n > 0 || errno == EAGAIN); i++) { // until it is cut
+            n = send(fd, big, sizeof(big), MSG_DONTWAIT | MSG_NOSIGNAL);
+            sent += n > 0 ? (uint64_t)n : 0;
+            usleep(n > 0 ? 0 : 1000);
+        }
+        CHECK_MSG(sent < (64 << 20) && errno == ECONNRESET, "%llu bytes, %d", (unsigned long long)sent, errno);
+        CHECK_INT(stats(&rig).by_status[-SL_E_WRITE_STALLED], 1);
+        close(fd);
+        rig_stop(&rig);
+    }
+}
+
+TEST(an_upgraded_connection_ends_with_its_client_its_isolate_and_the_gateway) {
+    EACH_BACKEND(io) {
+        struct rig rig;
+        atomic_store(&upgrade_status, 0);
+        plan_typescript();
+        REQUIRE(rig_start(&rig, io, (struct sl_config){0}, handle_upgrade));
+        int gone = upgraded(&rig);
+        struct linger rst = {1, 0};
+        setsockopt(gone, SOL_SOCKET, SO_LINGER, &rst, sizeof(rst));
+        close(gone);
+        for (int i = 0; i < 5000 && atomic_load(&rig.isolate.aborts) == 0; i++) {
+            usleep(1000);
+        }
+        CHECK_INT(rig.isolate.aborts, 1);
+        int fd = upgraded(&rig);
+        atomic_store(&upgrade_status, (uint32_t)-SL_E_BAD_FRAME); // why, for the books
+        CHECK_INT(sl_gateway_drain((uint32_t)rig.gateway, 5000), 0);
+        char *rest = peer_read_all(fd, NULL, NULL);
+        CHECK_STR(rest, "bye");
+        free(rest);
+        close(fd);
+        CHECK_INT(sl_gateway_join((uint32_t)rig.gateway, 10000), 0);
+        CHECK_INT(stats(&rig).by_status[-SL_E_BAD_FRAME], 1);
+        rig_stop(&rig);
+
+        plan_typescript();
+        REQUIRE(rig_start(&rig, io, (struct sl_config){0}, handle_upgrade));
+        fd = upgraded(&rig);
+        int reset = 0;
+        CHECK_INT(sl_gateway_isolate_gone((uint32_t)rig.gateway, 0), 0);
+        free(peer_read_all(fd, NULL, &reset));
+        CHECK(reset);
+        close(fd);
+        rig_stop(&rig);
+    }
+}
+
+TEST(only_a_request_that_asks_for_it_is_upgraded) {
+    static const char *const rows[] = {
+        "GET /ws HTTP/1.1\r\nHost: a\r\n\r\n",
+        "GET /ws HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\n\r\n",
+        "GET /ws HTTP/1.1\r\nHost: a\r\nConnection: upgrade\r\n\r\n",
+        "POST /ws HTTP/1.1\r\nHost: a\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\n",
+        "HEAD /ws HTTP/1.1\r\nHost: a\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\n",
+        "GET /ws HTTP/1.0\r\nHost: a\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\n",
+        "GET /ws HTTP/1.1\r\nHost: a\r\nConnection: upgrade\r\nUpgrade: websocket\r\nContent-Length: 9\r\n\r\nab",
+    };
+    EACH_BACKEND(io) {
+        struct rig rig;
+        plan_typescript();
+        REQUIRE(rig_start(&rig, io, (struct sl_config){0}, handle_upgrade));
+        for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+            int fd = peer_connect(rig.port);
+            peer_send_text(fd, rows[i]);
+            peer_read_until(fd, text, sizeof(text), "\r\n\r\n");
+            CHECK_MSG(strncmp(text, "HTTP/1.1 500 ", 13) == 0, "%zu: %s", i, text);
+            close(fd);
+        }
+        CHECK_INT(stats(&rig).upgrades, 0);
+        rig_stop_after(&rig, sizeof(rows) / sizeof(rows[0]));
+    }
 }
 
 TEST(late_verdict_is_counted_and_answers_nobody) {

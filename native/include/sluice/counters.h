@@ -70,7 +70,9 @@
     X(io_turn_us_max, "longest time between two waits, in microseconds") \
     X(io_wakes_sent, "wakes by other threads that cost a system call") \
     X(io_wakes_skipped, "wakes by other threads while one was under way") \
-    X(io_kernel_threads, "threads that the kernel started for io_uring (must stay 0)")
+    X(io_kernel_threads, "threads that the kernel started for io_uring (must stay 0)") \
+    X(upgrades, "connections that became a WebSocket") \
+    X(upgrades_live, "of them, open now")
 // clang-format on
 
 struct sl_counters {

@@ -22,6 +22,7 @@ enum sl_event_kind {
                            // (len may be 0; nothing to take back then)
     SL_EVENT_WRITABLE = 3, // the bytes of the last RESPOND or CHUNK have left the tx area: the next CHUNK may be written
     SL_EVENT_ABORT = 4,    // the client is gone or the exchange failed; `len` is -status. Answer with FINAL
+    SL_EVENT_DRAIN = 5,    // after an upgrade: the gateway drains, so end soon. Once at most
 };
 
 enum sl_event_flags {
@@ -30,6 +31,7 @@ enum sl_event_flags {
     SL_EVENT_F_IPV6 = 4,        // REQUEST: remote_addr has 16 bytes, else 4
     SL_EVENT_F_NOT_FOUND = 8,   // REQUEST: no route matched in C
     SL_EVENT_F_ABSOLUTE = 16,   // REQUEST: target in absolute form; host_* is its authority
+    SL_EVENT_F_UPGRADE = 32,    // REQUEST: a GET of HTTP/1.1 without a body that asks for an upgrade: 101 may be the answer
 };
 
 // REQUEST. Offsets count from SL_SLOT_HEAD_OFF. BODY, WRITABLE and ABORT use kind, flags, slot, gen, len only.
@@ -54,7 +56,9 @@ _Static_assert(sizeof(struct sl_event) == 64, "ABI");
 _Static_assert(offsetof(struct sl_event, content_length) == 40, "ABI");
 
 enum sl_verdict_kind {
-    SL_VERDICT_RESPOND = 1,    // head (and perhaps first body bytes) lie in the tx area
+    SL_VERDICT_RESPOND = 1,    // head (and perhaps first body bytes) lie in the tx area. Status 101 upgrades the connection: from then on BODY
+                               // events and CHUNKs carry its bytes as they are, both ways at once, until CHUNK with END; BODY with END tells
+                               // that the client sends no more. Only for a request with SL_EVENT_F_UPGRADE, and not with END
     SL_VERDICT_CHUNK = 2,      // more body bytes lie in the tx area (body_off, body_len)
     SL_VERDICT_BODY_TAKEN = 3, // the rx area may be filled again
     SL_VERDICT_FAIL = 4,       // break the exchange: 500 if nothing was sent yet, else cut the connection
@@ -70,7 +74,7 @@ enum sl_verdict_flags {
 
 struct sl_verdict {
     uint8_t kind, flags;
-    uint16_t status;         // RESPOND: 200-599
+    uint16_t status;         // RESPOND: 101, 200-599. After an upgrade, CHUNK with END and FAIL: -status of why it ends, 0 for no special reason
     uint32_t slot, gen;
     uint32_t head_len;       // RESPOND: field lines "name: value\r\n" from SL_SLOT_TX_OFF on, without the blank line
     uint32_t body_off;       // offset in the tx area

@@ -11,9 +11,9 @@
 //   | exchange slots  slots x 64 KiB                   |
 //   +--------------------------------------------------+ slots_off + slots * 65536
 //
-// `slots` is a power of two, 64 <= slots <= 16384; `entries` = 8 * slots. That is why neither ring can be full: a slot has at most one REQUEST,
-// one BODY, one WRITABLE and one ABORT event that TypeScript has not read, and, when it was given back while an ABORT lay unread, as many of the
-// request before; and at most four verdicts that C has not read. When all slots are taken C answers 503 and counts it: nothing is queued.
+// `slots` is a power of two, 64 <= slots <= 16384; `entries` = 8 * slots. That is why neither ring can be full: a slot has at most one BODY, one
+// WRITABLE, one DRAIN and one ABORT event that TypeScript has not read, and, when it was given back with those unread, one REQUEST and one ABORT
+// of the next request (its others come after verdicts on it); and at most four verdicts that C has not read. When all slots are taken C answers 503 and counts it: nothing is queued.
 //
 // Counters (tail, head) run freely, modulo 2^32; the entry is `counter & (entries - 1)`. The writer fills entries, then
 // release-stores its tail; the reader acquire-loads the tail, copies, then release-stores its head.
