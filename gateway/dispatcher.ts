@@ -16,6 +16,7 @@ import {
   type OutgoingBody,
   type ResponseParts,
 } from "./response.ts";
+import type { Line, Takeover } from "./upgrade.ts";
 
 const {
   SL_EVENT_F_END,
@@ -120,9 +121,11 @@ function ipv6Text(bytes: Uint8Array): string {
 type State = "open" | "streaming" | "closed";
 
 /** A request that is not answered yet, or whose answer is still being written. */
-class Exchange implements BodySource {
+class Exchange implements BodySource, Line {
+  readonly room = abi.SL_SLOT_TX_BYTES;
   request: IncomingRequest | undefined;
   body: IncomingBody | undefined;
+  takeover: Takeover | undefined; // after 101
   state: State = "open";
   #rest: Uint8Array | undefined; // of a whole body: what did not fit
   #restAt = 0;
@@ -143,7 +146,7 @@ class Exchange implements BodySource {
     this.dispatcher.flushSoon();
   }
 
-  take(bytes: number, last: boolean): Uint8Array<ArrayBuffer> {
+  take(bytes: number, last = false): Uint8Array<ArrayBuffer> {
     const part = this.dispatcher.copyPart(this.slot, bytes);
     if (!last && bytes > 0) {
       this.dispatcher.verdict(abi.SL_VERDICT_BODY_TAKEN, 0, this);
@@ -154,8 +157,14 @@ class Exchange implements BodySource {
 
   // Events.
 
+  onPart(bytes: number, last: boolean): void {
+    if (this.takeover) this.takeover.onPart(bytes, last);
+    else this.body?.arrive(bytes, last);
+  }
+
   onWritable(): void {
-    if (this.#rest) this.writeRest();
+    if (this.takeover) this.takeover.onWritable();
+    else if (this.#rest) this.writeRest();
     else this.#resume(true);
   }
 
@@ -164,6 +173,7 @@ class Exchange implements BodySource {
     this.#end(reason);
     this.dispatcher.verdict(abi.SL_VERDICT_RELEASE, SL_VERDICT_F_FINAL, this);
     if (this.request) IncomingRequest.abort(this.request, reason);
+    this.takeover?.onGone();
   }
 
   /** The answer is written, or never will be: nobody may use the slot from here on. */
@@ -185,6 +195,27 @@ class Exchange implements BodySource {
     const waiting = this.#writable;
     this.#writable = undefined;
     waiting?.(alive);
+  }
+
+  // The connection after 101.
+
+  upgrade(takeover: Takeover): void {
+    this.state = "streaming";
+    this.takeover = takeover;
+    takeover.onOpen(this);
+  }
+
+  send(parts: readonly Uint8Array[]): void {
+    this.dispatcher.writeParts(this, parts, 0, 0);
+  }
+
+  end(parts: readonly Uint8Array[], status: number): void {
+    this.dispatcher.writeParts(this, parts, END_FINAL, status);
+    this.close();
+  }
+
+  cut(status: number): void {
+    this.dispatcher.breakOff(this, status);
   }
 
   // A whole body that is larger than the slot's part for it.
@@ -390,9 +421,10 @@ export class Dispatcher {
     const exchange = this.#live[slot];
     if (exchange === undefined || exchange.gen !== gen) return; // crossed with our last verdict
     if (kind === abi.SL_EVENT_BODY) {
-      exchange.body?.arrive(len, (head >> 8 & SL_EVENT_F_END) !== 0);
+      exchange.onPart(len, (head >> 8 & SL_EVENT_F_END) !== 0);
     } else if (kind === abi.SL_EVENT_WRITABLE) exchange.onWritable();
     else if (kind === abi.SL_EVENT_ABORT) exchange.onAbort(-len);
+    else if (kind === abi.SL_EVENT_DRAIN) exchange.takeover?.onDrain();
   }
 
   #request(
@@ -435,6 +467,9 @@ export class Dispatcher {
         exchange.body,
         progress,
       );
+    }
+    if ((flags & abi.SL_EVENT_F_UPGRADE) !== 0) {
+      IncomingRequest.allowUpgrade(request);
     }
     const ports = words[at + 9];
     const remoteAddr = this.#addresses.get(
@@ -517,6 +552,11 @@ export class Dispatcher {
         `The response's headers have ${lines.length} bytes; at most ${HEAD_BYTES_MAX} can be sent`,
       );
     }
+    if (status === 101) {
+      exchange ??= this.#open(slot, gen, request);
+      this.#upgrade(exchange, request, lines);
+      return;
+    }
     const failed = stepsFailed(request[PROGRESS]);
     if (request.method === "HEAD") {
       this.#respondHead(slot, gen, parts, failed, exchange);
@@ -536,6 +576,21 @@ export class Dispatcher {
       exchange ??= this.#open(slot, gen, request);
       this.#respondLarge(exchange, status, lines.length, body!);
     }
+  }
+
+  #upgrade(
+    exchange: Exchange,
+    request: IncomingRequest,
+    lines: string,
+  ): void {
+    const takeover = IncomingRequest.takeover(request);
+    if (!takeover) {
+      throw new TypeError(
+        'The handler answered 101, but nothing took the connection over: use upgradeWebSocket() of "sluice"',
+      );
+    }
+    this.writeHead(exchange, 101, lines, undefined, false, -1);
+    exchange.upgrade(takeover);
   }
 
   // HEAD: the length that GET would have, or, if nobody knows it, the framing of an unknown length.
@@ -668,9 +723,11 @@ export class Dispatcher {
     this.flushSoon();
   }
 
-  /** Breaks an answer off, so that its client sees that it is not whole. */
-  breakOff(exchange: Exchange): void {
-    this.verdict(abi.SL_VERDICT_FAIL, SL_VERDICT_F_FINAL, exchange);
+  /** Breaks an answer off, so that its client sees that it is not whole. `status`: why, of an upgraded connection. */
+  breakOff(exchange: Exchange, status = 0): void {
+    const { slot, gen } = exchange;
+    const { SL_VERDICT_FAIL: kind } = abi;
+    this.#ring.verdict(kind, SL_VERDICT_F_FINAL, slot, gen, status, 0, 0, 0, 0);
     exchange.close();
     this.flushSoon();
   }
@@ -727,6 +784,24 @@ export class Dispatcher {
       part?.length ?? 0,
       0,
     );
+    this.flushSoon();
+  }
+
+  /** Bytes of an upgraded connection: together they fit. */
+  writeParts(
+    { slot, gen }: Exchange,
+    parts: readonly Uint8Array[],
+    flags: number,
+    status: number,
+  ): void {
+    const tx = this.#tx(slot);
+    let at = 0;
+    for (const part of parts) {
+      tx.set(part, at);
+      at += part.length;
+    }
+    const { SL_VERDICT_CHUNK: kind } = abi;
+    this.#ring.verdict(kind, flags, slot, gen, status, 0, 0, at, 0);
     this.flushSoon();
   }
 

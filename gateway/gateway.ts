@@ -24,6 +24,7 @@ import { resolveHost } from "./resolve.ts";
 import { installResponse } from "./response.ts";
 import { certificateWarnings } from "../tls/mod.ts";
 import { setNamedUpstreams } from "./upstream.ts";
+import { installUpgradeGuard } from "./websocket.ts";
 import { setUnderscoreHeaders } from "./forward.ts";
 
 /** The version of the data plane and of everything around it. */
@@ -443,6 +444,7 @@ export class Gateway {
       });
     }
     installResponse();
+    installUpgradeGuard();
     const plan = await this.#compile(this.#app);
     const plane = this.#plane = new DataPlane(this.#checked, 1);
     try {

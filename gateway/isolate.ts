@@ -19,6 +19,7 @@ import { type App, compilePlan, resolveUpstreams } from "./plan.ts";
 import { resolveHost } from "./resolve.ts";
 import { installResponse } from "./response.ts";
 import { setNamedUpstreams } from "./upstream.ts";
+import { installUpgradeGuard } from "./websocket.ts";
 import { setUnderscoreHeaders } from "./forward.ts";
 
 const scope = globalThis as unknown as DedicatedWorkerGlobalScope;
@@ -100,6 +101,7 @@ function failure(error: unknown): string {
 }
 
 installResponse();
+installUpgradeGuard();
 
 // One after the other: a module may end the isolate while it is loaded, and main must be able to notice by then.
 let handled = Promise.resolve();

@@ -54,3 +54,8 @@ export {
 } from "./middleware/request_id.ts";
 export { respond, type RespondOptions } from "./middleware/respond.ts";
 export { whoami } from "./middleware/whoami.ts";
+export {
+  type ServerWebSocket,
+  upgradeWebSocket,
+  type WebSocketOptions,
+} from "./websocket.ts";

@@ -7,6 +7,7 @@
  */
 import { isFieldName } from "./header_fields.ts";
 import { PROGRESS, type Progress } from "./progress.ts";
+import { type Takeover, UPGRADE } from "./upgrade.ts";
 
 const NativeRequest = globalThis.Request;
 const NativeHeaders = globalThis.Headers;
@@ -200,6 +201,9 @@ function fieldsOf(head: string): [string, string][] {
 
 // ---- The request
 
+// Requests that may be upgraded, and who takes the connection over.
+const upgrades = new WeakMap<IncomingRequest, Takeover | undefined>();
+
 const BODY_USED = "Body already consumed";
 const decoder = new TextDecoder();
 
@@ -285,6 +289,22 @@ export class IncomingRequest {
 
   clone(): Request {
     return IncomingRequest.materialize(this).clone();
+  }
+
+  [UPGRADE](takeover: Takeover): boolean {
+    if (!upgrades.has(this) || upgrades.get(this)) return false;
+    upgrades.set(this, takeover);
+    return true;
+  }
+
+  /** 101 may be the answer. */
+  static allowUpgrade(request: IncomingRequest): void {
+    upgrades.set(request, undefined);
+  }
+
+  /** Who takes the connection over, if the answer is 101. */
+  static takeover(request: IncomingRequest): Takeover | undefined {
+    return upgrades.get(request);
   }
 
   /** The client is gone: tells whoever looks at the signal, now or later. */
