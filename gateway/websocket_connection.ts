@@ -72,6 +72,7 @@ export class GatewayWebSocket extends EventTarget {
   #timer: ReturnType<typeof setTimeout> | undefined; // of keeping alive, then of closing
   #idleTimer: ReturnType<typeof setTimeout> | undefined;
   #heard = false; // something came since the timer was set
+  #pinged = false; // and nothing has come since
 
   private constructor(url: string, protocol: string, limits: WebSocketLimits) {
     super();
@@ -188,6 +189,7 @@ export class GatewayWebSocket extends EventTarget {
   #tellClosed(code: number, reason: string, wasClean: boolean): void {
     if (this.#state === GatewayWebSocket.CLOSED) return;
     this.#state = GatewayWebSocket.CLOSED;
+    this.#pinged = false;
     clearTimeout(this.#timer);
     clearTimeout(this.#idleTimer);
     for (const resolve of this.#drained.splice(0)) resolve();
@@ -288,6 +290,7 @@ export class GatewayWebSocket extends EventTarget {
     this.#part = bytes;
     this.#last = last;
     this.#heard = true;
+    if (this.#pinged) this.#keepAlive();
     this.#read();
   }
 
@@ -350,6 +353,7 @@ export class GatewayWebSocket extends EventTarget {
   #close(code: number, reason: string): void {
     if (this.#state !== GatewayWebSocket.OPEN) return;
     this.#state = GatewayWebSocket.CLOSING;
+    this.#pinged = false;
     clearTimeout(this.#idleTimer);
     this.#arm(this.#limits.closeTimeoutMs, () => {
       this.#tellClosed(CLOSE.abnormal, "", false);
@@ -402,20 +406,23 @@ export class GatewayWebSocket extends EventTarget {
 
   #keepAlive(): void {
     const { pingIntervalMs } = this.#limits;
+    this.#pinged = false;
     if (pingIntervalMs === 0) return;
     this.#arm(pingIntervalMs, () => {
-      if (this.#isHeard()) this.#keepAlive();
+      if (this.#heard || this.#isHeldUp()) this.#keepAlive();
       else this.#ping();
     });
   }
 
   #ping(): void {
+    const { pongTimeoutMs } = this.#limits;
     this.#push(encodeFrame(OPCODE.ping, new Uint8Array()));
-    this.#arm(this.#limits.pongTimeoutMs, () => {
-      if (this.#isHeard()) return this.#keepAlive();
+    this.#pinged = true;
+    this.#arm(pongTimeoutMs, () => {
+      if (this.#isHeldUp()) return this.#keepAlive();
       this.#tellError(
         new Error(
-          `The client has not answered a ping for ${this.#limits.pongTimeoutMs} ms`,
+          `The client has not answered a ping for ${pongTimeoutMs} ms`,
         ),
       );
       this.#cut(abi.SL_E_IDLE_TIMEOUT);
@@ -423,8 +430,8 @@ export class GatewayWebSocket extends EventTarget {
   }
 
   // Who is not read may have answered; C has an eye on whoever does not read.
-  #isHeard(): boolean {
-    return this.#heard || this.#part >= 0 || this.#queued > 0;
+  #isHeldUp(): boolean {
+    return this.#part >= 0 || this.#queued > 0;
   }
 
   #armIdle(): void {

@@ -1,11 +1,13 @@
 // Every program in examples/ starts as its first lines say and answers.
 import { expect } from "@std/expect";
 import { describe, it } from "@std/testing/bdd";
-import { ROOT, startCommand } from "./support.ts";
+import { ROOT, startCommand, within } from "./support.ts";
 
 interface Example {
   /** Requests, each with its status and a part of its body. */
   asks: [path: string, status: number, text: string][];
+  /** What a WebSocket of this path answers to "hello". */
+  socket?: [path: string, text: string];
 }
 
 const EXAMPLES: Record<string, Example> = {
@@ -22,7 +24,28 @@ const EXAMPLES: Record<string, Example> = {
       ["/api", 308, ""],
     ],
   },
+  "websocket.ts": {
+    asks: [["/", 200, "new WebSocket"]],
+    socket: ["/room/lobby", "1 here: hello"],
+  },
 };
+
+/** What a WebSocket answers to "hello". */
+async function hello(url: string): Promise<string> {
+  const socket = new WebSocket(url);
+  try {
+    return await within(
+      new Promise<string>((resolve, reject) => {
+        socket.onopen = () => socket.send("hello");
+        socket.onmessage = ({ data }) => resolve(data);
+        socket.onerror = (event) => reject((event as ErrorEvent).error);
+      }),
+      "an answer",
+    );
+  } finally {
+    socket.close();
+  }
+}
 
 describe("examples", () => {
   it("are all in this test", async () => {
@@ -31,7 +54,7 @@ describe("examples", () => {
     expect(names.sort()).toEqual(Object.keys(EXAMPLES).sort());
   });
 
-  for (const [name, { asks }] of Object.entries(EXAMPLES)) {
+  for (const [name, { asks, socket }] of Object.entries(EXAMPLES)) {
     it(`${name} answers`, async () => {
       await using command = await startCommand([
         `${ROOT}/examples/${name}`,
@@ -45,6 +68,10 @@ describe("examples", () => {
         );
         expect([path, answer.status]).toEqual([path, status]);
         expect(await answer.text()).toContain(text);
+      }
+      if (socket) {
+        const url = `ws://127.0.0.1:${command.port}${socket[0]}`;
+        expect(await hello(url)).toBe(socket[1]);
       }
     });
   }
