@@ -18,9 +18,8 @@ app.get(
   upgradeWebSocket((c) => {
     const name = c.req.param("name")!;
     const room = rooms.get(name) ?? new Set();
-    rooms.set(name, room);
     return {
-      onOpen: (_, member) => void room.add(member),
+      onOpen: (_, member) => void rooms.set(name, room.add(member)),
       onMessage: ({ data }) => {
         for (const member of room) member.send(`${room.size} here: ${data}`);
       },
