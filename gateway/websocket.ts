@@ -11,6 +11,7 @@ import {
   WSContext,
 } from "hono/ws";
 import { show } from "./errors.ts";
+import { isFieldName } from "./header_fields.ts";
 import { isOurs } from "./progress.ts";
 import { takeOver } from "./upgrade.ts";
 import {
@@ -86,7 +87,7 @@ function checkOptions(options: WebSocketOptions): void {
     }
   }
   const offered = [...options.protocols ?? [], options.protocol ?? "x"];
-  const odd = offered.find((name) => !isToken(name));
+  const odd = offered.find((name) => !isFieldName(name));
   if (odd !== undefined) {
     throw new TypeError(
       `upgradeWebSocket(): ${show(odd)} cannot be a subprotocol's name`,
@@ -109,10 +110,6 @@ function limitsOf(options: WebSocketOptions): WebSocketLimits {
 }
 
 // ---- The handshake (RFC 6455 section 4.2)
-
-function isToken(text: string): boolean {
-  return /^[!#$%&'*+\-.^_`|~0-9A-Za-z]+$/.test(text);
-}
 
 function listOf(value: string | undefined): string[] {
   return (value ?? "").split(",").map((part) => part.trim()).filter((part) =>
@@ -149,7 +146,7 @@ function refusal(c: Context, options: WebSocketOptions): Response | undefined {
   if (!KEY.test(c.req.header("sec-websocket-key") ?? "")) {
     return c.text("Sec-WebSocket-Key must be 16 bytes as base64\n", 400);
   }
-  if (!listOf(c.req.header("sec-websocket-protocol")).every(isToken)) {
+  if (!listOf(c.req.header("sec-websocket-protocol")).every(isFieldName)) {
     return c.text("Sec-WebSocket-Protocol is malformed\n", 400);
   }
   if (!isAllowed(c, options.origins)) {

@@ -10,6 +10,7 @@ import { Hono } from "hono";
 import { upgradeWebSocket as upgradeByHono } from "hono/deno";
 import { secureHeaders } from "hono/secure-headers";
 import type { WSContext } from "hono/ws";
+// deno-lint-ignore no-import-prefix -- in an import map it would be there for modules of users, too
 import { WebSocket as NodeWebSocket } from "npm:ws@8.18.3";
 import {
   type CertificateOptions,
