@@ -53,6 +53,10 @@ export {
   type RequestIdVariables,
 } from "./middleware/request_id.ts";
 export { respond, type RespondOptions } from "./middleware/respond.ts";
+export {
+  secureHeaders,
+  type SecureHeadersOptions,
+} from "./middleware/secure_headers.ts";
 export { whoami } from "./middleware/whoami.ts";
 export {
   type ServerWebSocket,
