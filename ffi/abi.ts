@@ -102,6 +102,7 @@ export const SL_PLAN_OP_HEADERS = 4;
 export const SL_PLAN_OP_POLICY = 16;
 export const SL_PLAN_OP_REQUEST_ID = 16;
 export const SL_PLAN_OP_IP_RESTRICTION = 17;
+export const SL_PLAN_OP_CORS = 18;
 export const SL_PLAN_SEG_STATIC = 0;
 export const SL_PLAN_SEG_PARAM = 1;
 export const SL_PLAN_SEG_REST = 2;
@@ -416,6 +417,21 @@ export const SL_PLAN_IP_RESTRICTION_DENY_OFF_OFF = 16;
 export const SL_PLAN_IP_RESTRICTION_DENY_COUNT_OFF = 20;
 export const SL_PLAN_IP_RESTRICTION_ALLOW_OFF_OFF = 24;
 export const SL_PLAN_IP_RESTRICTION_ALLOW_COUNT_OFF = 28;
+export const SL_PLAN_CORS_ORIGIN_BYTES = 12;
+export const SL_PLAN_CORS_ORIGIN_OFF_OFF = 0;
+export const SL_PLAN_CORS_ORIGIN_LEN_OFF = 4;
+export const SL_PLAN_CORS_ORIGIN_HEADERS_OFF = 8;
+export const SL_PLAN_CORS_BYTES = 32;
+export const SL_PLAN_CORS_ORIGINS_OFF_OFF = 0;
+export const SL_PLAN_CORS_ORIGINS_COUNT_OFF = 4;
+export const SL_PLAN_CORS_OTHERWISE_OFF = 8;
+export const SL_PLAN_CORS_PREFLIGHT_OFF_OFF = 12;
+export const SL_PLAN_CORS_PREFLIGHT_LEN_OFF = 16;
+export const SL_PLAN_CORS_VARY_LAST_OFF = 20;
+export const SL_PLAN_CORS_REFLECTS_OFF = 21;
+export const SL_PLAN_CORS_RESERVED0_OFF = 22;
+export const SL_PLAN_CORS_RESERVED1_OFF = 24;
+export const SL_PLAN_CORS_RESERVED2_OFF = 28;
 
 /** What sl_abi of the library must report, word by word. */
 export const ABI: readonly (readonly [name: string, value: number])[] = [
@@ -615,6 +631,21 @@ export const ABI: readonly (readonly [name: string, value: number])[] = [
   ["SL_PLAN_IP_RESTRICTION_DENY_COUNT_OFF", 20],
   ["SL_PLAN_IP_RESTRICTION_ALLOW_OFF_OFF", 24],
   ["SL_PLAN_IP_RESTRICTION_ALLOW_COUNT_OFF", 28],
+  ["SL_PLAN_CORS_ORIGIN_BYTES", 12],
+  ["SL_PLAN_CORS_ORIGIN_OFF_OFF", 0],
+  ["SL_PLAN_CORS_ORIGIN_LEN_OFF", 4],
+  ["SL_PLAN_CORS_ORIGIN_HEADERS_OFF", 8],
+  ["SL_PLAN_CORS_BYTES", 32],
+  ["SL_PLAN_CORS_ORIGINS_OFF_OFF", 0],
+  ["SL_PLAN_CORS_ORIGINS_COUNT_OFF", 4],
+  ["SL_PLAN_CORS_OTHERWISE_OFF", 8],
+  ["SL_PLAN_CORS_PREFLIGHT_OFF_OFF", 12],
+  ["SL_PLAN_CORS_PREFLIGHT_LEN_OFF", 16],
+  ["SL_PLAN_CORS_VARY_LAST_OFF", 20],
+  ["SL_PLAN_CORS_REFLECTS_OFF", 21],
+  ["SL_PLAN_CORS_RESERVED0_OFF", 22],
+  ["SL_PLAN_CORS_RESERVED1_OFF", 24],
+  ["SL_PLAN_CORS_RESERVED2_OFF", 28],
 ];
 
 export interface StatusRow {

@@ -27,6 +27,12 @@ export class BlobHeap {
     return this.add(part);
   }
 
+  /** Adds text as field lines have it: one byte for each character. */
+  latin1(text: string): { off: number; len: number } {
+    const bytes = Uint8Array.from(text, (char) => char.charCodeAt(0));
+    return { off: this.add(bytes), len: bytes.length };
+  }
+
   /** Adds text as UTF-8, unless it is there. */
   text(text: string): { off: number; len: number } {
     const bytes = new TextEncoder().encode(text);

@@ -45,6 +45,8 @@ interface PolicyBase {
   answer?: RespondStep;
   /** Where it may send the request itself. */
   to?: Omit<ProxyStep, "op">;
+  /** Edits that it chooses from. */
+  headers?: readonly HeadersStep[];
 }
 
 /** Gives each request an id. */
@@ -74,8 +76,22 @@ export interface IpRestrictionStep extends PolicyBase {
   allow: AddressSet;
 }
 
+/** Lets other origins read answers, and answers preflights. */
+export interface CorsStep extends PolicyBase {
+  op: "cors";
+  /** The edits for all other origins, and where there is none; then those for each of `origins`. `Vary`, if it is set, comes last. */
+  headers: readonly HeadersStep[];
+  origins: readonly string[];
+  /** Fields of the answer to a preflight, but for those edits; `Vary` among them, unless it `reflects`. */
+  preflight: readonly (readonly [string, string])[];
+  /** Whether answers depend on `Origin`. */
+  varies: boolean;
+  /** Whether a preflight may have the fields that it asks for. */
+  reflects: boolean;
+}
+
 /** The steps that are policies: each has an entry in `policies.ts`. */
-export type PolicyStep = RequestIdStep | IpRestrictionStep;
+export type PolicyStep = RequestIdStep | IpRestrictionStep | CorsStep;
 
 /** What C does for a middleware. */
 export type NativeStep =

@@ -28,6 +28,7 @@ export {
 } from "./errors.ts";
 export {
   type ClientSource,
+  type CorsStep,
   defineMiddleware,
   type IpRestrictionStep,
   type MiddlewareDefinition,
@@ -40,6 +41,7 @@ export {
   type WhoamiStep,
 } from "./define_middleware.ts";
 export type { HeaderEdits } from "./header_edits.ts";
+export { cors, type CorsOptions } from "./middleware/cors.ts";
 export { headers, type HeadersOptions } from "./middleware/headers.ts";
 export {
   ipRestriction,

@@ -86,6 +86,8 @@ export interface PlanPolicy {
   respond: number;
   /** Index in `upstreams`, or `SL_PLAN_NONE`. */
   upstream: number;
+  /** Indices in `headers`. */
+  headers: number[];
 }
 
 /** What C executes, as plain data. */
@@ -368,11 +370,12 @@ function policyIndex(
 ): number {
   const known = plan.policies.findIndex((policy) => policy.step === step);
   if (known >= 0) return known;
-  const { answer, to } = step;
+  const { answer, to, headers = [] } = step;
   return plan.policies.push({
     step,
     respond: answer ? indexIn(plan.responds, answer) : abi.SL_PLAN_NONE,
     upstream: to ? upstreams.index(to.target, to.pool) : abi.SL_PLAN_NONE,
+    headers: headers.map((each) => indexIn(plan.headers, each)),
   }) - 1;
 }
 

@@ -310,10 +310,10 @@ function writePolicies(
   policies: readonly PlanPolicy[],
   heap: BlobHeap,
 ): void {
-  policies.forEach(({ step, respond, upstream }, i) => {
+  policies.forEach(({ step, respond, upstream, headers }, i) => {
     const at = off + i * abi.SL_PLAN_POLICY_BYTES;
     const cost = policyCost(step);
-    const record = policyRecord(step, heap);
+    const record = policyRecord(step, heap, headers);
     view.setUint8(at + abi.SL_PLAN_POLICY_OP_OFF, OPS[step.op]);
     const halves: [number, number][] = [
       [abi.SL_PLAN_POLICY_REQUEST_BYTES_OFF, cost.request],

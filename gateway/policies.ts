@@ -11,6 +11,7 @@ import type {
   NativeStep,
   PolicyStep,
 } from "./define_middleware.ts";
+import { editBytes } from "./header_edits.ts";
 
 /** The most that C needs for one request, in bytes. */
 export interface PolicyCost {
@@ -26,8 +27,8 @@ interface Policy<Step> {
   /** `enum sl_plan_op`. */
   op: number;
   cost(step: Step): PolicyCost;
-  /** Its record; what that points to goes to the heap. */
-  record(step: Step, heap: BlobHeap): Uint8Array;
+  /** Its record; what that points to goes to the heap. `headers`: where its edits are, by index. */
+  record(step: Step, heap: BlobHeap, headers: readonly number[]): Uint8Array;
   /** What it does, for `explain`. No secrets. */
   describe(step: Step): string;
 }
@@ -80,6 +81,46 @@ const POLICIES: Policies = {
           ? "the client's id, or a new one"
           : "the id of a trusted peer, or a new one"
       }`,
+  },
+  cors: {
+    op: abi.SL_PLAN_OP_CORS,
+    cost: ({ headers }) => ({
+      ...NOTHING,
+      response: Math.max(...headers.map((each) => editBytes(each.response))),
+    }),
+    record(step, heap, headers) {
+      const view = recordOf(abi.SL_PLAN_CORS_BYTES);
+      const [otherwise, ...others] = headers;
+      const rows = step.origins.map((origin, i) => {
+        const text = heap.latin1(origin);
+        return { origin, words: [text.off, text.len, others[i]] };
+      }).sort((a, b) => a.origin < b.origin ? -1 : 1);
+      const preflight = heap.latin1(
+        step.preflight.map(([name, value]) => `${name}: ${value}\r\n`).join(""),
+      );
+      view.setUint8(abi.SL_PLAN_CORS_VARY_LAST_OFF, step.varies ? 1 : 0);
+      view.setUint8(abi.SL_PLAN_CORS_REFLECTS_OFF, step.reflects ? 1 : 0);
+      setWords(view, [
+        [
+          abi.SL_PLAN_CORS_ORIGINS_OFF_OFF,
+          heap.addAligned(wordsOf(rows.flatMap(({ words }) => words))),
+        ],
+        [abi.SL_PLAN_CORS_ORIGINS_COUNT_OFF, rows.length],
+        [abi.SL_PLAN_CORS_OTHERWISE_OFF, otherwise],
+        [abi.SL_PLAN_CORS_PREFLIGHT_OFF_OFF, preflight.off],
+        [abi.SL_PLAN_CORS_PREFLIGHT_LEN_OFF, preflight.len],
+      ]);
+      return bytesOf(view);
+    },
+    describe({ origins, varies }) {
+      const [more, shown] = [origins.slice(3), origins.slice(0, 3)];
+      const list = more.length > 0
+        ? [...shown, `${more.length} more origins`]
+        : shown;
+      return varies
+        ? `readable for ${list.join(", ") || "no other origin"}`
+        : "readable for all origins";
+    },
   },
   ipRestriction: {
     op: abi.SL_PLAN_OP_IP_RESTRICTION,
@@ -141,6 +182,12 @@ function recordOf(bytes: number): DataView<ArrayBuffer> {
   return new DataView(new ArrayBuffer(bytes));
 }
 
+function wordsOf(words: readonly number[]): Uint8Array {
+  const view = recordOf(words.length * 4);
+  words.forEach((word, i) => view.setUint32(i * 4, word, true));
+  return bytesOf(view);
+}
+
 function bytesOf(view: DataView<ArrayBuffer>): Uint8Array {
   return new Uint8Array(view.buffer);
 }
@@ -175,8 +222,12 @@ export function policyCost(step: PolicyStep): PolicyCost {
 }
 
 /** Its record in the blob. */
-export function policyRecord(step: PolicyStep, heap: BlobHeap): Uint8Array {
-  return policyOf(step).record(step, heap);
+export function policyRecord(
+  step: PolicyStep,
+  heap: BlobHeap,
+  headers: readonly number[],
+): Uint8Array {
+  return policyOf(step).record(step, heap, headers);
 }
 
 /** What it does, in a few words. */

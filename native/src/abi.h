@@ -52,7 +52,11 @@
     F(plan_request_id, trusted_off) F(plan_request_id, trusted_count) \
     S(plan_client) F(plan_client, proxies_off) F(plan_client, proxies_count) F(plan_client, forwarded) F(plan_client, reserved) \
     S(plan_ip_restriction) F(plan_ip_restriction, client) F(plan_ip_restriction, deny_off) F(plan_ip_restriction, deny_count) \
-    F(plan_ip_restriction, allow_off) F(plan_ip_restriction, allow_count)
+    F(plan_ip_restriction, allow_off) F(plan_ip_restriction, allow_count) \
+    S(plan_cors_origin) F(plan_cors_origin, off) F(plan_cors_origin, len) F(plan_cors_origin, headers) \
+    S(plan_cors) F(plan_cors, origins_off) F(plan_cors, origins_count) F(plan_cors, otherwise) F(plan_cors, preflight_off) \
+    F(plan_cors, preflight_len) F(plan_cors, vary_last) F(plan_cors, reflects) F(plan_cors, reserved0) F(plan_cors, reserved1) \
+    F(plan_cors, reserved2)
 // clang-format on
 
 #endif

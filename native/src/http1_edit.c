@@ -31,6 +31,20 @@ bool sl_edits_keep(const struct sl_edits *edits, const uint8_t *name, size_t len
     return !drops(edits, 0, 0, name, len);
 }
 
+bool sl_edits_add(const struct sl_edits *edits, struct sl_span name) {
+    for (uint32_t i = 0; i < edits->run_count; i++) {
+        const struct sl_edit_run *r = &edits->runs[i];
+        for (uint32_t k = 0; k < r->count; k++) {
+            const struct sl_plan_edit *e = &r->edits[k];
+            if (e->kind != SL_PLAN_EDIT_REMOVE && e->name_len == name.len &&
+                memcmp(r->bytes + e->off, name.data, name.len) == 0) {
+                return true;
+            }
+        }
+    }
+    return false;
+}
+
 // The next edit from (*run, *at) on whose line is in the edited head, and the line; NULL after the last. Moves behind it.
 static const struct sl_plan_edit *next_line(const struct sl_edits *edits, uint32_t *run,
                                             uint32_t *at, const uint8_t **out_line) {

@@ -23,6 +23,7 @@ struct sl_edits {
 
 // Whether a line that is there before all edits stays. The name in any case.
 bool sl_edits_keep(const struct sl_edits *edits, const uint8_t *name, size_t len);
+bool sl_edits_add(const struct sl_edits *edits, struct sl_span name); // whether they may add a line of this name, in lower case
 // Writes the lines that the edits add. Returns bytes, at most the sum of their `len`; out has room for them.
 size_t sl_edits_lines(const struct sl_edits *edits, uint8_t *out);
 // Copies the lines of `fields` ("name: value\r\n"...) that stay.

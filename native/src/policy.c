@@ -7,6 +7,7 @@
 static const struct sl_policy_op *const ops[] = {
     [SL_PLAN_OP_REQUEST_ID - SL_PLAN_OP_POLICY] = &sl__request_id_op,
     [SL_PLAN_OP_IP_RESTRICTION - SL_PLAN_OP_POLICY] = &sl__ip_restriction_op,
+    [SL_PLAN_OP_CORS - SL_PLAN_OP_POLICY] = &sl__cors_op,
 };
 
 static const struct sl_policy_op *op_of(uint8_t op) {
@@ -254,6 +255,14 @@ const struct sl_head *sl_policy_head(const struct sl_policy *policy) {
     return sl_request_edit(policy->req) ? &policy->req->head : NULL;
 }
 
+const struct sl_head *sl_policy_head_of(const struct sl_policy *policy, struct sl_span name) {
+    struct sl_edits due;
+    request_edits(policy->req, &due);
+    return sl_edits_keep(&due, name.data, name.len) && !sl_edits_add(&due, name)
+               ? &policy->req->head
+               : sl_policy_head(policy);
+}
+
 void *sl_policy_scratch(const struct sl_policy *policy, size_t bytes) {
     struct sl_request *req = policy->req;
     uint32_t at = (req->scratch_used + 3u) & ~3u;
@@ -296,13 +305,31 @@ bool sl_policy_client(const struct sl_policy *policy, const struct sl_plan_clien
     return head != NULL;
 }
 
-enum sl_policy_next sl_policy_answer(const struct sl_policy *policy, int reason) {
+// The answer has its own lines, too.
+static void begin_answer(const struct sl_policy *policy, int reason) {
     struct sl_request *req = policy->req;
-    req->steps_done = (uint8_t)(policy->step + 1); // with its own lines
+    req->steps_done = (uint8_t)(policy->step + 1);
     if (reason) {
         req->reason = reason;
         sl_worker_count_status(req->conn->worker, reason);
     }
-    sl_request_answer(req, policy->row->respond);
+}
+
+enum sl_policy_next sl_policy_answer(const struct sl_policy *policy, int reason) {
+    begin_answer(policy, reason);
+    sl_request_answer(policy->req, policy->row->respond);
+    return SL_POLICY_ANSWERED;
+}
+
+enum sl_policy_next sl_policy_respond(const struct sl_policy *policy,
+                                      struct sl_response_head *response, struct sl_span body,
+                                      int reason) {
+    struct sl_request *req = policy->req;
+    begin_answer(policy, reason);
+    req->conn->worker->counters.requests_native++;
+    if (sl_request_respond(req, response) &&
+        sl_request_write(req, body.data, (uint32_t)body.len, NULL, NULL)) {
+        sl_request_end(req);
+    }
     return SL_POLICY_ANSWERED;
 }

@@ -61,12 +61,16 @@ const struct sl_edits *sl_response_edits(const struct sl_request *req, struct sl
 // For ops.
 // The head as the steps before have edited it; NULL: that failed and was answered, return ANSWERED.
 const struct sl_head *sl_policy_head(const struct sl_policy *policy);
+// As far as fields of that name (in lower case) are concerned: cheaper where no edit that is due is of such.
+const struct sl_head *sl_policy_head_of(const struct sl_policy *policy, struct sl_span name);
 void *sl_policy_scratch(const struct sl_policy *policy, size_t bytes); // aligned for edits
 // At most one run each; the edits and bytes are the plan's or in the scratch.
 void sl_policy_edit_request(const struct sl_policy *policy, struct sl_edit_run run);
 void sl_policy_edit_response(const struct sl_policy *policy, struct sl_edit_run run);
 // Gives the row's answer (it must have one). reason: of status.h, for logs and counters.
 enum sl_policy_next sl_policy_answer(const struct sl_policy *policy, int reason);
+// Gives another answer; its body, which is copied, must be as long as it says.
+enum sl_policy_next sl_policy_respond(const struct sl_policy *policy, struct sl_response_head *response, struct sl_span body, int reason);
 struct sl_address_set sl_policy_set(const struct sl_plan *plan, uint32_t off, uint32_t count);
 bool sl_policy_check_set(const struct sl_plan *plan, uint32_t off, uint32_t count);
 bool sl_policy_check_name(const struct sl_plan *plan, uint32_t off, uint32_t len); // of a field, in lower case
@@ -77,5 +81,6 @@ bool sl_policy_check_client(const struct sl_plan *plan, const struct sl_plan_cli
 
 extern const struct sl_policy_op sl__request_id_op;
 extern const struct sl_policy_op sl__ip_restriction_op;
+extern const struct sl_policy_op sl__cors_op;
 
 #endif

@@ -165,9 +165,32 @@ static inline uint32_t plan_ip_restriction(struct plan_builder *b, const struct 
     return index;
 }
 
+// Two origins, each with its row of headers; the last edit of all rows is Vary's.
+static inline uint32_t plan_cors(struct plan_builder *b, const char *first, const char *second, const char *preflight) {
+    uint32_t none = plan_headers(b, "", "+vary: Origin");
+    struct sl_plan_cors_origin origins[2] = {
+        {plan_bytes(b, first, strlen(first)), (uint32_t)strlen(first), plan_headers(b, "", "=access-control-allow-origin: 1|+vary: Origin")},
+        {plan_bytes(b, second, strlen(second)), (uint32_t)strlen(second), plan_headers(b, "", "=access-control-allow-origin: 2|+vary: Origin")},
+    };
+    struct sl_plan_cors r = {.origins_count = 2, .otherwise = none, .preflight_off = plan_bytes(b, preflight, strlen(preflight)),
+                             .preflight_len = (uint32_t)strlen(preflight), .vary_last = 1, .reflects = 1};
+    b->used = (b->used + 7) & ~7u;
+    r.origins_off = plan_bytes(b, origins, sizeof(origins));
+    return plan_policy(b, SL_PLAN_OP_CORS, &r, sizeof(r));
+}
+
 // Offsets inside of records, once it is known where `bytes` lies.
 static inline void plan_move_record(struct plan_builder *b, const struct sl_plan_policy *p, uint32_t base) {
     void *record = b->bytes + p->record_off;
+    if (p->op == SL_PLAN_OP_CORS) {
+        struct sl_plan_cors *r = record;
+        struct sl_plan_cors_origin *origins = (void *)(b->bytes + r->origins_off);
+        for (uint32_t i = 0; i < r->origins_count; i++) {
+            origins[i].off += base;
+        }
+        r->origins_off += base;
+        r->preflight_off += base;
+    }
     if (p->op == SL_PLAN_OP_IP_RESTRICTION) {
         struct sl_plan_ip_restriction *r = record;
         r->client.proxies_off += base;

@@ -61,6 +61,7 @@ enum sl_plan_op {
     SL_PLAN_OP_POLICY = 16, // the first policy. arg: index in policies; each has its record in policy.h
     SL_PLAN_OP_REQUEST_ID = 16,
     SL_PLAN_OP_IP_RESTRICTION = 17,
+    SL_PLAN_OP_CORS = 18,
 };
 
 static inline int sl_plan_op_ends(uint8_t op) { return op < SL_PLAN_OP_HEADERS; }

@@ -25,6 +25,23 @@ struct sl_plan_ip_restriction {
 };
 _Static_assert(sizeof(struct sl_plan_ip_restriction) == 32, "ABI");
 
+struct sl_plan_cors_origin {
+    uint32_t off, len; // as in an Origin field
+    uint32_t headers;  // index in headers, of which the response's edits are made
+};
+_Static_assert(sizeof(struct sl_plan_cors_origin) == 12, "ABI");
+
+struct sl_plan_cors {
+    uint32_t origins_off, origins_count; // rows, sorted by their bytes
+    uint32_t otherwise;                  // headers for all other origins, and where there is none
+    uint32_t preflight_off, preflight_len; // field lines of the answers to preflights
+    uint8_t vary_last; // 1: the last edit of each headers row is Vary's, and a preflight's answer does without it
+    uint8_t reflects;  // 1: preflights may have the fields that they ask for; then Vary is not among the lines, but written as is right
+    uint16_t reserved0;
+    uint32_t reserved1, reserved2;
+};
+_Static_assert(sizeof(struct sl_plan_cors) == 32, "ABI");
+
 #define SL_PLAN_ID_BYTES_MAX 255u // of a request id that is taken over
 enum sl_plan_request_id_trust { SL_PLAN_TRUST_NOBODY = 0, SL_PLAN_TRUST_ALL = 1, SL_PLAN_TRUST_SOME = 2 };
 
