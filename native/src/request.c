@@ -1,5 +1,4 @@
 #include <stdio.h>
-#include <time.h>
 
 #include "conn.h"
 #include "exchange.h"
@@ -97,13 +96,6 @@ static void log_head(struct sl_log_record *record, const struct sl_request *req)
         (uint16_t)log_text(record, at, sl_request_span(req, h->target_off, h->target_len));
 }
 
-// The turn's clock would say 0 for what begins and ends in one turn.
-static uint64_t monotonic_ns(void) {
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (uint64_t)t.tv_sec * SL_NS_PER_S + (uint64_t)t.tv_nsec;
-}
-
 static void write_log(const struct sl_request *req) {
     struct sl_conn *conn = req->conn;
     struct sl_worker *w = conn->worker;
@@ -116,7 +108,9 @@ static void write_log(const struct sl_request *req) {
         return;
     }
     record->unix_us = req->start_unix_us;
-    record->duration_us = (monotonic_ns() - req->start_ns) / 1000;
+    // The turn's clock would say 0 for what begins and ends in one turn.
+    const struct sl_sys *sys = w->gateway->sys;
+    record->duration_us = (sys->now_ns(sys) - req->start_ns) / 1000;
     record->bytes_in = req->body_bytes;
     record->bytes_out = req->out_bytes;
     memcpy(record->remote_addr, conn->remote_addr, 16);

@@ -620,3 +620,31 @@ TEST(pools_follow_the_plan) {
         clear_row(&first);
     }
 }
+
+// ---- Records
+
+TEST(the_time_in_a_record_is_the_kernels) {
+    static const struct row row = {"a record", {{LATER(2000), SEND(GET), AWAIT(1), LATER(3000), STAGE(2), ANSWER(200, "ok")}},
+                                   {{REQUEST, STAGE(1), AWAIT(2), SEND(OK)}}, 1, 1, {C(responses, 1)}};
+    for (const struct kernel *kernel = kernels; kernel < kernels + SL_COUNT_OF(kernels); kernel++) {
+        char line[SL_LOG_LINE_MAX + 1];
+        int fds[2];
+        double ms = -1;
+        if (!open_on(kernel)) {
+            continue;
+        }
+        REQUIRE(pipe(fds) == 0 && sl_log_new(&world.gateway->log, SL_LOG_TEXT, 1, fds[1]) == SL_OK);
+        close(fds[1]);
+        run_row(&row);
+        world_close(); // and the log with it: its line is written
+        ssize_t n = read(fds[0], line, SL_LOG_LINE_MAX);
+        line[n > 0 ? n : 0] = 0;
+        char *unit = strstr(line, "ms upstream ");
+        while (unit && unit > line && unit[-1] != ' ') {
+            unit--;
+        }
+        ms = unit ? strtod(unit, NULL) : -1;
+        CHECK_MSG(ms >= 3000 && ms < (kernel->simulated ? 3100 : 60000), "%s: %f: %s", kernel->name, ms, line);
+        close(fds[0]);
+    }
+}
