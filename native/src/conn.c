@@ -555,8 +555,9 @@ static bool notify_tls(struct sl_conn *conn) {
 // The peer has sent its last byte: what can still be answered is, the rest ends. True: the connection is gone or going.
 static bool settle_end(struct sl_conn *conn) {
     struct sl_request *req = conn->req;
+    bool given_up = req && req->given_up; // what is behind it is nothing to anybody
     if (!conn->in_ended || conn->cipher.bytes > 0 ||
-        (conn->tls && conn->in.bytes >= in_bytes_max(conn))) {
+        (conn->tls && !given_up && conn->in.bytes >= in_bytes_max(conn))) {
         return false; // the TLS engine may have more to give, its close_notify among it
     }
     int eof = conn->tls && !conn->cut_after ? sl_tls_eof(conn->tls) : SL_OK;
@@ -574,9 +575,10 @@ static bool settle_end(struct sl_conn *conn) {
         }
         return conn->state != SL_CONN_OPEN;
     }
+    // Inside a head, or a body (RFC 9112 section 8).
     bool cut = req && (req->head_done ? !req->body_done && !req->discard && conn->in.bytes == 0
                                       : !req->out_done);
-    if (cut) { // inside a head, or a body (RFC 9112 section 8); the answers before it leave first
+    if (cut || given_up) { // the answers before it leave first
         if (unsent(conn)) {
             return false;
         }

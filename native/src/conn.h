@@ -110,6 +110,7 @@ struct sl_request {
     bool in_line;        // waits for a connection of `proxied`
     bool upgraded;       // after 101: bytes both ways, unframed, until each side has ended
     bool input_ended;    // upgraded: the client sends no more than what is here
+    bool given_up;       // its client has sent its last byte, and nobody will answer
     struct sl_head head; // from here on nothing is zero at first, but what sl_request_new says
     struct sl_policy_runs request_runs, response_runs;
     uint64_t policy_words[SL_PLAN_CHAIN_MAX]; // by step: its policy's own

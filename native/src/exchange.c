@@ -485,13 +485,18 @@ static void obey(struct sl_exchange *ex, const struct sl_verdict *v) {
     }
 }
 
-// The slot comes back and nobody is left who would answer.
+// The slot comes back and nobody is left who would answer. If the handler heard that the client left, its connection ends once the answers before
+// this one are out; an answer that was begun is broken off.
 static void give_up(struct sl_exchange *ex) {
-    if (ex->aborted) {
-        sl_conn_close(ex->req->conn, SL_E_CLIENT_CLOSED); // the handler heard that the client left
-    } else {
-        sl_request_fail(ex->req, SL_E_HANDLER);
+    struct sl_request *req = ex->req;
+    if (!ex->aborted || req->status) {
+        sl_request_fail(req, ex->aborted ? SL_E_CLIENT_CLOSED : SL_E_HANDLER);
+        return;
     }
+    req->given_up = true;
+    req->exchange = NULL;
+    ex->req = NULL;
+    sl_conn_mark(req->conn);
 }
 
 static void take_verdict(struct sl_ring *ring, const struct sl_verdict *v) {

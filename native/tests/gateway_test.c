@@ -1397,6 +1397,26 @@ static void handle_until_abort(struct isolate *s, const struct sl_event *e) {
     }
 }
 
+static void handle_begin(struct isolate *s, const struct sl_event *e) {
+    if (e->kind == SL_EVENT_REQUEST) {
+        memcpy(slot(s, e->slot) + SL_SLOT_TX_OFF, "begun", 5);
+        verdict(s, (struct sl_verdict){.kind = SL_VERDICT_RESPOND, .status = 200, .slot = e->slot, .gen = e->gen, .body_len = 5});
+    } else {
+        handle_until_abort(s, e);
+    }
+}
+
+// Over small segments, into little room: the kernel takes little of an answer.
+static int connect_narrow(int port) {
+    struct sockaddr_in addr = {.sin_family = AF_INET, .sin_port = htons((uint16_t)port), .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0), segment = 536, room = 4096;
+    setsockopt(fd, IPPROTO_TCP, TCP_MAXSEG, &segment, sizeof(segment));
+    setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &room, sizeof(room));
+    CHECK_INT(connect(fd, (struct sockaddr *)&addr, sizeof(addr)), 0);
+    peer_bound(fd);
+    return fd;
+}
+
 TEST(client_that_half_closes_aborts_its_handler_and_gets_no_error) {
     EACH_BACKEND(io) {
         struct rig rig;
@@ -1412,6 +1432,57 @@ TEST(client_that_half_closes_aborts_its_handler_and_gets_no_error) {
         peer_send_text(fd, "x");
         close(fd);
         rig_stop(&rig);
+    }
+}
+
+// As HTTP/1.0 it has neither length nor chunks: a proper end would make what came look whole.
+TEST(client_that_half_closes_inside_an_answer_sees_that_it_is_broken) {
+    EACH_BACKEND(io) {
+        struct rig rig;
+        int reset = 0;
+        plan_typescript();
+        REQUIRE(rig_start(&rig, io, (struct sl_config){0}, handle_begin));
+        int fd = peer_connect(rig.port);
+        peer_send_text(fd, "GET /begins HTTP/1.0\r\nHost: a\r\n\r\n");
+        CHECK(peer_read_until(fd, text, sizeof(text), "begun") > 0);
+        shutdown(fd, SHUT_WR);
+        free(peer_read_all(fd, NULL, &reset));
+        CHECK_INT(reset, 1);
+        close(fd);
+        rig_stop(&rig);
+        CHECK_INT(atomic_load(&rig.isolate.aborts), 1);
+    }
+}
+
+// Answers that the kernel has not taken yet, and behind them a request that nobody answers: its end is not theirs. How much the kernel takes is its
+// own business, so there are some more of them each time; an odd number, because two are queued together and the next request waits for both.
+TEST(client_that_half_closes_gets_the_answers_before_the_one_that_is_given_up) {
+    static char body[60000];
+    memset(body, 'b', sizeof(body));
+    EACH_BACKEND(io) {
+        for (size_t count = 1; count <= 9; count += 2) {
+            struct rig rig;
+            size_t len;
+            plan_init(&builder);
+            plan_respond(&builder, SL_METHOD_GET, "/most", 200, "", body, sizeof(body));
+            plan_entry(&builder, SL_PLAN_METHOD_ALL, "/*", SL_PLAN_OP_TYPESCRIPT, 0);
+            REQUIRE(rig_start(&rig, io, (struct sl_config){0}, handle_until_abort));
+            int fd = connect_narrow(rig.port);
+            for (size_t i = 0; i < count; i++) {
+                peer_send_text(fd, "GET /most HTTP/1.1\r\nHost: a\r\n\r\n");
+            }
+            peer_send_text(fd, "GET /waits HTTP/1.1\r\nHost: a\r\n\r\n");
+            shutdown(fd, SHUT_WR);
+            for (int i = 0; i < 50 && atomic_load(&rig.isolate.aborts) == 0; i++) {
+                usleep(1000); // it may begin while nothing is read; if not, then now
+            }
+            wait_for_exchanges(&rig);
+            char *all = peer_read_all(fd, &len, NULL);
+            CHECK_MSG(len > count * sizeof(body) && len < count * (sizeof(body) + 200), "%zu answers: %zu bytes", count, len);
+            free(all);
+            close(fd);
+            rig_stop(&rig);
+        }
     }
 }
 
