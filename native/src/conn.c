@@ -760,6 +760,18 @@ static void write_due(struct sl_conn *conn) {
     }
 }
 
+// A request that was answered without its body ends with a close that lingers, which does not reset that answer.
+static void body_due(struct sl_conn *conn) {
+    conn->close_after = true;
+    if (conn->req->out_done) {
+        conn->req->reason = SL_E_BODY_TIMEOUT;
+        sl_worker_count_status(conn->worker, SL_E_BODY_TIMEOUT);
+        sl_conn_mark(conn);
+    } else {
+        sl_request_fail(conn->req, SL_E_BODY_TIMEOUT);
+    }
+}
+
 static void on_timer(struct sl_timer *timer) {
     struct sl_conn *conn = SL_CONTAINER_OF(timer, struct sl_conn, timer);
     struct sl_worker *w = conn->worker;
@@ -783,12 +795,7 @@ static void on_timer(struct sl_timer *timer) {
         }
         return;
     case SL_DUE_BODY:
-        if (conn->req->out_done) {
-            sl_conn_close(conn, SL_E_BODY_TIMEOUT);
-        } else {
-            conn->close_after = true;
-            sl_request_fail(conn->req, SL_E_BODY_TIMEOUT);
-        }
+        body_due(conn);
         return;
     case SL_DUE_HANDLER:
         sl_request_fail(conn->req, SL_E_HANDLER_TIMEOUT);

@@ -49,6 +49,9 @@ static const struct row rows[] = {
     {"body_grace_ms = 100", {.body_grace_ms = 100}, {SEND(POST("6") "abc"), LATER(200), ANSWER(408, LATE_BODY), EOF_}, {HEAD, ENDED}, SL_E_BODY_TIMEOUT},
     {"body_timeout_ms", {0}, {SEND(POST("60000")), FILL(30000), LATER(29000), FILL(1000), LATER(29000), LATER(1500), ANSWER(408, LATE_BODY), EOF_}, {HEAD, ENDED},
      SL_E_BODY_TIMEOUT},
+    {"the body of a request that was answered without it", {0},
+     {SEND("POST /native HTTP/1.1\r\nHost: a\r\nContent-Length: 300\r\n\r\nabc"), ANSWER(200, "native"), LATER(4000), SEND("def"), LATER(1500), EOF_,
+      SEND("ghi"), TURNS(4), CONNS(1), LATER(2000), CONNS(0)}, {{0}}, SL_E_BODY_TIMEOUT},
     {"a body that waits for us is not late", {0}, {SEND(POST("6") "abcdef"), LATER(20000), AWAIT(1), LATER(5000), STAGE(2), ANSWER(200, "ok")},
      {HEAD, STAGE(1), AWAIT(2), SEND(OK)}, SL_OK},
 
@@ -130,6 +133,7 @@ static char big[1 << 20];
 static void make_plan(void) {
     plan_init(&builder);
     plan_respond(&builder, SL_METHOD_GET, "/native", 200, "", "native", 6);
+    plan_respond(&builder, SL_METHOD_POST, "/native", 200, "", "native", 6);
     plan_respond(&builder, SL_METHOD_GET, "/big", 200, "", big, sizeof(big));
     struct sl_plan_upstream *up = plan_proxy(&builder, SL_PLAN_METHOD_ALL, "/*", (uint16_t)world.upstream_port);
     up->head_timeout_ms = up->idle_timeout_ms = 86400000;
