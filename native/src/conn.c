@@ -560,7 +560,9 @@ static bool settle_end(struct sl_conn *conn) {
         (conn->tls && !given_up && conn->in.bytes >= in_bytes_max(conn))) {
         return false; // the TLS engine may have more to give, its close_notify among it
     }
-    int eof = conn->tls && !conn->cut_after ? sl_tls_eof(conn->tls) : SL_OK;
+    // Once ours has left it may go as it likes.
+    bool told = conn->cut_after || conn->notified;
+    int eof = conn->tls && !told ? sl_tls_eof(conn->tls) : SL_OK;
     // Truncated: what came may not be all that was meant (RFC 8446 section 6.1).
     if (eof < 0 && eof != SL_E_CLIENT_CLOSED) {
         fail_tls(conn, eof);
