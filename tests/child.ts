@@ -146,6 +146,7 @@ export async function startChild(
   options: GatewayOptions = {},
   more: {
     upstream?: string;
+    pool?: { connsMax?: number };
     env?: Record<string, string>;
     through?: string[];
   } = {},
@@ -153,6 +154,7 @@ export async function startChild(
   const start = {
     options: { io: ioUnderTest(), ...options },
     upstream: more.upstream ?? "",
+    pool: more.pool,
   };
   const child = new ChildGateway([
     ...more.through ?? [],

@@ -8,9 +8,11 @@ interface Start {
   options: GatewayOptions;
   /** Where /up goes; empty: this one is an upstream itself. */
   upstream: string;
+  /** Connections to it. */
+  pool?: { connsMax?: number };
 }
 
-const { options, upstream }: Start = JSON.parse(Deno.args[0]);
+const { options, upstream, pool }: Start = JSON.parse(Deno.args[0]);
 const { error } = console;
 console.error = (...values: unknown[]) => { // handlers whose clients have gone are part of the tests
   if ((values[0] as Error)?.name !== "AbortError") error(...values);
@@ -18,6 +20,7 @@ console.error = (...values: unknown[]) => { // handlers whose clients have gone 
 const MIB = 1 << 20;
 const app = new Hono();
 app.get("/native", respond("native"));
+app.post("/native", respond("native"));
 app.get("/native/mib", respond("n".repeat(MIB)));
 app.get("/ts/:id", (c) => c.text(`ts ${c.req.param("id")}`));
 app.get("/ts/mib/:id", (c) => {
@@ -54,9 +57,13 @@ app.get("/later", async (c) => {
   await new Promise((resolve) => setTimeout(resolve, 1));
   return c.text("later");
 });
-if (upstream) app.all("/up/*", proxy(upstream));
+if (upstream) app.all("/up/*", proxy(upstream, pool));
 else {
   app.get("/up/mib", respond("u".repeat(MIB)));
+  app.post(
+    "/up/text",
+    async (c) => c.text(String((await c.req.text()).length)),
+  );
   app.all("/up/*", respond("up"));
 }
 

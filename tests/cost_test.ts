@@ -6,6 +6,7 @@
 import { assert, assertEquals } from "@std/assert";
 import { describe, it } from "@std/testing/bdd";
 import {
+  certificate,
   ioUnderTest,
   RawClient,
   rawClient,
@@ -129,17 +130,6 @@ function difference(
   return Object.fromEntries(
     Object.entries(after).map(([name, count]) => [name, count - before[name]]),
   );
-}
-
-async function certificate(): Promise<{ cert: string; key: string }> {
-  const folder = await Deno.makeTempDir();
-  const words =
-    "req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -keyout k -out c -subj /CN=localhost -addext subjectAltName=IP:127.0.0.1 -addext basicConstraints=critical,CA:FALSE";
-  await runProgram(["openssl", ...words.split(" ")], { folder });
-  const read = (name: string) => Deno.readTextFile(`${folder}/${name}`);
-  const made = { cert: await read("c"), key: await read("k") };
-  await Deno.remove(folder, { recursive: true });
-  return made;
 }
 
 describe("a worker's allocations", () => {

@@ -8,11 +8,11 @@ import { expect } from "@std/expect";
 import { describe, it } from "@std/testing/bdd";
 import net from "node:net";
 import { Hono } from "hono";
-import { type CertificateOptions, proxy, respond } from "sluice";
+import { proxy, respond } from "sluice";
 import {
   answering,
+  certificate,
   RawClient,
-  runProgram,
   startGateway,
   startUpstream,
   until,
@@ -177,19 +177,6 @@ async function resetAfter(bytes: string, port: number): Promise<void> {
   );
   socket.resetAndDestroy();
   await within(closed, "the reset");
-}
-
-async function certificate(): Promise<CertificateOptions> {
-  const folder = await Deno.makeTempDir();
-  const words =
-    "req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -keyout k -out c -subj /CN=localhost -addext subjectAltName=IP:127.0.0.1 -addext basicConstraints=critical,CA:FALSE";
-  await runProgram(["openssl", ...words.split(" ")], { folder });
-  const [cert, key] = await Promise.all([
-    Deno.readTextFile(`${folder}/c`),
-    Deno.readTextFile(`${folder}/k`),
-  ]);
-  await Deno.remove(folder, { recursive: true });
-  return { cert, key };
 }
 
 describe("a storm", () => {

@@ -695,6 +695,20 @@ export async function folderOf(
   };
 }
 
+/** A certificate for 127.0.0.1 that signs itself, and its key. */
+export async function certificate(): Promise<{ cert: string; key: string }> {
+  const folder = await Deno.makeTempDir();
+  const words =
+    "req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -keyout k -out c -subj /CN=localhost -addext subjectAltName=IP:127.0.0.1 -addext basicConstraints=critical,CA:FALSE";
+  await runProgram(["openssl", ...words.split(" ")], { folder });
+  const [cert, key] = await Promise.all([
+    Deno.readTextFile(`${folder}/c`),
+    Deno.readTextFile(`${folder}/k`),
+  ]);
+  await Deno.remove(folder, { recursive: true });
+  return { cert, key };
+}
+
 // ---- A scripted upstream
 
 /** One connection of an upstream, as its script sees it. */
