@@ -30,7 +30,9 @@ enum op {
     OP_ANSWER,  // one whole answer: its status n, its body text (NULL: n_body bytes of the pattern)
     OP_HEADED,  // the same to a HEAD: no body, whatever its head says
     OP_INTERIM, // one 1xx head of status n
+    OP_IS,      // exactly the text, byte by byte; '~' stands for the rest of a line
     OP_BYTES,   // n bytes, which are dropped
+    OP_QUIET,   // n turns, in which nothing comes
     OP_SIP,     // the same, but no byte more is taken from the socket
     OP_BROKEN,  // a reset inside an answer. What came is a beginning of: a head of status n, the body text
     OP_ENDED,   // the end, of either kind; what comes before it is dropped
@@ -65,6 +67,8 @@ struct step {
 #define PATTERN(status, n_body) {OP_ANSWER, NULL, status, n_body}
 #define HEADED(status) {OP_HEADED, NULL, status, 0}
 #define INTERIM(status) {OP_INTERIM, NULL, status, 0}
+#define IS(t) {OP_IS, t, 0, 0}
+#define QUIET(n) {OP_QUIET, NULL, n, 0}
 #define BYTES(n) {OP_BYTES, NULL, n, 0}
 #define SIP(n) {OP_SIP, NULL, n, 0}
 #define BROKEN(status, body) {OP_BROKEN, body, status, 0}
@@ -126,7 +130,7 @@ struct world {
     int stage;
     bool polled, started;
     const char *failed; // what a script saw that it should not have
-    char failed_text[512];
+    char failed_text[2048];
 };
 
 static struct world world;
@@ -438,6 +442,33 @@ static bool take_head(struct scripted *p) {
     return true;
 }
 
+static bool take_exactly(struct scripted *p) {
+    const char *text = p->at->text;
+    size_t at = 0;
+    while (*text && at < p->len && (*text == '~' ? p->in[at] != '\r' || text[1] == '\r' : *text == p->in[at])) {
+        bool rest = *text == '~' && p->in[at] != '\r';
+        at += *text != '~' || rest;
+        text += !rest;
+    }
+    if (*text && (at < p->len || p->ended)) {
+        world_fail(p, "expected %.600s\n  got %.600s\n  which differs from byte %zu on", p->at->text, p->in, at);
+        return false;
+    }
+    if (*text) {
+        return false;
+    }
+    p->requests += p->upstream;
+    drop(p, at);
+    return true;
+}
+
+static bool take_nothing(struct scripted *p) {
+    if (p->len > 0 || p->ended) {
+        world_fail(p, "%s came: %.200s", p->ended ? "an end" : "something", p->in);
+    }
+    return !world.failed && world.turns - p->since_turn >= (uint64_t)p->at->n * world.patience;
+}
+
 static bool take_bytes(struct scripted *p) {
     size_t n = sl_min_size(p->len, (size_t)p->at->n - p->sent);
     drop(p, n);
@@ -514,6 +545,10 @@ static bool step(struct scripted *p) {
     case OP_HEADED:
     case OP_INTERIM:
         return expect_answer(p);
+    case OP_IS:
+        return take_exactly(p);
+    case OP_QUIET:
+        return take_nothing(p);
     case OP_BYTES:
         return take_bytes(p);
     case OP_BROKEN:
