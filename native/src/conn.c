@@ -137,6 +137,13 @@ static void drop_sealed(struct sl_conn *conn) {
     }
 }
 
+// While large ones are scarce a page does: what is left to say goes with the next. Else those who do not read would take them all, one each, and
+// nobody could shake hands.
+static bool give_sealed_any(struct sl_conn *conn) {
+    bool scarce = sl_buf_scarce(&conn->worker->bufs, SL_BUF_OUT);
+    return (!scarce && give_sealed(conn, SL_BUF_OUT)) || give_sealed(conn, SL_BUF_PAGE);
+}
+
 static void send_sealed(struct sl_conn *conn) {
     uint32_t n = sl_tls_out_take(conn->tls);
     conn->flying = conn->sealed;
@@ -369,7 +376,7 @@ static bool after_dry_read(struct sl_conn *conn, int rc) {
         if (conn->sealed && sl_tls_out_bytes(conn->tls) > 0) {
             return false; // flush sends it, on_sent comes back here
         }
-        return !conn->sealed && give_sealed(conn, SL_BUF_OUT);
+        return !conn->sealed && give_sealed_any(conn);
     }
     return sl_tls_hungry(conn->tls) && conn->cipher.bytes > 0;
 }
@@ -382,7 +389,7 @@ static bool read_tls(struct sl_conn *conn) {
     }
     while (again && conn->in.bytes < in_bytes_max(conn)) {
         if (!conn->handshaken && !conn->flying) {
-            give_sealed(conn, SL_BUF_OUT);
+            give_sealed_any(conn);
         }
         feed(conn);
         struct sl_buf *buf = plain_buf(conn);

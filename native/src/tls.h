@@ -54,8 +54,8 @@ bool sl_tls_hungry(const struct sl_tls *tls); // all that was fed is consumed
 // returns 0 before waiting for the peer: hungry alone does not mean that no plaintext waits inside.
 int sl_tls_read(struct sl_tls *tls, uint8_t *out, uint32_t cap);
 
-// Where records go. The owner gives an empty buffer whenever none is in place and takes it with its bytes when it wants to send. Room for a
-// handshake flight: at least 20 KiB. Without a buffer, or when it is full, the engine waits.
+// Where records go. The owner gives an empty buffer whenever none is in place and takes it with its bytes when it wants to send. One of 20 KiB
+// takes any flight of a handshake at once. Without a buffer, or when it is full, the engine waits.
 void sl_tls_out_give(struct sl_tls *tls, uint8_t *buffer, uint32_t cap);
 uint32_t sl_tls_out_take(struct sl_tls *tls); // bytes in the buffer; it is the owner's again
 uint32_t sl_tls_out_bytes(const struct sl_tls *tls);

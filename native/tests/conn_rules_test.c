@@ -257,6 +257,26 @@ TEST(host_of_another_policy_row) {
     SSL_CTX_free(ctx);
 }
 
+// Those who do not read, or send large heads, may have all large buffers for a while.
+TEST(hands_are_shaken_without_a_large_buffer) {
+    SSL_CTX *ctx = SSL_CTX_new(TLS_method());
+    EACH_KERNEL(kernel) {
+        struct sl_buf_pool *pool = &world.worker->bufs;
+        struct sl_buf *taken = NULL, *buf;
+        while ((buf = sl_buf_take(pool, SL_BUF_OUT))) {
+            buf->next = taken;
+            taken = buf;
+        }
+        int status = tls_ask(ctx, "one.example", ASK("one.example"));
+        CHECK_MSG(status == 200, "%s: %d", kernel->name, status);
+        while ((buf = taken)) {
+            taken = buf->next;
+            sl_buf_unref(pool, buf);
+        }
+    }
+    SSL_CTX_free(ctx);
+}
+
 TEST(every_rule_of_a_connection_is_shown_on_every_kernel) {
     if (getenv("SLUICE_TEST_ROW")) {
         SKIP("some rows only");

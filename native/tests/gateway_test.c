@@ -960,12 +960,16 @@ TEST(drain_answers_what_was_sent_and_refuses_what_comes_later) {
 
 // TLS.
 
-static SSL *tls_connect(SSL_CTX *ctx, int port, int *out_fd) {
-    *out_fd = peer_connect(port);
+static SSL *tls_over(SSL_CTX *ctx, int fd) {
     SSL *ssl = SSL_new(ctx);
-    SSL_set_fd(ssl, *out_fd);
+    SSL_set_fd(ssl, fd);
     CHECK_INT(SSL_connect(ssl), 1);
     return ssl;
+}
+
+static SSL *tls_connect(SSL_CTX *ctx, int port, int *out_fd) {
+    *out_fd = peer_connect(port);
+    return tls_over(ctx, *out_fd);
 }
 
 static void tls_close(SSL *ssl, int fd) {
@@ -1755,6 +1759,40 @@ TEST(half_heads_that_are_long_have_a_part_of_the_large_buffers) {
         for (int i = 0; i < HALF; i++) {
             close(fds[i]);
         }
+        rig_stop(&rig);
+    }
+}
+
+TEST(tls_clients_that_do_not_read_leave_others_something_to_shake_hands_with) {
+    enum { STALLED = 100 }; // more than there are large buffers
+    EACH_BACKEND(io) {
+        struct rig rig;
+        static char body[1 << 20];
+        SSL *stalled[STALLED];
+        int fds[STALLED], fd;
+        SSL_CTX *ctx = SSL_CTX_new(TLS_method());
+        plan_init(&builder);
+        plan_respond(&builder, SL_METHOD_GET, "/large", 200, "", body, sizeof(body));
+        plan_respond(&builder, SL_METHOD_GET, "/", 200, "", "hello\n", 6);
+        REQUIRE(rig_start(&rig, io, (struct sl_config){.large_bufs = 64}, NULL));
+        for (int i = 0; i < STALLED; i++) {
+            fds[i] = connect_narrow(rig.tls_port);
+            stalled[i] = tls_over(ctx, fds[i]);
+            CHECK(SSL_write(stalled[i], "GET /large HTTP/1.1\r\nHost: a\r\n\r\n", 36) == 36);
+        }
+        uint64_t sent = UINT64_MAX;
+        for (int i = 0; i < 100 && sent != stats(&rig).bytes_out; i++) { // until nothing more leaves
+            sent = stats(&rig).bytes_out;
+            usleep(20000);
+        }
+        SSL *ssl = tls_connect(ctx, rig.tls_port, &fd);
+        CHECK(SSL_write(ssl, "GET / HTTP/1.1\r\nHost: a\r\n\r\n", 27) == 27);
+        CHECK(SSL_read(ssl, text, sizeof(text)) > 0 && strncmp(text, "HTTP/1.1 200 ", 13) == 0);
+        tls_close(ssl, fd);
+        for (int i = 0; i < STALLED; i++) {
+            tls_close(stalled[i], fds[i]);
+        }
+        SSL_CTX_free(ctx);
         rig_stop(&rig);
     }
 }
