@@ -58,6 +58,17 @@ export function parseNative(name: string, { code, output }: Ended): Counts {
   return counts;
 }
 
+/** What a run of libFuzzer with -print_final_stats=1 has done: executions, and coverage as its last line of progress has it. */
+export function parseFuzz(output: string): string {
+  const count = (pattern: RegExp) =>
+    [...output.matchAll(pattern)].at(-1)?.[1] ?? "?";
+  const replayed = count(/^INFO: seed corpus: files: (\d+)/gm);
+  const done = count(/^stat::number_of_executed_units: +(\d+)$/gm);
+  const edges = count(/^#\d+\s.* cov: (\d+) /gm);
+  const features = count(/^#\d+\s.* ft: (\d+) /gm);
+  return `${done} executions (${replayed} of the corpus), ${edges} edges, ${features} features`;
+}
+
 /** Reads the JUnit file of `deno test`; a test with steps counts by its steps. */
 export function parseJunit(
   name: string,

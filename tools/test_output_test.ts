@@ -1,5 +1,5 @@
 import { assertEquals, assertStringIncludes } from "@std/assert";
-import { parseJunit, parseNative } from "./test_output.ts";
+import { parseFuzz, parseJunit, parseNative } from "./test_output.ts";
 
 const PLAIN =
   "ok - a\nskip - b: no kernel\nnot ok - c\n# 1 passed, 1 failed, 1 skipped\n";
@@ -38,6 +38,24 @@ Deno.test("parseNative() counts silence as a failure", () => {
 Deno.test("parseNative() says that a test did not end in time", () => {
   const counts = parseNative("x_test", { code: 124, output: "ok - a\n" });
   assertStringIncludes(counts.failures[0], "did not end in time");
+});
+
+Deno.test("parseFuzz() tells executions and the last coverage", () => {
+  const output = [
+    "INFO: seed corpus: files: 165 min: 1b max: 4096b total: 36116b rss: 31Mb",
+    "#166\tINITED cov: 1201 ft: 3000 corp: 160/35Kb exec/s: 0 rss: 40Mb",
+    "#4096\tpulse  cov: 1240 ft: 3111 corp: 171/36Kb lim: 4096 exec/s: 2048 rss: 40Mb",
+    "#20000\tDONE   cov: 1244 ft: 3120 corp: 172/36Kb lim: 4096 exec/s: 2000 rss: 41Mb",
+    "stat::number_of_executed_units: 20000",
+  ].join("\n");
+  assertEquals(
+    parseFuzz(output),
+    "20000 executions (165 of the corpus), 1244 edges, 3120 features",
+  );
+  assertEquals(
+    parseFuzz("==1==ERROR"),
+    "? executions (? of the corpus), ? edges, ? features",
+  );
 });
 
 const JUNIT = `<?xml version="1.0" encoding="UTF-8"?>
