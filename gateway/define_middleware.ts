@@ -143,6 +143,7 @@ export interface MiddlewareDefinition {
 
 const NATIVE: unique symbol = Symbol.for("sluice.native");
 const TYPESCRIPT: unique symbol = Symbol.for("sluice.typescript");
+const LABEL: unique symbol = Symbol.for("sluice.label");
 const COMPOSED_HANDLER = "__COMPOSED_HANDLER"; // Hono's mark on a handler that it wrapped for a sub-app's onError
 
 /** Makes an ordinary Hono middleware that a plan can also execute natively. */
@@ -185,6 +186,7 @@ async function pass(
 interface Marked {
   [NATIVE]?: NativeStep;
   [TYPESCRIPT]?: string;
+  [LABEL]?: string;
   [COMPOSED_HANDLER]?: Marked;
 }
 
@@ -197,9 +199,22 @@ function innermost(handler: unknown): Marked | undefined {
   return inner;
 }
 
+/** Marks a handler that runs another one: the native record of that stays to be seen, and `name` is what it is called. */
+export function wrapHandler(
+  outer: MiddlewareHandler,
+  inner: MiddlewareHandler,
+  name: string,
+): MiddlewareHandler {
+  return Object.defineProperties(outer, {
+    [COMPOSED_HANDLER]: { value: inner },
+    [LABEL]: { value: name },
+  });
+}
+
 /** The name of a handler, perhaps empty. */
 export function handlerName(handler: { name: string }): string {
-  return (innermost(handler) as { name?: string } | undefined)?.name ?? "";
+  const label = (handler as Marked)[LABEL];
+  return label ?? (innermost(handler) as { name?: string }).name ?? "";
 }
 
 /** The native record of a handler, if it has one. */

@@ -1,0 +1,248 @@
+/**
+ * The plugins of a gateway: in which order, with which options, and their lives.
+ *
+ * @module
+ */
+import type { MiddlewareHandler } from "hono";
+import {
+  GatewayError,
+  type OptionProblem,
+  OptionsError,
+  show,
+} from "../errors.ts";
+import type { App } from "../plan.ts";
+import { contain, type PluginStats, type RunningPlugin } from "./contain.ts";
+import {
+  type CheckedDefinition,
+  checkPluginOptions,
+  definitionOf,
+  type Plugin,
+  type PluginParts,
+  type PluginRoute,
+} from "./plugin.ts";
+import { withRoutes } from "./with_routes.ts";
+
+/** An entry of the option `plugins`: a plugin that needs no options, or one with its options. */
+export type PluginEntry = Plugin<never> | readonly [Plugin<never>, unknown];
+
+interface Use {
+  definition: CheckedDefinition<unknown>;
+  options: unknown;
+  /** Where it was said: `plugins[0]`, `use() at gateway.ts:7`. */
+  place: string;
+}
+
+/** A plugin whose `setup` is done. */
+interface Live {
+  plugin: RunningPlugin;
+  place: string;
+  dispose?: () => unknown;
+}
+
+/** The plugins of one gateway, in one isolate. */
+export class PluginRegistry {
+  #uses: Use[] = [];
+  #live: Live[] = [];
+  #routes: Required<PluginRoute>[] = [];
+  #setUp: Promise<void> | undefined;
+  #say: (line: string) => void;
+
+  constructor(
+    entries: readonly PluginEntry[] = [],
+    say: (line: string) => void = (line) => console.error(`sluice: ${line}`),
+  ) {
+    this.#say = say;
+    for (const [i, entry] of entries.entries()) {
+      const [plugin, options] = Array.isArray(entry) ? entry : [entry];
+      this.add(plugin, options, `plugins[${i}]`);
+    }
+  }
+
+  /** Adds a plugin behind the others. Throws an {@linkcode OptionsError}. */
+  add(plugin: unknown, given: unknown, place: string): void {
+    if (this.#setUp) {
+      throw new GatewayError(
+        `${place}: plugins are added before the gateway starts`,
+        { kind: "wrong_state" },
+      );
+    }
+    const definition = definitionOf(plugin);
+    const problems: OptionProblem[] = [];
+    const fail = (value: unknown, reason: string) =>
+      problems.push({ path: place, value, reason });
+    if (!definition) {
+      fail(plugin, "must be a plugin, as definePlugin() makes it");
+      throw new OptionsError(problems);
+    }
+    const { name } = definition;
+    const before = this.#uses.find((use) => use.definition.name === name);
+    if (before) fail(name, `has the name of the plugin of ${before.place}`);
+    const path = `${place} ${name}`;
+    const options = checkPluginOptions(definition, given, path, problems);
+    if (problems.length > 0) throw new OptionsError(problems);
+    this.#uses.push({ definition, options, place });
+  }
+
+  /** The app with the plugins' middleware before its own. Sets them up, the first time. */
+  async apply(app: App): Promise<App> {
+    await (this.#setUp ??= this.#start());
+    return withRoutes(app, this.#routes);
+  }
+
+  async #start(): Promise<void> {
+    for (const use of this.#uses) {
+      try {
+        await this.#startOne(use);
+      } catch (cause) {
+        await this.dispose();
+        const { name, version } = use.definition;
+        throw new GatewayError(
+          `plugin ${name} ${version} (${use.place}): setup() failed: ${
+            textOf(cause)
+          }`,
+          { kind: "plugin_failed", cause },
+        );
+      }
+    }
+  }
+
+  async #startOne({ definition, options, place }: Use): Promise<void> {
+    const { name, timeoutMs } = definition;
+    const plugin = new Running(definition, this.#say);
+    const context = { log: (text: string) => this.#say(`${name}: ${text}`) };
+    const setUp = async () => await definition.setup(options, context);
+    const parts = await within(setUp(), timeoutMs);
+    const { middleware, dispose } = checkParts(parts);
+    this.#live.push({ plugin, place, dispose });
+    for (const { handler, ...where } of middleware) {
+      this.#routes.push({ ...where, handler: contain(plugin, handler) });
+    }
+  }
+
+  /** Ends the plugins, the last one first. One that fails is named, and keeps no other from its end. */
+  async dispose(): Promise<void> {
+    for (let live = this.#live.pop(); live; live = this.#live.pop()) {
+      const { plugin, dispose } = live;
+      try {
+        await within((async () => await dispose?.())(), plugin.timeoutMs);
+      } catch (error) {
+        this.#say(`plugin ${plugin.name}: dispose() failed: ${textOf(error)}`);
+      }
+    }
+  }
+
+  /** What is counted of each, by name. */
+  stats(): Record<string, PluginStats> {
+    return Object.fromEntries(
+      this.#live.map(({ plugin }) => [plugin.name, { ...plugin.stats }]),
+    );
+  }
+}
+
+const COMPLAINTS_EVERY_MS = 10_000;
+
+class Running implements RunningPlugin {
+  readonly name: string;
+  readonly onError: "open" | "closed";
+  readonly timeoutMs: number;
+  readonly stats: PluginStats = {
+    calls: 0,
+    errors: 0,
+    timeouts: 0,
+    doubles: 0,
+    timeMs: 0,
+  };
+  #version: string;
+  #say: (line: string) => void;
+  #saidAt = -COMPLAINTS_EVERY_MS;
+  #unsaid = 0;
+
+  constructor(
+    { name, version, onError, timeoutMs }: CheckedDefinition<unknown>,
+    say: (line: string) => void,
+  ) {
+    this.name = name;
+    this.#version = version;
+    this.onError = onError;
+    this.timeoutMs = timeoutMs;
+    this.#say = say;
+  }
+
+  complain(text: string): void {
+    const now = performance.now();
+    if (now - this.#saidAt < COMPLAINTS_EVERY_MS) {
+      this.#unsaid++;
+      return;
+    }
+    const more = this.#unsaid > 0 ? ` (and ${this.#unsaid} times before)` : "";
+    this.#say(`plugin ${this.name} ${this.#version}: ${text}${more}`);
+    this.#saidAt = now;
+    this.#unsaid = 0;
+  }
+}
+
+function checkParts(parts: unknown): {
+  middleware: Required<PluginRoute>[];
+  dispose?: () => unknown;
+} {
+  if (parts === undefined) return { middleware: [] };
+  if (typeof parts !== "object" || parts === null) {
+    throw new TypeError(
+      `it must return { middleware, dispose } or nothing (got ${show(parts)})`,
+    );
+  }
+  const { middleware = [], dispose, ...others } = parts as PluginParts;
+  const [unknown] = Object.keys(others);
+  if (unknown !== undefined) {
+    throw new TypeError(
+      `it returned ${unknown}, which is not a part of a plugin; known: middleware, dispose`,
+    );
+  }
+  if (dispose !== undefined && typeof dispose !== "function") {
+    throw new TypeError(`dispose must be a function (got ${show(dispose)})`);
+  }
+  return {
+    middleware: middleware.map(routeOf),
+    dispose: dispose && (() => dispose.call(parts)),
+  };
+}
+
+function routeOf(
+  part: MiddlewareHandler | PluginRoute,
+  index: number,
+): Required<PluginRoute> {
+  const { method = "ALL", path = "*", handler } = typeof part === "function"
+    ? { handler: part }
+    : part ?? {} as PluginRoute;
+  if (typeof handler !== "function") {
+    throw new TypeError(
+      `middleware[${index}] must be a function, or { path, method, handler } (got ${
+        show(part)
+      })`,
+    );
+  }
+  return {
+    method: method.toUpperCase(),
+    path: `/${path.replace(/^\//, "")}`,
+    handler,
+  };
+}
+
+async function within<T>(work: Promise<T>, ms: number): Promise<T> {
+  let timer: ReturnType<typeof setTimeout> | undefined;
+  const late = new Promise<never>((_, reject) => {
+    const text = `it took longer than its timeoutMs (${ms})`;
+    timer = setTimeout(() => reject(new Error(text)), ms);
+  });
+  try {
+    return await Promise.race([work, late]);
+  } finally {
+    clearTimeout(timer);
+  }
+}
+
+function textOf(error: unknown): string {
+  return error instanceof Error
+    ? `${error.name}: ${error.message}`
+    : show(error);
+}
