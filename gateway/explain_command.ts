@@ -79,9 +79,12 @@ export async function explainText(
     );
   }
   const options = checkOptions(isGateway(exported) ? exported.options : {});
-  const app = isGateway(exported) ? exported.app : exported;
+  const app = isGateway(exported)
+    ? await exported.plugins.apply(exported.app)
+    : exported;
   const plan = compilePlan(app, options);
   await resolveUpstreams(plan, resolveHost);
+  if (isGateway(exported)) await exported.plugins.dispose();
   if (request) {
     const { method, url, headers } = request;
     const found = explain(plan, method, url, { options, headers });

@@ -21,6 +21,9 @@ import {
 import { type App, compilePlan, type Plan, resolveUpstreams } from "./plan.ts";
 import { encodePlan } from "./plan_blob.ts";
 import { resolveHost } from "./resolve.ts";
+import type { PluginStats } from "./plugins/contain.ts";
+import type { Plugin } from "./plugins/plugin.ts";
+import { PluginRegistry } from "./plugins/registry.ts";
 import { installResponse } from "./response.ts";
 import { certificateWarnings } from "../tls/mod.ts";
 import { setNamedUpstreams } from "./upstream.ts";
@@ -110,7 +113,7 @@ export class DataPlane {
   #exchanges = 0;
   #workers = 0;
   #started = false;
-  #last?: GatewayStats;
+  #last?: PlaneStats;
 
   constructor(options: CheckedOptions, isolates: number) {
     this.handle = orGatewayError(() =>
@@ -217,11 +220,11 @@ export class DataPlane {
   }
 
   /** After `free`: the last. */
-  stats(): GatewayStats {
+  stats(): PlaneStats {
     return this.#last ?? this.#stats();
   }
 
-  #stats(): GatewayStats {
+  #stats(): PlaneStats {
     const connsByWorker = Array.from(
       { length: this.#workers },
       (_, worker) => native.gatewayWorkerConns(this.handle, worker),
@@ -368,7 +371,13 @@ export interface CloseOptions {
 export interface GatewayStats extends native.GatewayStats {
   /** Open connections of each worker. */
   connsByWorker: number[];
+  /** What is counted of each plugin in this isolate, by name. */
+  plugins: Record<string, PluginStats>;
 }
+
+/** What C counts. */
+type PlaneStats = Omit<GatewayStats, "plugins">;
+
 /** One upstream's part of it. */
 export type UpstreamStats = native.UpstreamStats;
 
@@ -376,8 +385,12 @@ export type UpstreamStats = native.UpstreamStats;
 export class Gateway {
   readonly app: App;
   readonly options: GatewayOptions;
+  /** Its plugins: `use` adds one. */
+  readonly plugins: PluginRegistry;
   readonly [GATEWAY] = true;
   #app: App;
+  /** The app behind the middleware of plugins. */
+  #served: Promise<App> | undefined;
   #checked: CheckedOptions;
   #lifecycle = new Lifecycle();
   #plan: Plan | undefined;
@@ -396,14 +409,31 @@ export class Gateway {
     this.app = this.#app = app;
     this.options = options;
     this.#checked = checkOptions(options);
+    this.plugins = new PluginRegistry(options.plugins);
   }
 
-  /** The app's own fetch, so that the same module also runs under `deno serve`. */
+  /**
+   * Adds a plugin behind those that are there, before the start. Its middleware run before the app's own. Throws an {@linkcode OptionsError} if the
+   * options are not what the plugin takes, or if a plugin of this name is there.
+   */
+  use<Given>(plugin: Plugin<Given>, options?: Given): this {
+    this.plugins.add(plugin, options, `use()${callerPlace()}`);
+    return this;
+  }
+
+  /** What a server calls for each request, so that the same module also runs under `deno serve`. */
   fetch = (
     request: Request,
     env?: unknown,
     ctx?: unknown,
-  ): Response | Promise<Response> => this.#app.fetch(request, env, ctx);
+  ): Response | Promise<Response> =>
+    this.plugins.size === 0
+      ? this.#app.fetch(request, env, ctx)
+      : this.#serve().then((app) => app.fetch(request, env, ctx));
+
+  #serve(): Promise<App> {
+    return this.#served ??= this.plugins.apply(this.#app);
+  }
 
   /**
    * Calls the app without a socket, as Hono's `app.request` does: a path or a URL, then what the request is made of. Every step runs in its
@@ -429,7 +459,7 @@ export class Gateway {
     const request = input instanceof Request
       ? init ? new Request(input, init) : input
       : new Request(urlOf(String(input)), init);
-    return await this.#app.fetch(request, env, executionCtx);
+    return await this.fetch(request, env, executionCtx);
   }
 
   /**
@@ -445,24 +475,38 @@ export class Gateway {
     }
     installResponse();
     installUpgradeGuard();
-    const plan = await this.#compile(this.#app);
+    try {
+      await this.#run();
+    } catch (error) {
+      await this.#end();
+      throw error;
+    }
+    const [plane, plan] = [this.#plane!, this.#plan!];
+    this.#lifecycle.advance("active", "start()");
+    const warnings = [...plane.warnings, ...plan.warnings];
+    return { addresses: plane.addresses, warnings };
+  }
+
+  async #run(): Promise<void> {
+    const app = await this.#serve();
+    const plan = await this.#compile(app);
     const plane = this.#plane = new DataPlane(this.#checked, 1);
     try {
       plane.load(plan);
-      this.#runner = await IsolateRunner.start(
-        plane.seats[0],
-        this.#app,
-        plan.id,
-      );
+      const [seat] = plane.seats;
+      this.#runner = await IsolateRunner.start(seat, app, plan.id);
       plane.start();
     } catch (error) {
       await this.#release(plane, 0);
       this.#plane = undefined;
       throw error;
     }
-    this.#lifecycle.advance("active", "start()");
-    const warnings = [...plane.warnings, ...plan.warnings];
-    return { addresses: plane.addresses, warnings };
+  }
+
+  // Plugins end last; what starts again sets them up again.
+  async #end(): Promise<void> {
+    this.#served = undefined;
+    await this.plugins.dispose();
   }
 
   // What the TypeScript forms must know of the options.
@@ -483,14 +527,16 @@ export class Gateway {
   async reload(app: App): Promise<void> {
     this.#lifecycle.require(["active"], "reload()");
     const before = this.#plan;
+    const served = await this.plugins.apply(app);
     try {
-      this.#plane!.load(await this.#compile(app));
+      this.#plane!.load(await this.#compile(served));
     } catch (error) {
       this.#plan = before;
       throw error;
     }
     this.#app = app;
-    this.#runner!.setApp(app, this.#plan!.id);
+    this.#served = Promise.resolve(served);
+    this.#runner!.setApp(served, this.#plan!.id);
   }
 
   /** Drains and closes: running requests finish, the rest is cut at the deadline. */
@@ -504,6 +550,7 @@ export class Gateway {
       this.#lifecycle.advance("draining", "close()");
       await this.#release(this.#plane!, deadlineMs);
     }
+    await this.#end();
     this.#lifecycle.advance("closed", "close()");
   }
 
@@ -535,6 +582,12 @@ export class Gateway {
    * ```
    */
   explain(method: string, url: string, headers?: HeadersInit): Explanation {
+    if (!this.#plan && this.plugins.size > 0) {
+      throw new GatewayError(
+        "explain() knows plugins when they are set up: call it after start(), or run `deno task explain MODULE`",
+        { kind: "wrong_state" },
+      );
+    }
     return explain(
       this.#plan ?? compilePlan(this.#app, this.#checked),
       method,
@@ -563,8 +616,15 @@ export class Gateway {
   stats(): GatewayStats {
     const closed = this.#plane && this.#lifecycle.state === "closed";
     if (!closed) this.#lifecycle.require(["active", "draining"], "stats()");
-    return this.#plane!.stats();
+    return { ...this.#plane!.stats(), plugins: this.plugins.stats() };
   }
+}
+
+// Where our caller's caller stands, for errors: " at gateway.ts:7:12", or nothing.
+function callerPlace(): string {
+  const frame = new Error().stack?.split("\n")[3] ?? "";
+  const [, place] = /([^/\\() ]+:\d+:\d+)\)?$/.exec(frame) ?? [];
+  return place ? ` at ${place}` : "";
 }
 
 // A path is one of this host, with or without its first slash.

@@ -17,6 +17,7 @@ import type {
 import { checkOptions, type GatewayOptions } from "./options.ts";
 import { type App, compilePlan, resolveUpstreams } from "./plan.ts";
 import { resolveHost } from "./resolve.ts";
+import type { PluginRegistry } from "./plugins/registry.ts";
 import { installResponse } from "./response.ts";
 import { setNamedUpstreams } from "./upstream.ts";
 import { installUpgradeGuard } from "./websocket.ts";
@@ -25,6 +26,7 @@ import { setUnderscoreHeaders } from "./forward.ts";
 const scope = globalThis as unknown as DedicatedWorkerGlobalScope;
 let app: App;
 let planId: number;
+let plugins: PluginRegistry | undefined;
 let runner: IsolateRunner | undefined;
 
 function tell(message: FromIsolate): void {
@@ -43,8 +45,11 @@ async function load(
   overrides: Partial<GatewayOptions>,
 ): Promise<LoadedApp> {
   const exported = await exportOf(source);
-  const given = isGateway(exported) ? exported.options : {};
-  app = isGateway(exported) ? exported.app : exported;
+  const { plugins: _, ...given } = isGateway(exported) ? exported.options : {}; // plugins stay in this isolate
+  if (isGateway(exported)) plugins = exported.plugins;
+  app = isGateway(exported)
+    ? await exported.plugins.apply(exported.app)
+    : exported;
   const options = checkOptions({ ...given, ...overrides });
   setNamedUpstreams(options.upstreams);
   setUnderscoreHeaders(options.underscoreHeaders);
@@ -84,6 +89,7 @@ async function handle(message: ToIsolate): Promise<void> {
     tell({ type: "running" });
   } else {
     await runner?.stop(message.waitMs);
+    await plugins?.dispose();
     tell({ type: "closed" });
   }
 }

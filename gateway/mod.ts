@@ -40,6 +40,19 @@ export {
   type RespondStep,
   type WhoamiStep,
 } from "./define_middleware.ts";
+export { definePlugin } from "./plugins/plugin.ts";
+export type {
+  NoteProblem,
+  OptionsSchema,
+  Plugin,
+  PluginContext,
+  PluginDefinition,
+  PluginParts,
+  PluginRoute,
+  SchemaResult,
+} from "./plugins/plugin.ts";
+export type { PluginEntry } from "./plugins/registry.ts";
+export type { PluginStats } from "./plugins/contain.ts";
 export type { HeaderEdits } from "./header_edits.ts";
 export { cors, type CorsOptions } from "./middleware/cors.ts";
 export { headers, type HeadersOptions } from "./middleware/headers.ts";

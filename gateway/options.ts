@@ -12,6 +12,7 @@ import {
   type ListenerTlsOptions,
   PolicyError,
 } from "../tls/mod.ts";
+import type { PluginEntry } from "./plugins/registry.ts";
 import { parseOrigin, type UpstreamOptions } from "./upstream.ts";
 
 export type { CertificateOptions, ListenerTlsOptions };
@@ -41,6 +42,8 @@ export interface GatewayOptions {
    * TypeScript sees them all. @default "drop"
    */
   underscoreHeaders?: "drop" | "keep";
+  /** Plugins in the order in which they run, each alone or with its options: `[acl, { allow: ["10.0.0.0/8"] }]`. @default [] */
+  plugins?: readonly PluginEntry[];
 }
 
 /** An address to listen on. */
@@ -192,6 +195,7 @@ const KEYS = [
   "notFound",
   "paths",
   "underscoreHeaders",
+  "plugins",
 ];
 const NAME = /^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$/;
 
@@ -207,6 +211,9 @@ export function checkOptions(options: GatewayOptions = {}): CheckedOptions {
     }]);
   }
   check.keys(options, "", KEYS);
+  if (!Array.isArray(options.plugins ?? [])) {
+    check.fail("plugins", options.plugins, "must be a list of plugins");
+  }
   const checked: CheckedOptions = {
     listeners: checkListeners(
       options.listeners ?? [{ address: "127.0.0.1:8080" }],

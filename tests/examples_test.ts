@@ -5,7 +5,12 @@ import { ROOT, startCommand, within } from "./support.ts";
 
 interface Example {
   /** Requests, each with its status and a part of its body. */
-  asks: [path: string, status: number, text: string][];
+  asks: [
+    path: string,
+    status: number,
+    text: string,
+    headers?: Record<string, string>,
+  ][];
   /** What a WebSocket of this path answers to "hello". */
   socket?: [path: string, text: string];
 }
@@ -22,6 +27,12 @@ const EXAMPLES: Record<string, Example> = {
     asks: [
       ["/api/version", 200, '{"gateway":"sluice"}'],
       ["/api", 308, ""],
+    ],
+  },
+  "plugin.ts": {
+    asks: [
+      ["/hello", 403, 'No team ""\n'],
+      ["/hello", 200, "Hello, team!\n", { "x-team": "blue" }],
     ],
   },
   "websocket.ts": {
@@ -61,10 +72,10 @@ describe("examples", () => {
         "--http",
         "127.0.0.1:0",
       ]);
-      for (const [path, status, text] of asks) {
+      for (const [path, status, text, headers] of asks) {
         const answer = await fetch(
           `http://127.0.0.1:${command.port}${path}`,
-          { redirect: "manual" },
+          { redirect: "manual", headers },
         );
         expect([path, answer.status]).toEqual([path, status]);
         expect(await answer.text()).toContain(text);

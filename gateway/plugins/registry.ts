@@ -34,8 +34,7 @@ interface Use {
 
 /** A plugin whose `setup` is done. */
 interface Live {
-  plugin: RunningPlugin;
-  place: string;
+  plugin: Running;
   dispose?: () => unknown;
 }
 
@@ -43,6 +42,7 @@ interface Live {
 export class PluginRegistry {
   #uses: Use[] = [];
   #live: Live[] = [];
+  #stats: Record<string, PluginStats> = {};
   #routes: Required<PluginRoute>[] = [];
   #setUp: Promise<void> | undefined;
   #say: (line: string) => void;
@@ -83,6 +83,11 @@ export class PluginRegistry {
     this.#uses.push({ definition, options, place });
   }
 
+  /** How many there are. */
+  get size(): number {
+    return this.#uses.length;
+  }
+
   /** The app with the plugins' middleware before its own. Sets them up, the first time. */
   async apply(app: App): Promise<App> {
     await (this.#setUp ??= this.#start());
@@ -106,21 +111,24 @@ export class PluginRegistry {
     }
   }
 
-  async #startOne({ definition, options, place }: Use): Promise<void> {
+  async #startOne({ definition, options }: Use): Promise<void> {
     const { name, timeoutMs } = definition;
     const plugin = new Running(definition, this.#say);
     const context = { log: (text: string) => this.#say(`${name}: ${text}`) };
     const setUp = async () => await definition.setup(options, context);
     const parts = await within(setUp(), timeoutMs);
     const { middleware, dispose } = checkParts(parts);
-    this.#live.push({ plugin, place, dispose });
+    this.#live.push({ plugin, dispose });
+    this.#stats[name] = plugin.stats;
     for (const { handler, ...where } of middleware) {
       this.#routes.push({ ...where, handler: contain(plugin, handler) });
     }
   }
 
-  /** Ends the plugins, the last one first. One that fails is named, and keeps no other from its end. */
+  /** Ends the plugins, the last one first. One that fails is named, and keeps no other from its end. `apply` begins anew. */
   async dispose(): Promise<void> {
+    this.#setUp = undefined;
+    this.#routes = [];
     for (let live = this.#live.pop(); live; live = this.#live.pop()) {
       const { plugin, dispose } = live;
       try {
@@ -128,14 +136,13 @@ export class PluginRegistry {
       } catch (error) {
         this.#say(`plugin ${plugin.name}: dispose() failed: ${textOf(error)}`);
       }
+      plugin.sayRest();
     }
   }
 
-  /** What is counted of each, by name. */
+  /** What is counted of each since its setup, by name. */
   stats(): Record<string, PluginStats> {
-    return Object.fromEntries(
-      this.#live.map(({ plugin }) => [plugin.name, { ...plugin.stats }]),
-    );
+    return structuredClone(this.#stats);
   }
 }
 
@@ -166,6 +173,13 @@ class Running implements RunningPlugin {
     this.onError = onError;
     this.timeoutMs = timeoutMs;
     this.#say = say;
+  }
+
+  /** How often it was silent about more of the same. */
+  sayRest(): void {
+    if (this.#unsaid === 0) return;
+    this.#say(`plugin ${this.name}: failed ${this.#unsaid} times more`);
+    this.#unsaid = 0;
   }
 
   complain(text: string): void {
