@@ -26,7 +26,7 @@ static void set_up(void) {
     SL_ASSERT(sl_tls_certificate_new(&certificate, cert, key) == SL_OK);
     struct sl_tls_sni *sni; // stays: the context looks names up in it
     SL_ASSERT(sl_tls_sni_new(&sni) == SL_OK && sl_tls_sni_add(sni, certificate, (struct sl_span){NULL, 0}) == SL_OK);
-    SL_ASSERT(sl_tls_ctx_new(&server_ctx, sni) == SL_OK);
+    SL_ASSERT(sl_tls_ctx_new(&server_ctx, sni, NULL, NULL) == SL_OK);
     sl_tls_certificate_free(certificate);
     client_ctx = SSL_CTX_new(TLS_method());
 }

@@ -32,11 +32,15 @@ static void key_id(uint8_t id[SL_STEK_ID_BYTES], const uint8_t key[SL_STEK_KEY_B
     memcpy(id, digest, SL_STEK_ID_BYTES);
 }
 
+static bool aead_init(EVP_AEAD_CTX *aead, const uint8_t key[SL_STEK_KEY_BYTES]) {
+    return EVP_AEAD_CTX_init(aead, EVP_aead_aes_256_gcm_siv(), key, SL_STEK_KEY_BYTES,
+                             SL_STEK_TAG_BYTES, NULL);
+}
+
 static bool stek_init(struct sl_stek *stek, const struct sl_stek_key *source) {
     stek->source = *source;
     key_id(stek->id, source->key);
-    return EVP_AEAD_CTX_init(&stek->aead, EVP_aead_aes_256_gcm_siv(), source->key,
-                             SL_STEK_KEY_BYTES, SL_STEK_TAG_BYTES, NULL);
+    return aead_init(&stek->aead, source->key);
 }
 
 static void ring_free(struct sl_stek_ring *ring) {
@@ -164,20 +168,56 @@ const struct sl_stek *sl_stek_find(const struct sl_stek_ring *ring,
 
 const uint8_t *sl_stek_id(const struct sl_stek *stek) { return stek->id; }
 
+static int64_t aead_seal(const EVP_AEAD_CTX *aead, uint8_t *out, size_t cap, const uint8_t *nonce,
+                         struct sl_span aad, struct sl_span in) {
+    size_t n;
+    int ok = EVP_AEAD_CTX_seal(aead, out, &n, cap, nonce, SL_STEK_NONCE_BYTES, in.data, in.len,
+                               aad.data, aad.len);
+    return ok ? (int64_t)n : -1;
+}
+
+static int64_t aead_open(const EVP_AEAD_CTX *aead, uint8_t *out, size_t cap, const uint8_t *nonce,
+                         struct sl_span aad, struct sl_span in) {
+    size_t n;
+    int ok = EVP_AEAD_CTX_open(aead, out, &n, cap, nonce, SL_STEK_NONCE_BYTES, in.data, in.len,
+                               aad.data, aad.len);
+    if (!ok) {
+        ERR_clear_error(); // a bad ticket is a miss; SSL_get_error would take the entry for the connection's failure
+    }
+    return ok ? (int64_t)n : -1;
+}
+
 int64_t sl_stek_seal(const struct sl_stek *stek, uint8_t *out, size_t cap,
                      const uint8_t nonce[SL_STEK_NONCE_BYTES], struct sl_span aad,
                      struct sl_span in) {
-    size_t n;
-    int ok = EVP_AEAD_CTX_seal(&stek->aead, out, &n, cap, nonce, SL_STEK_NONCE_BYTES, in.data,
-                               in.len, aad.data, aad.len);
-    return ok ? (int64_t)n : -1;
+    return aead_seal(&stek->aead, out, cap, nonce, aad, in);
 }
 
 int64_t sl_stek_open(const struct sl_stek *stek, uint8_t *out, size_t cap,
                      const uint8_t nonce[SL_STEK_NONCE_BYTES], struct sl_span aad,
                      struct sl_span in) {
-    size_t n;
-    int ok = EVP_AEAD_CTX_open(&stek->aead, out, &n, cap, nonce, SL_STEK_NONCE_BYTES, in.data,
-                               in.len, aad.data, aad.len);
-    return ok ? (int64_t)n : -1;
+    return aead_open(&stek->aead, out, cap, nonce, aad, in);
+}
+
+static void aead_erase(EVP_AEAD_CTX *aead) {
+    EVP_AEAD_CTX_cleanup(aead);
+    OPENSSL_cleanse(aead, sizeof(*aead));
+}
+
+int64_t sl_stek_seal_alone(const uint8_t key[SL_STEK_KEY_BYTES], uint8_t *out, size_t cap,
+                           const uint8_t nonce[SL_STEK_NONCE_BYTES], struct sl_span aad,
+                           struct sl_span in) {
+    EVP_AEAD_CTX aead;
+    int64_t n = aead_init(&aead, key) ? aead_seal(&aead, out, cap, nonce, aad, in) : -1;
+    aead_erase(&aead);
+    return n;
+}
+
+int64_t sl_stek_open_alone(const uint8_t key[SL_STEK_KEY_BYTES], uint8_t *out, size_t cap,
+                           const uint8_t nonce[SL_STEK_NONCE_BYTES], struct sl_span aad,
+                           struct sl_span in) {
+    EVP_AEAD_CTX aead;
+    int64_t n = aead_init(&aead, key) ? aead_open(&aead, out, cap, nonce, aad, in) : -1;
+    aead_erase(&aead);
+    return n;
 }

@@ -46,4 +46,12 @@ int64_t sl_stek_seal(const struct sl_stek *stek, uint8_t *out, size_t cap,
 int64_t sl_stek_open(const struct sl_stek *stek, uint8_t *out, size_t cap,
                      const uint8_t nonce[SL_STEK_NONCE_BYTES], struct sl_span aad, struct sl_span in);
 
+// With a key of its own, that is in no ring.
+int64_t sl_stek_seal_alone(const uint8_t key[SL_STEK_KEY_BYTES], uint8_t *out, size_t cap,
+                           const uint8_t nonce[SL_STEK_NONCE_BYTES], struct sl_span aad,
+                           struct sl_span in);
+int64_t sl_stek_open_alone(const uint8_t key[SL_STEK_KEY_BYTES], uint8_t *out, size_t cap,
+                           const uint8_t nonce[SL_STEK_NONCE_BYTES], struct sl_span aad,
+                           struct sl_span in);
+
 #endif

@@ -5,10 +5,10 @@
 #include <stdlib.h>
 #include <sys/mman.h>
 
-#define WAYS 8u                         // words of a cache line
-#define LIVE (SL_TICKET_EPOCHS + 1u)    // the window may begin in the middle of an epoch
-#define TABLES (LIVE + 1u)              // and the one that is being cleared
-#define FIRST_EPOCH ((uint64_t)TABLES)  // so that "TABLES epochs ago" is a number
+#define WAYS 8u                        // words of a cache line
+#define LIVE (SL_TICKET_EPOCHS + 1u)   // the window may begin in the middle of an epoch
+#define TABLES (LIVE + 1u)             // and the one that is being cleared
+#define FIRST_EPOCH ((uint64_t)TABLES) // so that "TABLES epochs ago" is a number
 #define NOT_READY 0u
 
 struct bucket {
@@ -44,8 +44,7 @@ static struct bucket *bucket_of(struct sl_ticket_set *set, uint64_t epoch,
                                 const uint8_t id[SL_TICKET_ID_BYTES]) {
     uint64_t place;
     memcpy(&place, id + 8, sizeof(place));
-    return set->buckets + (epoch % TABLES) * set->bucket_count +
-           (place & (set->bucket_count - 1));
+    return set->buckets + (epoch % TABLES) * set->bucket_count + (place & (set->bucket_count - 1));
 }
 
 static uint64_t word_of(const uint8_t id[SL_TICKET_ID_BYTES]) {
@@ -156,7 +155,8 @@ static void clear_some(struct sl_ticket_set *set, uint64_t buckets) {
 
 void sl_ticket_set_tend(struct sl_ticket_set *set, uint64_t now_ns) {
     uint64_t now = epoch_at(set, now_ns);
-    if (set->clearing + LIVE < now) { // it slept for more than a window: all that there is has expired
+    if (set->clearing + LIVE <
+        now) { // it slept for more than a window: all that there is has expired
         set->clearing = now - LIVE;
         set->cleared = 0;
     }

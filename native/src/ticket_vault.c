@@ -80,9 +80,9 @@ static void words_store(_Atomic uint64_t *to, const uint8_t *bytes, unsigned wor
 }
 
 static bool own(struct slot *slot, uint64_t ctl) {
-    return atomic_compare_exchange_strong_explicit(
-        &slot->ctl, &ctl, ctl_of(BUSY, GENERATION(ctl) + 1, 0), memory_order_acq_rel,
-        memory_order_relaxed);
+    return atomic_compare_exchange_strong_explicit(&slot->ctl, &ctl,
+                                                   ctl_of(BUSY, GENERATION(ctl) + 1, 0),
+                                                   memory_order_acq_rel, memory_order_relaxed);
 }
 
 // The slot to write: an empty or expired one, else the one that expires first.

@@ -1,4 +1,4 @@
-#include "tls_boringssl.h"
+#include "ticket.h"
 #include "tls_sni.h"
 
 #include <limits.h>
@@ -15,6 +15,8 @@ struct sl_tls_ctx {
     SSL_CREDENTIAL *credentials[SL_TLS_CERTIFICATES_MAX]; // by the certificate's number in sni
     uint8_t preferred[SL_TLS_CERTIFICATES_MAX];           // these numbers, by key type
     unsigned count;
+    struct sl_tls_policy policies[SL_TLS_CERTIFICATES_MAX]; // by the same number
+    struct sl_ticket_ctx tickets;
     BIO_METHOD *bio_method;
     uint8_t scratch[PLAIN_MAX]; // where small pieces meet to share a record
 };
@@ -22,6 +24,7 @@ struct sl_tls_ctx {
 struct sl_tls {
     SSL *ssl;
     struct sl_tls_ctx *ctx;
+    struct sl_ticket_conn ticket;
     const uint8_t *in; // lent by the owner
     uint32_t in_len, in_off;
     uint32_t out_cap, out_len;
@@ -36,6 +39,11 @@ struct sl_tls {
     uint8_t spill_len;
     uint8_t spill[SPILL_BYTES];
 };
+
+static struct sl_tls *tls_of(const SSL *ssl) {
+    struct sl_ticket_conn *conn = SSL_get_app_data(ssl);
+    return SL_CONTAINER_OF(conn, struct sl_tls, ticket);
+}
 
 // ---- errors as texts ----
 
@@ -202,13 +210,32 @@ static bool add_credentials(SSL *ssl, const struct sl_tls_ctx *ctx, uint64_t cer
     return true;
 }
 
+// The row's policy of resumption. It is known before BoringSSL looks at a ticket.
+static bool apply_policy(struct sl_ticket_conn *conn, const SSL_CLIENT_HELLO *hello,
+                         const struct sl_tls_policy *policy) {
+    const uint8_t *data;
+    size_t len;
+    conn->policy = policy;
+    conn->early_offered =
+        SSL_early_callback_ctx_extension_get(hello, TLSEXT_TYPE_early_data, &data, &len);
+    if (policy->resumption == SL_RESUMPTION_OFF) {
+        SSL_set_options(hello->ssl, SSL_OP_NO_TICKET);
+        return true;
+    }
+    SSL_set_early_data_enabled(hello->ssl, policy->early_data);
+    return SSL_set_session_id_context(hello->ssl, policy->tenant, sizeof(policy->tenant));
+}
+
 // Of these BoringSSL takes the first that the client's signature algorithms, groups and ciphers allow.
 static enum ssl_select_cert_result_t select_certificate(const SSL_CLIENT_HELLO *hello) {
-    const struct sl_tls_ctx *ctx = SSL_CTX_get_app_data(SSL_get_SSL_CTX(hello->ssl));
+    struct sl_tls *tls = tls_of(hello->ssl);
+    const struct sl_tls_ctx *ctx = tls->ctx;
     struct sl_span name = server_name(hello);
     struct sl_tls_choice choice = sl__tls_sni_find(ctx->sni, name.data, name.len);
+    uint8_t row = sl_tls_sni_row(ctx->sni, name.data, name.len);
     bool ok = add_credentials(hello->ssl, ctx, choice.exact) &&
-              add_credentials(hello->ssl, ctx, choice.wildcard & ~choice.exact);
+              add_credentials(hello->ssl, ctx, choice.wildcard & ~choice.exact) &&
+              apply_policy(&tls->ticket, hello, &ctx->policies[row]);
     return ok ? ssl_select_cert_success : ssl_select_cert_error;
 }
 
@@ -222,7 +249,8 @@ static const uint16_t groups[] = {SSL_GROUP_X25519_MLKEM768, SSL_GROUP_X25519, S
                                   SSL_GROUP_SECP384R1};
 
 static bool ssl_ctx_configure(SSL_CTX *ssl_ctx) {
-    SSL_CTX_set_options(ssl_ctx, SSL_OP_NO_TICKET | SSL_OP_CIPHER_SERVER_PREFERENCE);
+    SSL_CTX_set_options(ssl_ctx, SSL_OP_CIPHER_SERVER_PREFERENCE);
+    SSL_CTX_set_ticket_aead_method(ssl_ctx, &sl__ticket_method);
     SSL_CTX_set_session_cache_mode(ssl_ctx, SSL_SESS_CACHE_OFF);
     SSL_CTX_set_mode(ssl_ctx, SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
     SSL_CTX_set_alpn_select_cb(ssl_ctx, select_alpn, NULL);
@@ -255,6 +283,23 @@ static bool take_credentials(struct sl_tls_ctx *ctx, const struct sl_tls_sni *sn
     return SSL_CTX_set_app_data(ctx->ssl_ctx, ctx);
 }
 
+// What BoringSSL has per context is the most that a row allows; ticket.c and select_certificate hold each row to its own.
+static void take_policies(struct sl_tls_ctx *ctx, const struct sl_tls_policy *policies,
+                          const struct sl_tickets *tickets) {
+    uint32_t lifetime_s = 1;
+    uint8_t count = 0;
+    ctx->tickets.shared = tickets;
+    for (unsigned i = 0; i < ctx->count && policies && tickets; i++) {
+        ctx->policies[i] = policies[i];
+        count = policies[i].tickets > count ? policies[i].tickets : count;
+        lifetime_s =
+            policies[i].ticket_lifetime_s > lifetime_s ? policies[i].ticket_lifetime_s : lifetime_s;
+    }
+    SSL_CTX_set_num_tickets(ctx->ssl_ctx, count);
+    SSL_CTX_set_timeout(ctx->ssl_ctx, lifetime_s); // TLS 1.2
+    SSL_CTX_set_session_psk_dhe_timeout(ctx->ssl_ctx, lifetime_s);
+}
+
 static BIO_METHOD *bio_method_new(void) {
     BIO_METHOD *method = BIO_meth_new(BIO_get_new_index() | BIO_TYPE_SOURCE_SINK, "sluice");
     if (method) {
@@ -265,7 +310,8 @@ static BIO_METHOD *bio_method_new(void) {
     return method;
 }
 
-int sl_tls_ctx_new(struct sl_tls_ctx **out_ctx, const struct sl_tls_sni *sni) {
+int sl_tls_ctx_new(struct sl_tls_ctx **out_ctx, const struct sl_tls_sni *sni,
+                   const struct sl_tls_policy *policies, struct sl_tickets *tickets) {
     *out_ctx = NULL;
     ERR_clear_error();
     struct sl_tls_ctx *ctx = calloc(1, sizeof(*ctx));
@@ -282,6 +328,7 @@ int sl_tls_ctx_new(struct sl_tls_ctx **out_ctx, const struct sl_tls_sni *sni) {
         return sl_fail(SL_E_NO_MEMORY, "cannot make a TLS context: %s",
                        reason ? reason : "out of memory");
     }
+    take_policies(ctx, policies, tickets);
     *out_ctx = ctx;
     return SL_OK;
 }
@@ -293,9 +340,25 @@ void sl_tls_ctx_free(struct sl_tls_ctx *ctx) {
             SSL_CREDENTIAL_free(ctx->credentials[i]);
         }
         BIO_meth_free(ctx->bio_method);
+        sl_stek_ring_unref(ctx->tickets.ring);
         OPENSSL_cleanse(ctx->scratch, sizeof(ctx->scratch)); // it held plaintext
         free(ctx);
     }
+}
+
+void sl_tls_ctx_set_steks(struct sl_tls_ctx *ctx, struct sl_stek_ring *ring) {
+    sl_stek_ring_ref(ring);
+    sl_stek_ring_unref(ctx->tickets.ring);
+    ctx->tickets.ring = ring;
+}
+
+void sl_tls_ctx_set_clock(struct sl_tls_ctx *ctx, uint64_t now_ns, int64_t unix_ms) {
+    ctx->tickets.now_ns = now_ns;
+    ctx->tickets.unix_ms = unix_ms;
+}
+
+const struct sl_tls_counts *sl_tls_ctx_counts(const struct sl_tls_ctx *ctx) {
+    return &ctx->tickets.counts;
 }
 
 // ---- the connection ----
@@ -313,6 +376,7 @@ static bool ssl_set_up(struct sl_tls *tls) {
         return false;
     }
     SSL_set_bio(tls->ssl, bio, bio); // takes the one reference
+    SSL_set_app_data(tls->ssl, &tls->ticket);
     SSL_set_accept_state(tls->ssl);
     SSL_set_shed_handshake_config(tls->ssl, 1); // a kilobyte less per idle connection
     return true;
@@ -325,6 +389,7 @@ struct sl_tls *sl_tls_new(struct sl_tls_ctx *ctx) {
         return NULL;
     }
     tls->ctx = ctx;
+    tls->ticket.ctx = &ctx->tickets;
     tls->error = "";
     if (!ssl_set_up(tls)) {
         ERR_clear_error();
@@ -392,12 +457,31 @@ static void judge(struct sl_tls *tls, int rc) {
     }
 }
 
+static void count_handshake(struct sl_tls *tls) {
+    struct sl_tls_counts *counts = &tls->ctx->tickets.counts;
+    unsigned reason = (unsigned)SSL_get_early_data_reason(tls->ssl);
+    counts->early_reasons[reason < SL_EARLY_REASONS ? reason : 0]++;
+    if (SSL_in_early_data(tls->ssl)) {
+        counts->handshakes_early++;
+    } else if (SSL_session_reused(tls->ssl)) {
+        counts->handshakes_resumed++;
+    } else {
+        counts->handshakes_full++;
+    }
+}
+
 static void handshake(struct sl_tls *tls) {
     int rc = SSL_do_handshake(tls->ssl);
     if (rc == 1) {
         tls->state = SL_TLS_OPEN;
-    } else {
-        judge(tls, rc);
+        count_handshake(tls);
+        return;
+    }
+    judge(tls, rc);
+    tls->ctx->tickets.counts.handshakes_failed += tls->verdict != SL_OK;
+    if (tls->ticket.early_refused && tls->verdict == SL_OK) {
+        // The refusal has been sent. The switch also says whether this connection's new tickets may carry early data.
+        SSL_set_early_data_enabled(tls->ssl, 1);
     }
 }
 
@@ -571,6 +655,16 @@ uint8_t sl_tls_row(const struct sl_tls *tls) {
     return sl_tls_sni_row(tls->ctx->sni, (const uint8_t *)name, len);
 }
 
+bool sl_tls_in_early_data(const struct sl_tls *tls) {
+    return tls->state == SL_TLS_OPEN && SSL_in_early_data(tls->ssl);
+}
+
+bool sl_tls_early_data_is_timely(const struct sl_tls *tls) {
+    int64_t skew_ms = (int64_t)SSL_get_ticket_age_skew(tls->ssl) * 1000;
+    int64_t most_ms = tls->ticket.policy ? tls->ticket.policy->age_skew_ms : 0;
+    return skew_ms <= most_ms && skew_ms >= -most_ms;
+}
+
 uint8_t sl_tls_row_of(const struct sl_tls *tls, const uint8_t *name, size_t len) {
     return sl_tls_sni_row(tls->ctx->sni, name, len);
 }
@@ -581,6 +675,8 @@ void sl_tls_info(const struct sl_tls *tls, struct sl_tls_info *out_info) {
     if (tls->state != SL_TLS_HANDSHAKE && cipher) {
         out_info->version = (uint16_t)SSL_version(tls->ssl);
         out_info->cipher = SSL_CIPHER_get_protocol_id(cipher);
+        out_info->resumed = SSL_session_reused(tls->ssl);
+        out_info->early = SSL_early_data_accepted(tls->ssl);
     }
     const uint8_t *alpn;
     unsigned alpn_len;

@@ -1,6 +1,6 @@
 // TLS 1.2 and 1.3 over byte buffers, with BoringSSL (the only layer that sees it). Sans I/O: the owner feeds records and gets plaintext, gives
 // plaintext and gets records. Thread: a context belongs to one worker (docs/internals/tls.md: sharing an SSL_CTX means sharing its locks and
-// reference counts). Tickets are off until their policy exists (SSL_OP_NO_TICKET). ALPN: http/1.1; a client that offers only other
+// reference counts). Session tickets are made and opened by ticket.c. ALPN: http/1.1; a client that offers only other
 // protocols gets the fatal alert no_application_protocol.
 #ifndef SL_TLS_H
 #define SL_TLS_H
@@ -33,8 +33,55 @@ void sl_tls_sni_free(struct sl_tls_sni *sni);
 // row. len 0, or a name that no certificate has: the default's, 0.
 uint8_t sl_tls_sni_row(const struct sl_tls_sni *sni, const uint8_t *name, size_t len);
 
+// How the clients of one row may resume, and what they may send before the handshake is done.
+enum sl_resumption {
+    SL_RESUMPTION_OFF = 0,
+    SL_RESUMPTION_STATELESS = 1, // whoever has the key resumes, as often as it likes; never early data
+    SL_RESUMPTION_ONCE = 2,      // the same, and early data once per ticket, at the process that made it
+    SL_RESUMPTION_SEALED = 3,    // a ticket resumes once, at the process that made it; its key is erased then
+};
+#define SL_TLS_TICKETS_MAX 16u
+#define SL_TLS_TICKET_LIFETIME_S_MAX 604800u // RFC 8446, 4.6.1
+#define SL_TLS_TENANT_BYTES 32u
+struct sl_tls_policy {
+    uint8_t resumption;         // enum sl_resumption
+    uint8_t tickets;            // of a connection, up to SL_TLS_TICKETS_MAX
+    uint8_t early_data;         // may be offered: needs ONCE or SEALED
+    uint32_t ticket_lifetime_s; // 1 to SL_TLS_TICKET_LIFETIME_S_MAX
+    uint32_t age_skew_ms;       // early data of a client whose clock differs by more waits for the handshake
+    uint8_t tenant[SL_TLS_TENANT_BYTES]; // a ticket resumes only where this is the same (session_id_context)
+};
+
+// What all contexts of a process share to make tickets single-use.
+struct sl_tickets;
+// set_bytes: of the single-use set, 0: no row has ONCE with early data; vault_bytes: of sealed keys, 0: no row is SEALED.
+int sl_tickets_new(struct sl_tickets **out_tickets, uint64_t set_bytes, uint64_t vault_bytes,
+                   uint64_t window_ns, uint64_t now_ns);
+void sl_tickets_free(struct sl_tickets *tickets); // after the contexts
+void sl_tickets_tend(struct sl_tickets *tickets, uint64_t now_ns); // one thread, each sl_tickets_tend_ns
+uint64_t sl_tickets_tend_ns(const struct sl_tickets *tickets);     // 0: never
+
+// What a context counts.
+#define SL_EARLY_REASONS 16u
+struct sl_tls_counts {
+    uint64_t handshakes_full, handshakes_resumed, handshakes_early, handshakes_failed;
+    uint64_t early_reasons[SL_EARLY_REASONS]; // by BoringSSL's number (enum ssl_early_data_reason_t), of handshakes that are done
+    uint64_t tickets_made, tickets_bare;      // bare: without a place in the set, so without early data
+    uint64_t tickets_opened, tickets_unknown_key, tickets_bad, tickets_expired;
+    uint64_t takes_won, takes_lost, takes_foreign, takes_expired;
+    uint64_t sealed_evicted; // a key gave way before its ticket came back
+};
+
+struct sl_stek_ring; // stek.h
 struct sl_tls_ctx; // one per worker and listener's certificates; outlives its connections
-int sl_tls_ctx_new(struct sl_tls_ctx **out_ctx, const struct sl_tls_sni *sni);
+// policies: one for each certificate of `sni`; NULL, or without tickets: nobody resumes.
+int sl_tls_ctx_new(struct sl_tls_ctx **out_ctx, const struct sl_tls_sni *sni,
+                   const struct sl_tls_policy *policies, struct sl_tickets *tickets);
+// Takes a reference, gives back the one before. Until the first, nobody resumes.
+void sl_tls_ctx_set_steks(struct sl_tls_ctx *ctx, struct sl_stek_ring *ring);
+// The time of what its connections do next: the clock of sl_tickets_new, and Unix time.
+void sl_tls_ctx_set_clock(struct sl_tls_ctx *ctx, uint64_t now_ns, int64_t unix_ms);
+const struct sl_tls_counts *sl_tls_ctx_counts(const struct sl_tls_ctx *ctx);
 void sl_tls_ctx_free(struct sl_tls_ctx *ctx);
 
 struct sl_tls; // one connection
@@ -70,9 +117,15 @@ void sl_tls_close_notify(struct sl_tls *tls);
 // handshake, the old status if it had failed. All that was fed must have been read.
 int sl_tls_eof(struct sl_tls *tls);
 
+// True: what was read so far may be a replay (RFC 8446, 8): the client has not proven that it is there. It turns false when its Finished is read; then
+// what came before is proven, too.
+bool sl_tls_in_early_data(const struct sl_tls *tls);
+bool sl_tls_early_data_is_timely(const struct sl_tls *tls); // the client's idea of its ticket's age agrees with ours
+
 struct sl_tls_info {
     uint16_t version; // 0x0304
     uint16_t cipher;
+    bool resumed, early; // early: early data was accepted
     char alpn[16];
     char sni[256];
 };

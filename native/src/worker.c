@@ -440,7 +440,7 @@ static int open_io(struct sl_worker *w) {
         rc = sl_io_open(&w->io, &config);
     }
     for (uint32_t i = 0; !rc && i < g->sni_count; i++) {
-        rc = sl_tls_ctx_new(&w->tls_ctx[i], g->sni[i]);
+        rc = sl_tls_ctx_new(&w->tls_ctx[i], g->sni[i], NULL, NULL);
     }
     return rc;
 }
