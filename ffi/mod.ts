@@ -13,6 +13,9 @@ import {
   SL_E_STATE,
   SL_OK,
   SL_STATUS_SLOTS,
+  SL_STEK_GIVEN_BYTES,
+  SL_STEK_GIVEN_KEY_OFF,
+  SL_STEK_GIVEN_NOT_BEFORE_MS_OFF,
   STATUS,
 } from "./abi.ts";
 
@@ -157,6 +160,39 @@ export function gatewayCertificateDescribe(gateway: number): CertificateFacts {
   return facts;
 }
 
+/** How clients of certificate `index` of a set resume: one `struct sl_resumption` as 16 words. Before the start. */
+export function gatewayResumption(
+  gateway: number,
+  set: number,
+  index: number,
+  row: Uint32Array,
+): void {
+  openLibrary();
+  checked(
+    binding.sluice_gateway_resumption(gateway, set, index, bytesOf(row)),
+  );
+}
+
+/** The session ticket keys from now on. The caller erases its copies. */
+export function gatewaySteks(
+  gateway: number,
+  keys: readonly { notBeforeMs: number; key: Uint8Array }[],
+): void {
+  openLibrary();
+  const bytes = new Uint8Array(keys.length * SL_STEK_GIVEN_BYTES);
+  const view = new DataView(bytes.buffer);
+  for (const [i, { notBeforeMs, key }] of keys.entries()) {
+    const at = i * SL_STEK_GIVEN_BYTES;
+    view.setFloat64(at + SL_STEK_GIVEN_NOT_BEFORE_MS_OFF, notBeforeMs, true);
+    bytes.set(key, at + SL_STEK_GIVEN_KEY_OFF);
+  }
+  try {
+    checked(binding.sluice_gateway_steks(gateway, bytes));
+  } finally {
+    bytes.fill(0);
+  }
+}
+
 /** Binds "127.0.0.1:8080" or "[::1]:0" and holds it; returns the bound port. */
 export function gatewayListen(
   gateway: number,
@@ -262,9 +298,30 @@ export function gatewayWorkerConns(gateway: number, worker: number): number {
 export interface GatewayStats extends Counters {
   /** Answers and closes by their reason: the label of each row of `native/include/sluice/status.h`, such as `bad_request`. */
   byStatus: Record<string, number>;
+  /** TLS handshakes by what became of early data: BoringSSL's reasons, such as `accepted` and `not_offered`. */
+  byEarlyReason: Record<string, number>;
+  /** TLS handshakes by the time that they kept a worker busy: number i took less than 2^(i + 4) microseconds, and not less than the number before. */
+  tlsMicroseconds: number[];
   /** By the upstream's name; one that `proxy()` names by its URL has that as its name. */
   upstreams: Record<string, UpstreamStats>;
 }
+
+// enum ssl_early_data_reason_t of BoringSSL.
+const EARLY_REASONS: Record<number, string> = {
+  0: "unknown",
+  1: "disabled",
+  2: "accepted",
+  3: "protocol_version",
+  4: "not_offered",
+  5: "no_ticket",
+  6: "not_resumed",
+  7: "unsupported_for_session",
+  8: "hello_retry_request",
+  9: "alpn_mismatch",
+  12: "ticket_age_skew",
+};
+const EARLY_REASON_SLOTS = 16;
+const TLS_TIME_SLOTS = 16;
 
 /** Connections to one upstream, summed over workers. */
 export interface UpstreamStats {
@@ -303,7 +360,9 @@ function upstreamStats(gateway: number): Record<string, UpstreamStats> {
 /** Counters since the start, summed over workers. Each worker publishes its own when it is asked: microseconds, unless one is busy. */
 export function gatewayStats(gateway: number): GatewayStats {
   openLibrary();
-  const words = new BigUint64Array(COUNTERS.length + SL_STATUS_SLOTS);
+  const reasonsAt = COUNTERS.length + SL_STATUS_SLOTS;
+  const timesAt = reasonsAt + EARLY_REASON_SLOTS;
+  const words = new BigUint64Array(timesAt + TLS_TIME_SLOTS);
   const count = checked(binding.sluice_gateway_stats(gateway, bytesOf(words)));
   if (count !== words.length) {
     throw new Error(
@@ -317,7 +376,20 @@ export function gatewayStats(gateway: number): GatewayStats {
   for (const { status, label } of STATUS) {
     byStatus[label] = Number(words[COUNTERS.length - status]);
   }
-  return { ...stats, byStatus, upstreams: upstreamStats(gateway) };
+  const byEarlyReason: Record<string, number> = {};
+  for (let reason = 0; reason < EARLY_REASON_SLOTS; reason++) {
+    const count = Number(words[reasonsAt + reason]);
+    const label = EARLY_REASONS[reason] ?? `reason_${reason}`;
+    if (count > 0 || reason in EARLY_REASONS) byEarlyReason[label] = count;
+  }
+  const tlsMicroseconds = Array.from(words.subarray(timesAt), Number);
+  return {
+    ...stats,
+    byStatus,
+    byEarlyReason,
+    tlsMicroseconds,
+    upstreams: upstreamStats(gateway),
+  };
 }
 
 /** A self-signed P-256 certificate and its key for localhost, 127.0.0.1 and ::1, PEM, valid for a year. */

@@ -136,6 +136,17 @@ export function load(path: string = "libsluice_ffi.so") {
       result: 'i32',
       nonblocking: false
     },
+    sluice_gateway_resumption: {
+      parameters: [
+        'u32',
+        'u32',
+        'u32',
+        'buffer',
+        'usize',
+      ],
+      result: 'i32',
+      nonblocking: false
+    },
     sluice_gateway_start: {
       parameters: [
         'u32',
@@ -151,6 +162,15 @@ export function load(path: string = "libsluice_ffi.so") {
       nonblocking: false
     },
     sluice_gateway_stats: {
+      parameters: [
+        'u32',
+        'buffer',
+        'usize',
+      ],
+      result: 'i32',
+      nonblocking: false
+    },
+    sluice_gateway_steks: {
       parameters: [
         'u32',
         'buffer',
@@ -363,6 +383,21 @@ export function sluice_gateway_new(
   )
 }
 
+export function sluice_gateway_resumption(
+  arg0: number,
+  arg1: number,
+  arg2: number,
+  arg3: Uint8Array,
+): number {
+  return symbols.sluice_gateway_resumption(
+    arg0,
+    arg1,
+    arg2,
+    arg3,
+    arg3.byteLength,
+  )
+}
+
 export function sluice_gateway_start(
   arg0: number,
 ): number {
@@ -384,6 +419,17 @@ export function sluice_gateway_stats(
   arg1: Uint8Array,
 ): number {
   return symbols.sluice_gateway_stats(
+    arg0,
+    arg1,
+    arg1.byteLength,
+  )
+}
+
+export function sluice_gateway_steks(
+  arg0: number,
+  arg1: Uint8Array,
+): number {
+  return symbols.sluice_gateway_steks(
     arg0,
     arg1,
     arg1.byteLength,

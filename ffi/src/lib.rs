@@ -21,6 +21,8 @@ mod c {
             names_len: usize,
         ) -> i32;
         pub fn sl_gateway_certificate_describe(gateway: u32, out: *mut u8, len: usize) -> i32;
+        pub fn sl_gateway_resumption(gateway: u32, set: u32, index: u32, row: *const u8, len: usize) -> i32;
+        pub fn sl_gateway_steks(gateway: u32, keys: *const u8, len: usize) -> i32;
         pub fn sl_gateway_listen(gateway: u32, address: *const u8, len: usize, certificates: u32) -> i32;
         pub fn sl_ring_bytes(exchanges: u32) -> u32;
         pub fn sl_gateway_attach(gateway: u32, worker: u32, isolate: u32, region: *mut u8, len: usize) -> i32;
@@ -88,6 +90,16 @@ pub fn sluice_gateway_certificate(gateway: u32, set: u32, cert: &[u8], key: &[u8
 #[deno_bindgen]
 pub fn sluice_gateway_certificate_describe(gateway: u32, out: &mut [u8]) -> i32 {
     unsafe { c::sl_gateway_certificate_describe(gateway, output(out), out.len()) }
+}
+
+#[deno_bindgen]
+pub fn sluice_gateway_resumption(gateway: u32, set: u32, index: u32, row: &[u8]) -> i32 {
+    unsafe { c::sl_gateway_resumption(gateway, set, index, input(row), row.len()) }
+}
+
+#[deno_bindgen]
+pub fn sluice_gateway_steks(gateway: u32, keys: &[u8]) -> i32 {
+    unsafe { c::sl_gateway_steks(gateway, input(keys), keys.len()) }
 }
 
 #[deno_bindgen]

@@ -12,6 +12,7 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
+static struct sl_counters tls_counters;
 static struct sl_tls_ctx *server_ctx;
 static SSL_CTX *client_ctx;
 
@@ -26,7 +27,7 @@ static void set_up(void) {
     SL_ASSERT(sl_tls_certificate_new(&certificate, cert, key) == SL_OK);
     struct sl_tls_sni *sni; // stays: the context looks names up in it
     SL_ASSERT(sl_tls_sni_new(&sni) == SL_OK && sl_tls_sni_add(sni, certificate, (struct sl_span){NULL, 0}) == SL_OK);
-    SL_ASSERT(sl_tls_ctx_new(&server_ctx, sni, NULL, NULL) == SL_OK);
+    SL_ASSERT(sl_tls_ctx_new(&server_ctx, sni, NULL, NULL, &tls_counters) == SL_OK);
     sl_tls_certificate_free(certificate);
     client_ctx = SSL_CTX_new(TLS_method());
 }

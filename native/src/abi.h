@@ -14,7 +14,11 @@
     F(config, pipeline_bytes_max) F(config, high_watermark_bytes) F(config, low_watermark_bytes) F(config, requests_per_conn_max) \
     F(config, not_found_max) F(config, backlog) F(config, log) F(config, large_bufs) F(config, small_bufs) F(config, conn_age_ms) \
     F(config, prefault) F(config, body_bytes_per_second_min) F(config, body_grace_ms) F(config, write_bytes_per_second_min) \
-    F(config, pipeline_requests_max) F(config, linger_bytes_max) F(config, conns_per_address_max) F(config, reserved) \
+    F(config, pipeline_requests_max) F(config, linger_bytes_max) F(config, conns_per_address_max) F(config, stek_rotation_ms) F(config, steks_kept) \
+    F(config, early_window_ms) F(config, ticket_set_bytes) F(config, sealed_bytes) F(config, reserved) \
+    S(resumption) F(resumption, mode) F(resumption, tickets) F(resumption, ticket_lifetime_s) F(resumption, early_data) \
+    F(resumption, early_window_s) F(resumption, early_age_skew_ms) F(resumption, reserved) F(resumption, tenant) \
+    S(stek_given) F(stek_given, not_before_ms) F(stek_given, key) \
     S(field) F(field, name_off) F(field, name_len) F(field, value_off) F(field, value_len) F(field, id) F(field, flags) F(field, next_same) \
     S(event) F(event, kind) F(event, flags) F(event, method) F(event, version) F(event, slot) F(event, gen) F(event, len) \
     F(event, field_count) F(event, steps_done) F(event, method_len) F(event, target_off) F(event, target_len) F(event, path_off) F(event, path_len) \

@@ -15,6 +15,7 @@
 #include "exchange.h"
 #include "io.h"
 #include "port_holder.h"
+#include "resumption.h"
 #include "upstream.h"
 
 #define FDS_RESERVED 256u // for the control plane, files, wake sockets
@@ -66,6 +67,11 @@ static const struct limit limits[] = {
     LIMIT(pipeline_requests_max, 64, 1, UINT32_MAX),
     LIMIT(linger_bytes_max, 65536, 1, UINT32_MAX),
     LIMIT(conns_per_address_max, 0, 0, UINT32_MAX),
+    LIMIT(stek_rotation_ms, 3600000, 100, UINT32_MAX),
+    LIMIT(steks_kept, 25, 1, 63),
+    LIMIT(early_window_ms, 1024000, 1000, 604800000),
+    LIMIT(ticket_set_bytes, 16777216, 65536, UINT32_MAX),
+    LIMIT(sealed_bytes, 4194304, 4096, UINT32_MAX),
 };
 
 static int fill_config(struct sl_config *config) {
@@ -650,6 +656,7 @@ int sl__gateway_start(struct sl_gateway *g) {
     if (!rc && g->config.log != SL_LOG_OFF) {
         rc = sl_log_new(&g->log, (int)g->config.log, g->config.workers, STDOUT_FILENO);
     }
+    rc = rc ? rc : sl__resumption_start(g);
     if (rc) {
         return rc;
     }
@@ -783,6 +790,7 @@ void sl__gateway_stats(struct sl_gateway *g, struct sl_counters *out) {
     }
     pthread_mutex_unlock(&g->lock);
     out->io_kernel_threads = kernel_threads();
+    sl__resumption_describe(g, out);
 }
 
 struct upstream_sum {
@@ -893,6 +901,7 @@ void sl__gateway_free(struct sl_gateway *g) {
     for (uint32_t i = 0; i < g->certificate_count; i++) {
         sl_tls_certificate_free(g->certificates[i]);
     }
+    sl__resumption_free(g);
     if (g->plan) {
         sl_plan_unref(g->plan);
     }

@@ -29,16 +29,20 @@ struct sl_gateway {
     uint32_t certificate_count;
     struct sl_tls_sni *sni[SL_LISTENERS_MAX]; // sets of these, each of a listener or several
     uint32_t sni_count;
+    struct sl_tls_policy *policies[SL_LISTENERS_MAX]; // of each set, one for each certificate; NULL: nobody resumes
+    bool resumes, has_set, has_sealed;                // what the policies need
+    struct sl_tickets *tickets;                       // made at the start; NULL: nobody resumes
     struct sl_gateway_listener listeners[SL_LISTENERS_MAX];
     uint32_t listener_count;
     _Alignas(128) pthread_mutex_t lock; // plan, start and end of threads: never taken while a request runs
     pthread_cond_t changed;
     struct sl_plan *plan;
+    struct sl_stek_ring *steks;
     uint32_t workers_ready, workers_ended, stats_published;
     int worker_error; // of a worker that could not start
     char worker_error_text[512];
     // Read by every worker in every turn, and written seldom: not beside the lock.
-    _Alignas(128) _Atomic uint32_t plan_version;
+    _Alignas(128) _Atomic uint32_t plan_version, steks_version;
     _Atomic uint32_t drain_ms;
     _Atomic int wake_fds[SL_ISOLATES_MAX]; // -1: none; set once, then only what it stands for changes
     struct sl_log *log;

@@ -6,6 +6,7 @@
 #include <time.h>
 
 #include "gateway.h"
+#include "resumption.h"
 
 // A handle's place. Any thread may come with any handle at any time: it says so in `users` before it looks, and sl_gateway_free takes the
 // gateway out before it waits for them. On lines of its own: isolates wake workers through it.
@@ -101,6 +102,17 @@ int sl_gateway_certificate(uint32_t gateway, uint32_t set, const uint8_t *cert, 
 int sl_gateway_certificate_describe(uint32_t gateway, uint8_t *out, size_t len) {
     WITH_GATEWAY(g, gateway)
     return leave(gateway, sl__gateway_certificate_describe(g, (char *)out, len));
+}
+
+int sl_gateway_resumption(uint32_t gateway, uint32_t set, uint32_t index, const uint8_t *row,
+                          size_t len) {
+    WITH_GATEWAY(g, gateway)
+    return leave(gateway, sl__gateway_resumption(g, set, index, (struct sl_span){row, len}));
+}
+
+int sl_gateway_steks(uint32_t gateway, const uint8_t *keys, size_t len) {
+    WITH_GATEWAY(g, gateway)
+    return leave(gateway, sl__gateway_steks(g, (struct sl_span){keys, len}));
 }
 
 int sl_gateway_listen(uint32_t gateway, const uint8_t *address, size_t len, uint32_t certificates) {

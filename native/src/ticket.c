@@ -69,6 +69,17 @@ uint64_t sl_tickets_tend_ns(const struct sl_tickets *tickets) {
     return tickets->set ? sl_ticket_set_tend_ns(tickets->set) : 0;
 }
 
+void sl_tickets_describe(const struct sl_tickets *tickets, uint64_t now_ns,
+                         struct sl_counters *out) {
+    if (tickets->set) {
+        struct sl_ticket_set_facts facts;
+        sl_ticket_set_describe(tickets->set, now_ns, &facts);
+        out->ticket_set_entries = facts.entries;
+        out->ticket_set_capacity = facts.capacity;
+        out->ticket_horizon_ms = facts.horizon_ns / SL_NS_PER_MS;
+    }
+}
+
 // ---- sealing ----
 
 static size_t max_overhead(SSL *ssl) {
@@ -94,7 +105,7 @@ static bool promise_early(struct sl_ticket_conn *conn, SSL *ssl, struct header *
     uint16_t epoch;
     if (conn->policy->resumption != SL_RESUMPTION_ONCE ||
         !sl_ticket_set_insert(ctx->shared->set, ctx->now_ns, header->id, &epoch)) {
-        ctx->counts.tickets_bare++;
+        ctx->counters->tickets_bare++;
         return false;
     }
     header->epoch[0] = (uint8_t)epoch;
@@ -115,7 +126,7 @@ static int64_t seal_in_vault(struct sl_ticket_conn *conn, struct header *header,
         put = sl_ticket_vault_put(ctx->shared->vault, header->id, key, now_s,
                                   now_s + conn->policy->ticket_lifetime_s);
     }
-    ctx->counts.sealed_evicted += put == SL_TICKET_PUT_EVICTED;
+    ctx->counters->sealed_evicted += put == SL_TICKET_PUT_EVICTED;
     OPENSSL_cleanse(key, sizeof(key));
     return put == SL_TICKET_PUT_NO ? -1 : n;
 }
@@ -170,7 +181,7 @@ static int seal(SSL *ssl, uint8_t *out, size_t *out_len, size_t max_out_len, con
         memcpy(out, &header, sizeof(header));
         *out_len = sizeof(header) + (size_t)n;
         conn->made++;
-        ctx->counts.tickets_made++;
+        ctx->counters->tickets_made++;
     }
     return 1;
 }
@@ -181,15 +192,15 @@ static int64_t open_from_vault(struct sl_ticket_ctx *ctx, const struct header *h
                                size_t cap, struct sl_span aad, struct sl_span in) {
     uint8_t key[SL_TICKET_VAULT_KEY_BYTES];
     if (memcmp(header->node, ctx->shared->node, NODE_BYTES) != 0) {
-        ctx->counts.takes_foreign++;
+        ctx->counters->ticket_takes_foreign++;
         return -1;
     }
     if (!ctx->shared->vault ||
         !sl_ticket_vault_take(ctx->shared->vault, header->id, seconds(ctx), key)) {
-        ctx->counts.takes_lost++;
+        ctx->counters->ticket_takes_lost++;
         return -1;
     }
-    ctx->counts.takes_won++;
+    ctx->counters->ticket_takes_won++;
     int64_t n = sl_stek_open_alone(key, out, cap, header->id, aad, in);
     OPENSSL_cleanse(key, sizeof(key));
     return n;
@@ -201,7 +212,7 @@ static bool take(struct sl_ticket_conn *conn, const struct header *header) {
         return memcmp(conn->taken_id, header->id, sizeof(header->id)) == 0 && !conn->early_refused;
     }
     if (!ctx->shared->set || memcmp(header->node, ctx->shared->node, NODE_BYTES) != 0) {
-        ctx->counts.takes_foreign++;
+        ctx->counters->ticket_takes_foreign++;
         return false;
     }
     conn->taken = true;
@@ -209,15 +220,24 @@ static bool take(struct sl_ticket_conn *conn, const struct header *header) {
     uint16_t epoch = (uint16_t)(header->epoch[0] | header->epoch[1] << 8);
     switch (sl_ticket_set_take(ctx->shared->set, ctx->now_ns, header->id, epoch)) {
     case SL_TICKET_WON:
-        ctx->counts.takes_won++;
+        ctx->counters->ticket_takes_won++;
         return true;
     case SL_TICKET_EXPIRED:
-        ctx->counts.takes_expired++;
+        ctx->counters->ticket_takes_expired++;
         return false;
     default:
-        ctx->counts.takes_lost++;
+        ctx->counters->ticket_takes_lost++;
         return false;
     }
+}
+
+// Below 0: from the future, as another node's clock sees it.
+static int64_t age_s(const struct sl_ticket_conn *conn, const struct bits *bits) {
+    uint32_t issued_s = 0;
+    for (unsigned i = 0; i < 4; i++) {
+        issued_s |= (uint32_t)bits->issued_s[i] << 8 * i;
+    }
+    return conn->ctx->unix_ms / 1000 - (int64_t)issued_s;
 }
 
 // Early data was offered with a good ticket: BoringSSL reads the switch after this callback.
@@ -226,21 +246,12 @@ static void decide_early(struct sl_ticket_conn *conn, SSL *ssl, const struct hea
     if (!conn->early_offered || SSL_version(ssl) < TLS1_3_VERSION) {
         return; // the id stays alive
     }
-    bool may = conn->policy->early_data && (bits->flags & BIT_EARLY);
+    bool may = conn->policy->early_data && (bits->flags & BIT_EARLY) &&
+               age_s(conn, bits) <= (int64_t)conn->policy->early_window_s;
     if (!may || (!sealed && !take(conn, header))) {
         conn->early_refused = true;
         SSL_set_early_data_enabled(ssl, 0);
     }
-}
-
-static bool is_fresh(const struct sl_ticket_conn *conn, const struct bits *bits) {
-    uint32_t issued_s = 0;
-    for (unsigned i = 0; i < 4; i++) {
-        issued_s |= (uint32_t)bits->issued_s[i] << 8 * i;
-    }
-    int64_t age_s = conn->ctx->unix_ms / 1000 - (int64_t)issued_s;
-    return age_s <=
-           (int64_t)conn->policy->ticket_lifetime_s; // from the future: another node's clock
 }
 
 // Everything but a good ticket is a miss, and a full handshake: never an error that would end the connection.
@@ -253,7 +264,7 @@ static enum ssl_ticket_aead_result_t open_ticket(SSL *ssl, uint8_t *out, size_t 
     *out_len = 0;
     if (!ctx->ring || !conn->policy || conn->policy->resumption == SL_RESUMPTION_OFF ||
         in_len < sizeof(header) + BITS_BYTES + SEAL_BYTES || in[0] != VERSION) {
-        ctx->counts.tickets_bad++;
+        ctx->counters->tickets_bad++;
         return ssl_ticket_aead_ignore_ticket;
     }
     memcpy(&header, in, sizeof(header));
@@ -266,23 +277,23 @@ static enum ssl_ticket_aead_result_t open_ticket(SSL *ssl, uint8_t *out, size_t 
     } else {
         const struct sl_stek *stek = sl_stek_find(ctx->ring, header.key_id);
         if (!stek) {
-            ctx->counts.tickets_unknown_key++;
+            ctx->counters->tickets_unknown_key++;
             return ssl_ticket_aead_ignore_ticket;
         }
         n = sl_stek_open(stek, out, max_out_len, header.id, aad, body);
     }
     if (n < (int64_t)BITS_BYTES) {
-        ctx->counts.tickets_bad += !sealed;
+        ctx->counters->tickets_bad += !sealed;
         return ssl_ticket_aead_ignore_ticket;
     }
     struct bits bits;
     memcpy(&bits, out + n - BITS_BYTES, sizeof(bits));
-    if (!is_fresh(conn, &bits)) {
-        ctx->counts.tickets_expired++;
+    if (age_s(conn, &bits) > (int64_t)conn->policy->ticket_lifetime_s) {
+        ctx->counters->tickets_expired++;
         return ssl_ticket_aead_ignore_ticket;
     }
     decide_early(conn, ssl, &header, &bits, sealed);
-    ctx->counts.tickets_opened++;
+    ctx->counters->tickets_opened++;
     *out_len = (size_t)n - BITS_BYTES;
     return ssl_ticket_aead_success;
 }

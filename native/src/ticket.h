@@ -18,7 +18,7 @@ struct sl_ticket_ctx {
     struct sl_stek_ring *ring;       // NULL until it is given one: no tickets
     uint64_t now_ns;                 // of the clock that shared was made with
     int64_t unix_ms;
-    struct sl_tls_counts counts;
+    struct sl_counters *counters;
 };
 
 // Of one connection; what SSL_get_app_data gives.

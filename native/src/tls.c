@@ -4,6 +4,8 @@
 #include <limits.h>
 #include <stdlib.h>
 
+#include <openssl/sha.h>
+
 #define PLAIN_MAX 16384u // of one record
 #define RECORD_MIN                                                                                 \
     1024u // a smaller rest of the out buffer is left empty, unless all that is to be sent fits
@@ -283,6 +285,23 @@ static bool take_credentials(struct sl_tls_ctx *ctx, const struct sl_tls_sni *sn
     return SSL_CTX_set_app_data(ctx->ssl_ctx, ctx);
 }
 
+// Whoever answers the same names under the same policy of client certificates is one tenant, on every node of a fleet. Certificates are not looked
+// at: their renewal must not void tickets.
+static void make_tenant(struct sl_tls_policy *policy, const struct sl_tls_sni *sni, unsigned row) {
+    SHA256_CTX sha;
+    struct sl_span name;
+    uint8_t name_row;
+    SHA256_Init(&sha);
+    SHA256_Update(&sha, policy->tenant, sizeof(policy->tenant));
+    for (size_t i = 0; sl__tls_sni_name(sni, i, &name, &name_row); i++) {
+        if (name_row == row) {
+            SHA256_Update(&sha, name.data, name.len);
+            SHA256_Update(&sha, "", 1);
+        }
+    }
+    SHA256_Final(policy->tenant, &sha);
+}
+
 // What BoringSSL has per context is the most that a row allows; ticket.c and select_certificate hold each row to its own.
 static void take_policies(struct sl_tls_ctx *ctx, const struct sl_tls_policy *policies,
                           const struct sl_tickets *tickets) {
@@ -291,6 +310,7 @@ static void take_policies(struct sl_tls_ctx *ctx, const struct sl_tls_policy *po
     ctx->tickets.shared = tickets;
     for (unsigned i = 0; i < ctx->count && policies && tickets; i++) {
         ctx->policies[i] = policies[i];
+        make_tenant(&ctx->policies[i], ctx->sni, i);
         count = policies[i].tickets > count ? policies[i].tickets : count;
         lifetime_s =
             policies[i].ticket_lifetime_s > lifetime_s ? policies[i].ticket_lifetime_s : lifetime_s;
@@ -311,7 +331,8 @@ static BIO_METHOD *bio_method_new(void) {
 }
 
 int sl_tls_ctx_new(struct sl_tls_ctx **out_ctx, const struct sl_tls_sni *sni,
-                   const struct sl_tls_policy *policies, struct sl_tickets *tickets) {
+                   const struct sl_tls_policy *policies, struct sl_tickets *tickets,
+                   struct sl_counters *counters) {
     *out_ctx = NULL;
     ERR_clear_error();
     struct sl_tls_ctx *ctx = calloc(1, sizeof(*ctx));
@@ -329,6 +350,7 @@ int sl_tls_ctx_new(struct sl_tls_ctx **out_ctx, const struct sl_tls_sni *sni,
                        reason ? reason : "out of memory");
     }
     take_policies(ctx, policies, tickets);
+    ctx->tickets.counters = counters;
     *out_ctx = ctx;
     return SL_OK;
 }
@@ -355,10 +377,6 @@ void sl_tls_ctx_set_steks(struct sl_tls_ctx *ctx, struct sl_stek_ring *ring) {
 void sl_tls_ctx_set_clock(struct sl_tls_ctx *ctx, uint64_t now_ns, int64_t unix_ms) {
     ctx->tickets.now_ns = now_ns;
     ctx->tickets.unix_ms = unix_ms;
-}
-
-const struct sl_tls_counts *sl_tls_ctx_counts(const struct sl_tls_ctx *ctx) {
-    return &ctx->tickets.counts;
 }
 
 // ---- the connection ----
@@ -458,16 +476,12 @@ static void judge(struct sl_tls *tls, int rc) {
 }
 
 static void count_handshake(struct sl_tls *tls) {
-    struct sl_tls_counts *counts = &tls->ctx->tickets.counts;
+    struct sl_counters *counters = tls->ctx->tickets.counters;
     unsigned reason = (unsigned)SSL_get_early_data_reason(tls->ssl);
-    counts->early_reasons[reason < SL_EARLY_REASONS ? reason : 0]++;
-    if (SSL_in_early_data(tls->ssl)) {
-        counts->handshakes_early++;
-    } else if (SSL_session_reused(tls->ssl)) {
-        counts->handshakes_resumed++;
-    } else {
-        counts->handshakes_full++;
-    }
+    counters->by_early_reason[reason < SL_COUNT_OF(counters->by_early_reason) ? reason : 0]++;
+    counters->tls_early += SSL_in_early_data(tls->ssl) ? 1 : 0;
+    counters->tls_resumed += SSL_session_reused(tls->ssl) ? 1 : 0;
+    counters->tls_full += SSL_session_reused(tls->ssl) ? 0 : 1;
 }
 
 static void handshake(struct sl_tls *tls) {
@@ -478,7 +492,6 @@ static void handshake(struct sl_tls *tls) {
         return;
     }
     judge(tls, rc);
-    tls->ctx->tickets.counts.handshakes_failed += tls->verdict != SL_OK;
     if (tls->ticket.early_refused && tls->verdict == SL_OK) {
         // The refusal has been sent. The switch also says whether this connection's new tickets may carry early data.
         SSL_set_early_data_enabled(tls->ssl, 1);

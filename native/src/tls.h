@@ -8,6 +8,8 @@
 #include <sys/uio.h>
 
 #include "base.h"
+#include "sluice/counters.h"
+#include "sluice/sluice.h"
 
 // PEM bytes, parsed and matched once; shared by all workers, immutable.
 struct sl_tls_certificate;
@@ -34,22 +36,17 @@ void sl_tls_sni_free(struct sl_tls_sni *sni);
 uint8_t sl_tls_sni_row(const struct sl_tls_sni *sni, const uint8_t *name, size_t len);
 
 // How the clients of one row may resume, and what they may send before the handshake is done.
-enum sl_resumption {
-    SL_RESUMPTION_OFF = 0,
-    SL_RESUMPTION_STATELESS = 1, // whoever has the key resumes, as often as it likes; never early data
-    SL_RESUMPTION_ONCE = 2,      // the same, and early data once per ticket, at the process that made it
-    SL_RESUMPTION_SEALED = 3,    // a ticket resumes once, at the process that made it; its key is erased then
-};
 #define SL_TLS_TICKETS_MAX 16u
 #define SL_TLS_TICKET_LIFETIME_S_MAX 604800u // RFC 8446, 4.6.1
 #define SL_TLS_TENANT_BYTES 32u
 struct sl_tls_policy {
-    uint8_t resumption;         // enum sl_resumption
+    uint8_t resumption;         // enum sl_resumption_mode
     uint8_t tickets;            // of a connection, up to SL_TLS_TICKETS_MAX
     uint8_t early_data;         // may be offered: needs ONCE or SEALED
     uint32_t ticket_lifetime_s; // 1 to SL_TLS_TICKET_LIFETIME_S_MAX
+    uint32_t early_window_s;    // how old a ticket may be that brings early data
     uint32_t age_skew_ms;       // early data of a client whose clock differs by more waits for the handshake
-    uint8_t tenant[SL_TLS_TENANT_BYTES]; // a ticket resumes only where this is the same (session_id_context)
+    uint8_t tenant[SL_TLS_TENANT_BYTES]; // with the names of its row: a ticket resumes only where both are the same
 };
 
 // What all contexts of a process share to make tickets single-use.
@@ -60,28 +57,18 @@ int sl_tickets_new(struct sl_tickets **out_tickets, uint64_t set_bytes, uint64_t
 void sl_tickets_free(struct sl_tickets *tickets); // after the contexts
 void sl_tickets_tend(struct sl_tickets *tickets, uint64_t now_ns); // one thread, each sl_tickets_tend_ns
 uint64_t sl_tickets_tend_ns(const struct sl_tickets *tickets);     // 0: never
-
-// What a context counts.
-#define SL_EARLY_REASONS 16u
-struct sl_tls_counts {
-    uint64_t handshakes_full, handshakes_resumed, handshakes_early, handshakes_failed;
-    uint64_t early_reasons[SL_EARLY_REASONS]; // by BoringSSL's number (enum ssl_early_data_reason_t), of handshakes that are done
-    uint64_t tickets_made, tickets_bare;      // bare: without a place in the set, so without early data
-    uint64_t tickets_opened, tickets_unknown_key, tickets_bad, tickets_expired;
-    uint64_t takes_won, takes_lost, takes_foreign, takes_expired;
-    uint64_t sealed_evicted; // a key gave way before its ticket came back
-};
+void sl_tickets_describe(const struct sl_tickets *tickets, uint64_t now_ns, struct sl_counters *out); // fills in ticket_set_... and ticket_horizon_ms. Any thread
 
 struct sl_stek_ring; // stek.h
 struct sl_tls_ctx; // one per worker and listener's certificates; outlives its connections
-// policies: one for each certificate of `sni`; NULL, or without tickets: nobody resumes.
+// policies: one for each certificate of `sni`; NULL, or without tickets: nobody resumes. counters: of the same thread.
 int sl_tls_ctx_new(struct sl_tls_ctx **out_ctx, const struct sl_tls_sni *sni,
-                   const struct sl_tls_policy *policies, struct sl_tickets *tickets);
+                   const struct sl_tls_policy *policies, struct sl_tickets *tickets,
+                   struct sl_counters *counters);
 // Takes a reference, gives back the one before. Until the first, nobody resumes.
 void sl_tls_ctx_set_steks(struct sl_tls_ctx *ctx, struct sl_stek_ring *ring);
 // The time of what its connections do next: the clock of sl_tickets_new, and Unix time.
 void sl_tls_ctx_set_clock(struct sl_tls_ctx *ctx, uint64_t now_ns, int64_t unix_ms);
-const struct sl_tls_counts *sl_tls_ctx_counts(const struct sl_tls_ctx *ctx);
 void sl_tls_ctx_free(struct sl_tls_ctx *ctx);
 
 struct sl_tls; // one connection

@@ -208,3 +208,14 @@ uint8_t sl_tls_sni_row(const struct sl_tls_sni *sni, const uint8_t *name, size_t
     struct sl_tls_choice choice = sl__tls_sni_find(sni, name, len);
     return (uint8_t)__builtin_ctzll(choice.exact ? choice.exact : choice.wildcard);
 }
+
+bool sl__tls_sni_name(const struct sl_tls_sni *sni, size_t i, struct sl_span *out_name,
+                      uint8_t *out_row) {
+    if (i >= sni->name_count) {
+        return false;
+    }
+    *out_name = (struct sl_span){(const uint8_t *)sni->names[i].text, sni->names[i].len};
+    uint64_t certificates = sni->names[i].certificates;
+    *out_row = certificates ? (uint8_t)__builtin_ctzll(certificates) : SL_TLS_CERTIFICATES_MAX;
+    return true;
+}

@@ -19,4 +19,7 @@ struct sl_tls_choice sl__tls_sni_find(const struct sl_tls_sni *sni, const uint8_
 // DNS names of the leaf, in lower case, one a line.
 struct sl_span sl__tls_certificate_names(const struct sl_tls_certificate *certificate);
 
+// Its names in alphabetical order, of each the row (as sl_tls_sni_row says it; SL_TLS_CERTIFICATES_MAX: none). False: there is no such number.
+bool sl__tls_sni_name(const struct sl_tls_sni *sni, size_t i, struct sl_span *out_name, uint8_t *out_row);
+
 #endif

@@ -13,6 +13,7 @@
 #include "conn.h"
 #include "exchange.h"
 #include "gateway.h"
+#include "resumption.h"
 #include "upstream.h"
 
 #define UPSTREAM_CONNS_MAX 4096u
@@ -69,12 +70,16 @@ uint64_t sl_worker_jitter(struct sl_worker *w, uint64_t value) {
     return value - value / 10 + w->random % (value / 5 + 1);
 }
 
-static void read_clock(struct sl_worker *w) {
+int64_t sl_worker_unix_us(void) {
     struct timespec t;
     clock_gettime(CLOCK_REALTIME, &t);
-    w->unix_us = (int64_t)t.tv_sec * 1000000 + t.tv_nsec / 1000;
+    return (int64_t)t.tv_sec * 1000000 + t.tv_nsec / 1000;
+}
+
+static void read_clock(struct sl_worker *w) {
+    w->unix_us = sl_worker_unix_us();
     w->now_ns = sl_io_now_ns(w->io);
-    sl_date_render(&w->date, t.tv_sec);
+    sl_date_render(&w->date, w->unix_us / 1000000);
 }
 
 // Plans.
@@ -362,6 +367,7 @@ int sl_worker_turn(struct sl_worker *w, uint64_t max_wait_ns) {
     take_commands(w);
     take_inbox(w);
     update_plan(w);
+    sl__resumption_turn(w);
     for (uint32_t i = 0; i < isolates; i++) {
         sl_ring_wake_up(w->rings[i]);
         sl_ring_read(w->rings[i]);
@@ -439,10 +445,7 @@ static int open_io(struct sl_worker *w) {
         config.kind = SL_IO_EPOLL;
         rc = sl_io_open(&w->io, &config);
     }
-    for (uint32_t i = 0; !rc && i < g->sni_count; i++) {
-        rc = sl_tls_ctx_new(&w->tls_ctx[i], g->sni[i], NULL, NULL);
-    }
-    return rc;
+    return rc ? rc : sl__resumption_open(w);
 }
 
 static int open_listeners(struct sl_worker *w) {

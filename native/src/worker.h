@@ -80,6 +80,8 @@ struct sl_worker {
     uint32_t ring_next; // round robin over isolates
     uint32_t not_found_live;
     struct sl_tls_ctx *tls_ctx[SL_LISTENERS_MAX];
+    uint32_t steks_version;
+    struct sl_timer resumption_timer; // of the first worker
     struct sl_worker_listener listeners[SL_LISTENERS_MAX];
     uint32_t listener_count, listeners_live;
     struct sl_date date;
@@ -118,6 +120,7 @@ uint64_t sl_worker_memory_bytes(const struct sl_config *config); // of the pools
 const struct sl_config *sl_worker_config(const struct sl_worker *worker);
 void sl_worker_count_status(struct sl_worker *worker, int status);
 uint64_t sl_worker_jitter(struct sl_worker *worker, uint64_t value); // value +- 10 %
+int64_t sl_worker_unix_us(void); // the wall clock
 uint32_t sl_worker_conns(const struct sl_worker *worker); // open now, and on their way to it. Any thread
 
 void sl_plan_hold_ref(struct sl_plan_hold *hold);

@@ -16,16 +16,18 @@ struct process {
     struct sl_tickets *tickets;
     struct sl_stek_ring *ring;
     struct sl_tls_ctx *workers[2];
+    struct sl_counters counters[2];
     uint64_t now_ns;
     int64_t unix_ms;
 };
 
-static struct sl_tls_policy policy_of(enum sl_resumption resumption, bool early, uint8_t tenant) {
+static struct sl_tls_policy policy_of(enum sl_resumption_mode resumption, bool early, uint8_t tenant) {
     struct sl_tls_policy policy = {
         .resumption = resumption,
         .tickets = 1,
         .early_data = early,
         .ticket_lifetime_s = 86400,
+        .early_window_s = 1024,
         .age_skew_ms = 10000,
     };
     memset(policy.tenant, tenant, sizeof(policy.tenant));
@@ -61,7 +63,7 @@ static void process_start(struct process *process, struct sl_tls_policy first,
               SL_OK);
     for (int i = 0; i < 2; i++) {
         SL_ASSERT(sl_tls_ctx_new(&process->workers[i], process->sni, process->policies,
-                                 process->tickets) == SL_OK);
+                                 process->tickets, &process->counters[i]) == SL_OK);
     }
     if (ring) {
         sl_stek_ring_ref(ring);
@@ -194,7 +196,7 @@ TEST(tickets_resume_in_every_mode) {
     for (int mode = SL_RESUMPTION_STATELESS; mode <= SL_RESUMPTION_SEALED; mode++) {
         struct process process;
         SSL_CTX *client = client_new(TLS1_3_VERSION);
-        process_start(&process, policy_of((enum sl_resumption)mode, false, 1),
+        process_start(&process, policy_of((enum sl_resumption_mode)mode, false, 1),
                       policy_of(SL_RESUMPTION_OFF, false, 2), NULL);
         SSL_SESSION *session = first_session(&process, client, "localhost");
         REQUIRE(session);
@@ -212,7 +214,7 @@ TEST(tickets_resume_in_every_mode) {
 
 // The point of it all: the same ticket with early data, twice to one worker, to two, at a stranger with the same key, and at a restarted process.
 TEST(early_data_is_accepted_once_and_always_served) {
-    static const enum sl_resumption modes[] = {SL_RESUMPTION_ONCE, SL_RESUMPTION_SEALED};
+    static const enum sl_resumption_mode modes[] = {SL_RESUMPTION_ONCE, SL_RESUMPTION_SEALED};
     for (size_t m = 0; m < SL_COUNT_OF(modes); m++) {
         for (int second_worker = 0; second_worker < 2; second_worker++) {
             struct process process, stranger;
@@ -231,10 +233,10 @@ TEST(early_data_is_accepted_once_and_always_served) {
             CHECK(second.served && !second.early && second.resumed == once);
             CHECK(!second.proven_late);
             CHECK(second.ticket && SSL_SESSION_early_data_capable(last_session));
-            const struct sl_tls_counts *counts = sl_tls_ctx_counts(process.workers[second_worker]);
-            CHECK_INT(counts->takes_lost, 1);
-            CHECK_INT(sl_tls_ctx_counts(stranger.workers[0])->takes_foreign, 1);
-            CHECK_INT(sl_tls_ctx_counts(process.workers[0])->takes_won, 1);
+            const struct sl_counters *counts = &process.counters[second_worker];
+            CHECK_INT(counts->ticket_takes_lost, 1);
+            CHECK_INT(stranger.counters[0].ticket_takes_foreign, 1);
+            CHECK_INT(process.counters[0].ticket_takes_won, 1);
             SSL_SESSION_free(session);
             SSL_SESSION_free(session_take());
             process_end(&process);
@@ -276,7 +278,7 @@ TEST(resuming_without_early_data_leaves_it_possible) {
     SSL_CTX_free(client);
 }
 
-TEST(stateless_never_takes_early_data) {
+TEST(stateless_never_ticket_takes_early_data) {
     struct process process, once;
     SSL_CTX *client = client_new(TLS1_3_VERSION);
     process_start(&once, policy_of(SL_RESUMPTION_ONCE, true, 1), policy_of(SL_RESUMPTION_ONCE, true, 1), NULL);
@@ -320,7 +322,7 @@ TEST(a_ticket_expires_by_its_row) {
     process.unix_ms += MS_PER_S;
     clock_set(&process);
     CHECK(!connect_to(&process, 0, client, "localhost", session, false).resumed);
-    CHECK_INT(sl_tls_ctx_counts(process.workers[0])->tickets_expired, 1);
+    CHECK_INT(process.counters[0].tickets_expired, 1);
     SSL_SESSION_free(session);
     SSL_SESSION_free(session_take());
     process_end(&process);
@@ -337,7 +339,15 @@ TEST(early_data_ends_with_the_window_and_resumption_does_not) {
     clock_set(&process);
     struct outcome late = connect_to(&process, 0, client, "localhost", session, true);
     CHECK(late.served && late.resumed && !late.early);
-    CHECK_INT(sl_tls_ctx_counts(process.workers[0])->takes_expired, 1);
+    CHECK_INT(process.counters[0].ticket_takes_expired, 1);
+    // By the row's own window, which may be shorter than the set's.
+    SSL_SESSION *young = session_take();
+    process.unix_ms += (int64_t)policy.early_window_s * MS_PER_S + MS_PER_S;
+    clock_set(&process);
+    struct outcome later = connect_to(&process, 0, client, "localhost", young, true);
+    CHECK(later.served && later.resumed && !later.early);
+    CHECK_INT(process.counters[0].ticket_takes_expired, 1);
+    SSL_SESSION_free(young);
     SSL_SESSION_free(session);
     SSL_SESSION_free(session_take());
     process_end(&process);
@@ -388,7 +398,7 @@ TEST(a_new_key_ring_keeps_old_tickets_or_drops_them) {
         clock_set(&process);
         CHECK_MSG(connect_to(&process, 0, client, "localhost", session, false).resumed == (turn < 2), "turn %d", turn);
     }
-    CHECK_INT(sl_tls_ctx_counts(process.workers[0])->tickets_unknown_key, 2);
+    CHECK_INT(process.counters[0].tickets_unknown_key, 2);
     SSL_SESSION_free(session);
     SSL_SESSION_free(session_take());
     process_end(&process);
@@ -454,12 +464,11 @@ TEST(handshakes_are_counted_by_kind) {
     connect_to(&process, 0, client, "localhost", session, false);
     connect_to(&process, 0, client, "localhost", session, true);
     connect_to(&process, 0, client, "localhost", session, true);
-    const struct sl_tls_counts *counts = sl_tls_ctx_counts(process.workers[0]);
-    CHECK_INT(counts->handshakes_full, 1);
-    CHECK_INT(counts->handshakes_resumed, 2);
-    CHECK_INT(counts->handshakes_early, 1);
-    CHECK_INT(counts->handshakes_failed, 0);
-    CHECK_INT(counts->early_reasons[2], 1); // accepted
+    const struct sl_counters *counts = &process.counters[0];
+    CHECK_INT(counts->tls_full, 1);
+    CHECK_INT(counts->tls_resumed, 3);
+    CHECK_INT(counts->tls_early, 1);
+    CHECK_INT(counts->by_early_reason[2], 1); // accepted
     CHECK_INT(counts->tickets_made, 4);
     CHECK_INT(counts->tickets_opened, 3);
     SSL_SESSION_free(session);

@@ -14,6 +14,8 @@
 #include "test.h"
 #include "tls.h"
 
+static struct sl_counters tls_counters; // of contexts that pair_open makes
+
 static uint32_t seed = 1;
 static inline uint32_t random_below(uint32_t n) {
     seed = seed * 1664525u + 1013904223u;
@@ -205,7 +207,7 @@ static inline bool pair_open(struct pair *pair, const struct options *options) {
         CHECK_INT(sl_tls_sni_add(pair->sni, certificate, (struct sl_span){NULL, 0}), SL_OK);
         sni = pair->sni;
     }
-    CHECK_INT(sl_tls_ctx_new(&pair->ctx, sni, NULL, NULL), SL_OK);
+    CHECK_INT(sl_tls_ctx_new(&pair->ctx, sni, NULL, NULL, &tls_counters), SL_OK);
     sl_tls_certificate_free(pair->certificate); // the context needs it no longer
     pair->certificate = NULL;
     pair->tls = pair->ctx ? sl_tls_new(pair->ctx) : NULL;

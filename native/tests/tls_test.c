@@ -859,8 +859,9 @@ static struct sl_tls_sni *threads_sni;
 
 static void *worker_thread(void *arg) {
     (void)arg;
+    struct sl_counters counters = {0};
     struct sl_tls_ctx *ctx;
-    if (sl_tls_ctx_new(&ctx, threads_sni, NULL, NULL) != SL_OK) {
+    if (sl_tls_ctx_new(&ctx, threads_sni, NULL, NULL, &counters) != SL_OK) {
         return (void *)"no context";
     }
     for (int i = 0; i < 20; i++) {

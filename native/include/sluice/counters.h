@@ -72,7 +72,25 @@
     X(io_wakes_skipped, "wakes by other threads while one was under way") \
     X(io_kernel_threads, "threads that the kernel started for io_uring (must stay 0)") \
     X(upgrades, "connections that became a WebSocket") \
-    X(upgrades_live, "of them, open now")
+    X(upgrades_live, "of them, open now") \
+    X(tls_full, "TLS handshakes without resumption") \
+    X(tls_resumed, "TLS handshakes by a session ticket") \
+    X(tls_early, "of those: with early data accepted") \
+    X(tickets_made, "session tickets made") \
+    X(tickets_bare, "of those: without early data, because the single-use set had no place") \
+    X(tickets_opened, "session tickets accepted") \
+    X(tickets_unknown_key, "session tickets under a key that is not in the ring") \
+    X(tickets_bad, "session tickets that are none, or were changed") \
+    X(tickets_expired, "session tickets older than their lifetime") \
+    X(ticket_takes_won, "tickets taken: early data, or a sealed ticket's key") \
+    X(ticket_takes_lost, "takes of a ticket that was taken before, or given up") \
+    X(ticket_takes_foreign, "takes of a ticket that another process made") \
+    X(ticket_takes_expired, "takes of a ticket after the window for early data") \
+    X(sealed_evicted, "keys of sealed tickets that gave way to newer ones") \
+    X(ticket_set_entries, "tickets that may bring early data now") \
+    X(ticket_set_capacity, "tickets that the single-use set can hold") \
+    X(ticket_horizon_ms, "age of the oldest ticket that may bring early data now") \
+    X(steks, "session ticket keys in the ring now")
 // clang-format on
 
 struct sl_counters {
@@ -80,6 +98,8 @@ struct sl_counters {
     SL_COUNTER_MAP(SL_COUNTER_FIELD)
 #undef SL_COUNTER_FIELD
     uint64_t by_status[96]; // answers and closes by reason: index -status
+    uint64_t by_early_reason[16]; // TLS 1.3 handshakes by what became of early data (enum ssl_early_data_reason_t of BoringSSL)
+    uint64_t tls_us[16]; // TLS handshakes by the time that they kept a worker busy: index i: below 2^(i + 4) microseconds, and not below the one before
 };
 
 #endif

@@ -67,9 +67,41 @@ struct sl_config {
     uint32_t pipeline_requests_max;      // answers of a connection that wait to be sent before its next request does [64]
     uint32_t linger_bytes_max;           // read in a lingering close [65536]
     uint32_t conns_per_address_max;      // of one client address, over all workers; of IPv6: of one /64 [0: any number]
-    uint32_t reserved[7];
+    uint32_t stek_rotation_ms;  // a new session ticket key each [3600000]; SL_STEKS_GIVEN: they come by sl_gateway_steks alone
+    uint32_t steks_kept;        // keys that open tickets, the current one included [25]; at most 63
+    uint32_t early_window_ms;   // the longest of any row's [1024000]
+    uint32_t ticket_set_bytes;  // of the single-use set, if a row has early data in mode once [16777216]
+    uint32_t sealed_bytes;      // of the keys of sealed tickets, if a row has that mode [4194304]
+    uint32_t reserved[2];
 };
 _Static_assert(sizeof(struct sl_config) == 160, "ABI");
+#define SL_STEKS_GIVEN 0xffffffffu
+
+// How clients of one certificate's names may resume a TLS session (docs/internals/tls.md).
+enum sl_resumption_mode {
+    SL_RESUMPTION_OFF = 0,
+    SL_RESUMPTION_STATELESS = 1, // whoever has the key resumes, as often as it likes; never early data
+    SL_RESUMPTION_ONCE = 2,      // the same, and early data once per ticket, at the process that made it
+    SL_RESUMPTION_SEALED = 3,    // a ticket resumes once, at the process that made it; its key is erased then
+};
+struct sl_resumption {
+    uint32_t mode;              // enum sl_resumption_mode
+    uint32_t tickets;           // of a TLS 1.3 handshake, up to 16; 0: none
+    uint32_t ticket_lifetime_s; // 1 to 604800 (RFC 8446, 4.6.1)
+    uint32_t early_data;        // 1: tickets may bring early data; mode once or sealed
+    uint32_t early_window_s;    // how old such a ticket may be
+    uint32_t early_age_skew_ms; // early data of a client whose idea of its ticket's age differs by more waits for the handshake
+    uint32_t reserved[2];
+    uint8_t tenant[32];         // with the names: a ticket resumes only where both are the same
+};
+_Static_assert(sizeof(struct sl_resumption) == 64, "ABI");
+
+// A session ticket key.
+struct sl_stek_given {
+    double not_before_ms; // Unix time from which it seals
+    uint8_t key[32];
+};
+_Static_assert(sizeof(struct sl_stek_given) == 40, "ABI");
 
 // Copies the text of this thread's last error (UTF-8, no NUL) to out; returns its bytes, cut at len.
 int sl_error_text(uint8_t *out, size_t len);
@@ -92,6 +124,13 @@ int sl_gateway_certificate(uint32_t gateway, uint32_t set, const uint8_t *cert, 
 
 // What the certificate says that was added last: UTF-8 lines "key value" (key, not_before, not_after, one dns for each name). Returns bytes.
 int sl_gateway_certificate_describe(uint32_t gateway, uint8_t *out, size_t len);
+
+// How clients of certificate `index` of a set resume: one struct sl_resumption. Without it, not at all. Before start.
+int sl_gateway_resumption(uint32_t gateway, uint32_t set, uint32_t index, const uint8_t *row, size_t len);
+
+// The session ticket keys from now on: any number up to 64 of struct sl_stek_given, of which the youngest whose time has come seals and all open. What is
+// not among them any more is erased once no worker uses it. The caller erases its copy. Any time.
+int sl_gateway_steks(uint32_t gateway, const uint8_t *keys, size_t len);
 
 // Binds and holds an address: "127.0.0.1:8080", "[::1]:0". certificates: index of a set, or 0xffffffff for plain HTTP. It listens from here on, alone:
 // who connects before the start waits, and E_ADDRESS_IN_USE names the holder's pid where /proc shows it. Returns the bound port.
