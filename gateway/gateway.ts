@@ -17,6 +17,7 @@ import {
   checkOptions,
   type GatewayOptions,
   type LimitOptions,
+  type ListenerTlsOptions,
 } from "./options.ts";
 import { type App, compilePlan, type Plan, resolveUpstreams } from "./plan.ts";
 import { encodePlan } from "./plan_blob.ts";
@@ -25,7 +26,12 @@ import type { PluginStats } from "./plugins/contain.ts";
 import type { Plugin } from "./plugins/plugin.ts";
 import { PluginRegistry } from "./plugins/registry.ts";
 import { installResponse } from "./response.ts";
-import { certificateWarnings } from "../tls/mod.ts";
+import {
+  certificateWarnings,
+  compileResumption,
+  type ResumptionMode,
+  type ResumptionRow,
+} from "../tls/mod.ts";
 import { setNamedUpstreams } from "./upstream.ts";
 import { installUpgradeGuard } from "./websocket.ts";
 import { setUnderscoreHeaders } from "./forward.ts";
@@ -88,6 +94,36 @@ function configWords(options: CheckedOptions, isolates: number): Uint32Array {
   for (const [key, off] of Object.entries(LIMIT_OFFSETS)) {
     words[off / 4] = options.limits[key as keyof typeof LIMIT_OFFSETS];
   }
+  const { keyRotationMs, keysKept, earlyWindowMs, given } = options.steks;
+  words[abi.SL_CONFIG_STEK_ROTATION_MS_OFF / 4] = given
+    ? abi.SL_STEKS_GIVEN
+    : keyRotationMs;
+  words[abi.SL_CONFIG_STEKS_KEPT_OFF / 4] = keysKept;
+  words[abi.SL_CONFIG_EARLY_WINDOW_MS_OFF / 4] = earlyWindowMs;
+  return words;
+}
+
+const MODES: Record<ResumptionMode, number> = {
+  off: abi.SL_RESUMPTION_OFF,
+  stateless: abi.SL_RESUMPTION_STATELESS,
+  once: abi.SL_RESUMPTION_ONCE,
+  sealed: abi.SL_RESUMPTION_SEALED,
+};
+
+function resumptionWords(row: ResumptionRow): Uint32Array {
+  const words = new Uint32Array(abi.SL_RESUMPTION_BYTES / 4);
+  const { earlyData } = row;
+  words[abi.SL_RESUMPTION_MODE_OFF / 4] = MODES[row.mode];
+  words[abi.SL_RESUMPTION_TICKETS_OFF / 4] = row.ticketsPerConn;
+  words[abi.SL_RESUMPTION_TICKET_LIFETIME_S_OFF / 4] = Math.ceil(
+    row.ticketLifetimeMs / 1000,
+  );
+  words[abi.SL_RESUMPTION_EARLY_DATA_OFF / 4] = earlyData ? 1 : 0;
+  words[abi.SL_RESUMPTION_EARLY_WINDOW_S_OFF / 4] = Math.ceil(
+    (earlyData?.windowMs ?? 0) / 1000,
+  );
+  words[abi.SL_RESUMPTION_EARLY_AGE_SKEW_MS_OFF / 4] = earlyData?.ageSkewMs ??
+    0;
   return words;
 }
 
@@ -132,7 +168,7 @@ export class DataPlane {
     for (const [i, { address, tls }] of options.listeners.entries()) {
       const path = `listeners[${i}].tls.certificates`;
       const certificate = tls
-        ? this.#certificates(tls.certificates, path, sets)
+        ? this.#certificates(tls, path, sets)
         : native.NO_CERTIFICATE;
       const port = native.gatewayListen(this.handle, address, certificate);
       const host = address.slice(0, address.lastIndexOf(":")).replace(
@@ -162,16 +198,19 @@ export class DataPlane {
   }
 
   #certificates(
-    certificates: readonly CertificateOptions[],
+    tls: ListenerTlsOptions,
     path: string,
     sets: Map<string, number>,
   ): number {
-    const key = JSON.stringify(certificates);
+    const key = JSON.stringify(tls);
     let set = sets.get(key);
     if (set !== undefined) return set;
     set = abi.SL_SET_NEW;
-    for (const [i, certificate] of certificates.entries()) {
+    for (const [i, certificate] of tls.certificates.entries()) {
       set = this.#certificate(set, certificate, `${path}[${i}]`);
+    }
+    for (const [i, row] of compileResumption(tls).entries()) {
+      native.gatewayResumption(this.handle, set, i, resumptionWords(row));
     }
     sets.set(key, set);
     return set;

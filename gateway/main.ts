@@ -174,7 +174,9 @@ function applyCertificates(
       "--cert and --key need a listener with TLS: add --https ADDR",
     );
   }
-  for (const listener of secure) listener.tls = { certificates };
+  for (const listener of secure) {
+    listener.tls = { ...listener.tls, certificates };
+  }
 }
 
 // ---- The run

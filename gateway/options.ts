@@ -9,8 +9,11 @@ import {
   type CertificateOptions,
   CERTIFICATES_MAX,
   checkListenerTls,
+  compileResumption,
+  compileSteks,
   type ListenerTlsOptions,
   PolicyError,
+  type StekPolicy,
 } from "../tls/mod.ts";
 import type { PluginEntry } from "./plugins/registry.ts";
 import { parseOrigin, type UpstreamOptions } from "./upstream.ts";
@@ -131,6 +134,8 @@ export interface CheckedOptions {
   notFound: "typescript" | "native";
   paths: "strict" | "hono";
   underscoreHeaders: "drop" | "keep";
+  /** What its listeners say of session ticket keys. The provider itself stays with the module. */
+  steks: Omit<StekPolicy, "stek"> & { given: boolean };
 }
 
 interface Range {
@@ -243,8 +248,13 @@ export function checkOptions(options: GatewayOptions = {}): CheckedOptions {
       "underscoreHeaders",
       ["drop", "keep"],
     ),
+    steks: { keyRotationMs: 0, keysKept: 0, earlyWindowMs: 0, given: false },
   };
+  checkSteks(checked.listeners, check);
   if (problems.length > 0) throw new OptionsError(problems);
+  const { stek, ...steks } = compileSteks(checked.listeners);
+  checked.steks = { ...steks, given: stek !== undefined };
+  for (const { tls } of checked.listeners) delete tls?.policy?.resumption?.stek;
   return checked;
 }
 
@@ -351,13 +361,33 @@ function checkTls(
   path: string,
   check: Check,
 ): ListenerTlsOptions {
+  return orProblem(path, check, { certificates: [] }, () => {
+    const checked = checkListenerTls(tls);
+    compileResumption(checked); // policies that do not fit together
+    return checked;
+  });
+}
+
+function checkSteks(listeners: ListenerOptions[], check: Check): void {
+  if (check.problems.length > 0) return;
+  orProblem("listeners[].tls", check, undefined, () => {
+    compileSteks(listeners);
+  });
+}
+
+function orProblem<T>(
+  path: string,
+  check: Check,
+  fallback: T,
+  run: () => T,
+): T {
   try {
-    return checkListenerTls(tls);
+    return run();
   } catch (error) {
     if (!(error instanceof PolicyError)) throw error;
     const at = error.path ? `${path}.${error.path}` : path;
     check.fail(at, error.value, error.reason);
-    return { certificates: [] };
+    return fallback;
   }
 }
 

@@ -4,10 +4,25 @@
  * @module
  */
 export { type CertificateFacts, certificateWarnings } from "./certificate.ts";
+export { PolicyError } from "./check.ts";
+export {
+  compileResumption,
+  compileSteks,
+  type ResumptionRow,
+  type StekPolicy,
+} from "./compile.ts";
+export type { CheckedEarlyData, EarlyDataOptions } from "./early_data.ts";
 export {
   type CertificateOptions,
   CERTIFICATES_MAX,
   checkListenerTls,
   type ListenerTlsOptions,
-  PolicyError,
+  type TlsPolicy,
 } from "./policy.ts";
+export {
+  checkSteks,
+  type ResumptionMode,
+  type ResumptionOptions,
+  type STEK,
+  type STEKProvider,
+} from "./session_ticket.ts";

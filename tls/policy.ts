@@ -1,8 +1,22 @@
 /**
- * TLS policy as plain values. For now: the certificates of a listener.
+ * TLS policy as plain values: a listener's certificates, and how their clients resume.
  *
  * @module
  */
+import { checkKeys, isRecord, PolicyError } from "./check.ts";
+import { checkEarlyData, type EarlyDataOptions } from "./early_data.ts";
+import { checkResumption, type ResumptionOptions } from "./session_ticket.ts";
+
+/** How clients of a listener, or of one certificate's names, may resume. */
+export interface TlsPolicy {
+  /** Session tickets. @default { mode: "once" } */
+  resumption?: ResumptionOptions;
+  /**
+   * Early data (0-RTT): requests that come with a resuming client's first bytes, which anybody who saw them can send again. A ticket's early data
+   * is accepted at most once, and reaches only routes with `earlyData()`. @default false
+   */
+  earlyData?: EarlyDataOptions | boolean;
+}
 
 /** TLS of one listener. */
 export interface ListenerTlsOptions {
@@ -12,6 +26,8 @@ export interface ListenerTlsOptions {
    * or an unknown one. A request whose Host is another certificate's than the one that its connection's server name chose is answered 421.
    */
   certificates: CertificateOptions[];
+  /** How clients of all its certificates may resume, where a certificate does not say otherwise. */
+  policy?: TlsPolicy;
 }
 
 /** How many certificates all listeners of a gateway may have. */
@@ -25,30 +41,14 @@ export interface CertificateOptions {
   key: string;
   /** Server names that it answers to: `example.org`, or `*.example.org` for one label more. @default the certificate's own DNS names */
   names?: string[];
-}
-
-/** A policy that cannot be used. */
-export class PolicyError extends TypeError {
-  override name = "PolicyError";
-  /** Where, as a key path below the listener's `tls`: `certificates[0].cert`; empty for the policy itself. */
-  readonly path: string;
-  /** The value at hand. */
-  readonly value: unknown;
-  /** Why it cannot be used, and what can. */
-  readonly reason: string;
-
-  constructor(path: string, value: unknown, reason: string) {
-    super(`tls${path && "."}${path}: ${reason}`);
-    this.path = path;
-    this.value = value;
-    this.reason = reason;
-  }
+  /** What differs from the listener's policy for clients of these names. Keys are the whole gateway's and cannot differ. */
+  policy?: TlsPolicy;
 }
 
 /** Checks the TLS options of a listener. Throws a {@linkcode PolicyError} for the first thing that is wrong. */
 export function checkListenerTls(tls: unknown): ListenerTlsOptions {
   if (!isRecord(tls)) throw new PolicyError("", tls, "must be an object");
-  checkKeys(tls, "", ["certificates"]);
+  checkKeys(tls, "", ["certificates", "policy"]);
   const { certificates } = tls;
   if (
     !Array.isArray(certificates) || certificates.length === 0 ||
@@ -60,11 +60,39 @@ export function checkListenerTls(tls: unknown): ListenerTlsOptions {
       `must be a list of 1 to ${CERTIFICATES_MAX} certificates`,
     );
   }
-  return {
+  const checked: ListenerTlsOptions = {
     certificates: certificates.map((certificate, i) =>
       checkCertificate(certificate, `certificates[${i}]`)
     ),
   };
+  if (tls.policy !== undefined) {
+    checked.policy = checkPolicy(tls.policy, "policy", true);
+  }
+  return checked;
+}
+
+function checkPolicy(
+  policy: unknown,
+  path: string,
+  withKeys: boolean,
+): TlsPolicy {
+  if (!isRecord(policy)) {
+    throw new PolicyError(path, policy, "must be an object");
+  }
+  checkKeys(policy, `${path}.`, ["resumption", "earlyData"]);
+  const { resumption, earlyData } = policy;
+  const checked: TlsPolicy = {};
+  if (resumption !== undefined) {
+    checked.resumption = checkResumption(
+      resumption,
+      `${path}.resumption`,
+      withKeys,
+    );
+  }
+  if (earlyData !== undefined) {
+    checked.earlyData = checkEarlyData(earlyData, `${path}.earlyData`);
+  }
+  return checked;
 }
 
 function checkCertificate(
@@ -74,13 +102,16 @@ function checkCertificate(
   if (!isRecord(certificate)) {
     throw new PolicyError(path, certificate, "must be an object");
   }
-  checkKeys(certificate, `${path}.`, ["cert", "key", "names"]);
-  const { cert, key, names } = certificate;
+  checkKeys(certificate, `${path}.`, ["cert", "key", "names", "policy"]);
+  const { cert, key, names, policy } = certificate;
   const checked: CertificateOptions = {
     cert: checkPem(cert, `${path}.cert`),
     key: checkPem(key, `${path}.key`),
   };
   if (names !== undefined) checked.names = checkNames(names, `${path}.names`);
+  if (policy !== undefined) {
+    checked.policy = checkPolicy(policy, `${path}.policy`, false);
+  }
   return checked;
 }
 
@@ -127,23 +158,4 @@ function checkPem(value: unknown, path: string): string {
     shown,
     "must be PEM text or the path of a PEM file",
   );
-}
-
-function checkKeys(
-  value: Record<string, unknown>,
-  path: string,
-  known: string[],
-): void {
-  for (const key of Object.keys(value)) {
-    if (known.includes(key)) continue;
-    throw new PolicyError(
-      `${path}${key}`,
-      value[key],
-      `is not an option; known keys: ${known.join(", ")}`,
-    );
-  }
-}
-
-function isRecord(value: unknown): value is Record<string, unknown> {
-  return typeof value === "object" && value !== null && !Array.isArray(value);
 }

@@ -1,6 +1,7 @@
 import { expect } from "@std/expect";
 import { describe, it } from "@std/testing/bdd";
-import { checkListenerTls, PolicyError } from "./policy.ts";
+import { PolicyError } from "./check.ts";
+import { checkListenerTls } from "./policy.ts";
 
 describe("checkListenerTls()", () => {
   const wrong: [tls: unknown, path: string][] = [
