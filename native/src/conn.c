@@ -11,6 +11,7 @@
 
 #define SAMPLE_AFTER_NS SL_NS_PER_S // of a send, before its progress is looked at
 #define ALIVE_CHECK_NS SL_NS_PER_S  // of a client that is not read from
+#define EARLY_BYTES_MAX 16384u      // BoringSSL takes 14336
 #define EMPTY_LINES_BYTES 8u        // four CRLF, see http1_parse.h
 #define SMALL_BODY 16384u           // bodies up to this do not leave the multishot receive
 
@@ -66,6 +67,9 @@ static bool bufs_scarce(const struct sl_conn *conn) {
 // Unread bytes at which reading pauses. A head that is being read may have its own limit's, and the empty lines before it.
 static uint32_t in_bytes_max(const struct sl_conn *conn) {
     const struct sl_config *c = config_of(conn);
+    if (conn->req && conn->req->held) { // the Finished comes behind all of it
+        return c->pipeline_bytes_max > EARLY_BYTES_MAX ? c->pipeline_bytes_max : EARLY_BYTES_MAX;
+    }
     if (conn->req && conn->req->head_done && bufs_scarce(conn)) {
         return 1;
     }
@@ -518,6 +522,13 @@ static bool step(struct sl_conn *conn) {
     if (!conn->req->head_done && !conn->req->out_done) {
         return conn->in.bytes > 0 && read_head(conn);
     }
+    if (conn->req->held) {
+        if (sl_tls_in_early_data(conn->tls)) {
+            return false;
+        }
+        sl_request_release(conn->req);
+        return true;
+    }
     if (!conn->req->body_done && conn->req->head_done) {
         feed_body(conn->req);
     }
@@ -694,7 +705,7 @@ static void choose_deadline(struct sl_conn *conn) {
             conn->deadline = SL_DUE_WRITE;
             conn->deadline_ns = now + sl_stall_begin(&conn->stall, c->write_stall_ms);
         }
-    } else if (conn->tls && !conn->handshaken) {
+    } else if (conn->tls && (!conn->handshaken || (req && req->held))) {
         conn->deadline = SL_DUE_HEAD;
         conn->deadline_ns = conn->opened_ns + ms(c->head_timeout_ms);
     } else if (!req) {

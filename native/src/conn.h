@@ -111,6 +111,7 @@ struct sl_request {
     bool upgraded;       // after 101: bytes both ways, unframed, until each side has ended
     bool input_ended;    // upgraded: the client sends no more than what is here
     bool given_up;       // its client has sent its last byte, and nobody will answer
+    bool held;           // came in early data and may not run in it: waits for the client's Finished
     struct sl_head head; // from here on nothing is zero at first, but what sl_request_new says
     struct sl_policy_runs request_runs, response_runs;
     uint64_t policy_words[SL_PLAN_CHAIN_MAX]; // by step: its policy's own
@@ -135,6 +136,7 @@ bool sl_stall_moves(struct sl_stall *stall, struct sl_worker *worker, const stru
 struct sl_request *sl_request_new(struct sl_conn *conn);     // NULL: requests_max
 void sl_request_half(struct sl_request *req, bool large);     // its head is not whole yet; large: it lies in an OUT buffer
 void sl_request_start(struct sl_request *req);                // its head is complete
+void sl_request_release(struct sl_request *req);              // it was held, and may run now
 void sl_request_refuse(struct sl_request *req, int status);   // an error answer, then close
 void sl_request_fail(struct sl_request *req, int status);     // an error answer if none was begun, else break the transfer
 // Writes the answer's head. `response`: status, framing, content_length, fields. False: the connection is being cut.

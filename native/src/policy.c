@@ -8,6 +8,7 @@ static const struct sl_policy_op *const ops[] = {
     [SL_PLAN_OP_REQUEST_ID - SL_PLAN_OP_POLICY] = &sl__request_id_op,
     [SL_PLAN_OP_IP_RESTRICTION - SL_PLAN_OP_POLICY] = &sl__ip_restriction_op,
     [SL_PLAN_OP_CORS - SL_PLAN_OP_POLICY] = &sl__cors_op,
+    [SL_PLAN_OP_EARLY_DATA - SL_PLAN_OP_POLICY] = &sl__early_data_op,
 };
 
 static const struct sl_policy_op *op_of(uint8_t op) {
@@ -247,6 +248,25 @@ void sl_policies_leave(struct sl_request *req) {
         }
     }
     req->policies_held = 0;
+}
+
+bool sl_policies_early(const struct sl_request *req, int *out_refuse) {
+    const struct sl_plan *plan = req->hold->plan;
+    *out_refuse = -1;
+    for (uint32_t i = 0; i < req->chain.count; i++) {
+        const struct sl_plan_step *step = &plan->steps[req->chain.steps[i]];
+        if (step->op == SL_PLAN_OP_EARLY_DATA) {
+            const struct sl_plan_early_data *record = record_of(plan, &plan->policies[step->arg]);
+            *out_refuse = record->refuse ? (int)i : -1;
+            return sl__early_data_allows(req, record);
+        }
+    }
+    return false;
+}
+
+void sl_policies_refuse_early(struct sl_request *req, int step) {
+    struct sl_policy policy = policy_at(req, (uint32_t)step);
+    sl_policy_answer(&policy, SL_E_TOO_EARLY);
 }
 
 // For ops.

@@ -82,5 +82,13 @@ bool sl_policy_check_client(const struct sl_plan *plan, const struct sl_plan_cli
 extern const struct sl_policy_op sl__request_id_op;
 extern const struct sl_policy_op sl__ip_restriction_op;
 extern const struct sl_policy_op sl__cors_op;
+// Whether the request's chain lets it run in early data (early_data.c); the step that refuses it instead of letting it wait goes to *out_refuse
+// (its place in the chain), else that is -1.
+bool sl_policies_early(const struct sl_request *req, int *out_refuse);
+// Answers it there.
+void sl_policies_refuse_early(struct sl_request *req, int step);
+
+extern const struct sl_policy_op sl__early_data_op;
+bool sl__early_data_allows(const struct sl_request *req, const struct sl_plan_early_data *record);
 
 #endif

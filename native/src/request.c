@@ -661,6 +661,21 @@ static void run_chain(struct sl_request *req) {
     }
 }
 
+// It came before the client has proven that it is there: it may be a replay. Only what its route allows runs now (RFC 8470 section 3).
+static void start_early(struct sl_request *req) {
+    int refuse;
+    if (sl_policies_early(req, &refuse)) {
+        run_chain(req);
+    } else if (refuse >= 0) {
+        sl_policies_refuse_early(req, refuse);
+    } else {
+        req->held = true;
+        req->conn->worker->counters.early_held++;
+    }
+}
+
+static const struct sl_plan_step all_typescript = {.op = SL_PLAN_OP_TYPESCRIPT};
+
 static void route(struct sl_request *req) {
     const struct sl_head *h = &req->head;
     const struct sl_plan *plan = req->hold->plan;
@@ -669,10 +684,21 @@ static void route(struct sl_request *req) {
     SL_ASSERT(path.len <= sizeof(decoded));
     path = sl_route_path(plan, path, h->flags & SL_HEAD_PATH_ESCAPED, decoded);
     if (plan->header->flags & SL_PLAN_F_ALL_TYPESCRIPT) {
-        sl_exchange_start(req, false);
-        return;
+        req->chain.count = 0;
+        req->chain.request_bytes = req->chain.response_bytes = 0;
+        req->chain.end = &all_typescript;
+    } else {
+        sl_route_chain(&req->chain, plan, h->method, sl_request_span(req, 0, h->method_len), path);
     }
-    sl_route_chain(&req->chain, plan, h->method, sl_request_span(req, 0, h->method_len), path);
+    if (req->conn->tls && sl_tls_in_early_data(req->conn->tls)) {
+        start_early(req);
+    } else {
+        run_chain(req);
+    }
+}
+
+void sl_request_release(struct sl_request *req) {
+    req->held = false;
     run_chain(req);
 }
 

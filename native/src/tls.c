@@ -36,6 +36,8 @@ struct sl_tls {
     uint8_t state; // enum sl_tls_state
     uint8_t first_byte;
     bool fed, blocked, closing;
+    bool
+        proven; // the client's Finished was read and is right. Never set otherwise: a connection that fails stays unproven
     // BoringSSL cannot send an alert a second time when its BIO was full (its bug 130). What is this small waits here for the next buffer
     // instead of being refused.
     uint8_t spill_len;
@@ -488,6 +490,7 @@ static void handshake(struct sl_tls *tls) {
     int rc = SSL_do_handshake(tls->ssl);
     if (rc == 1) {
         tls->state = SL_TLS_OPEN;
+        tls->proven = !SSL_in_early_data(tls->ssl);
         count_handshake(tls);
         return;
     }
@@ -519,6 +522,8 @@ int sl_tls_read(struct sl_tls *tls, uint8_t *out, uint32_t cap) {
     }
     if (tls->verdict == SL_OK && tls->state == SL_TLS_OPEN) {
         n = read_plaintext(tls, out, (int)cap);
+        tls->proven =
+            tls->proven || (!SSL_in_early_data(tls->ssl) && SSL_is_init_finished(tls->ssl));
     }
     return n == 0 && tls->verdict != SL_OK ? conclude(tls) : n;
 }
@@ -668,9 +673,7 @@ uint8_t sl_tls_row(const struct sl_tls *tls) {
     return sl_tls_sni_row(tls->ctx->sni, (const uint8_t *)name, len);
 }
 
-bool sl_tls_in_early_data(const struct sl_tls *tls) {
-    return tls->state == SL_TLS_OPEN && SSL_in_early_data(tls->ssl);
-}
+bool sl_tls_in_early_data(const struct sl_tls *tls) { return !tls->proven; }
 
 bool sl_tls_early_data_is_timely(const struct sl_tls *tls) {
     int64_t skew_ms = (int64_t)SSL_get_ticket_age_skew(tls->ssl) * 1000;

@@ -104,8 +104,8 @@ void sl_tls_close_notify(struct sl_tls *tls);
 // handshake, the old status if it had failed. All that was fed must have been read.
 int sl_tls_eof(struct sl_tls *tls);
 
-// True: what was read so far may be a replay (RFC 8446, 8): the client has not proven that it is there. It turns false when its Finished is read; then
-// what came before is proven, too.
+// True: what was read so far may be a replay (RFC 8446, 8): the client has not proven that it is there. It turns false when its Finished has been
+// read; then what came before is proven, too. On a connection that fails before that it stays true.
 bool sl_tls_in_early_data(const struct sl_tls *tls);
 bool sl_tls_early_data_is_timely(const struct sl_tls *tls); // the client's idea of its ticket's age agrees with ours
 

@@ -90,7 +90,8 @@
     X(ticket_set_entries, "tickets that may bring early data now") \
     X(ticket_set_capacity, "tickets that the single-use set can hold") \
     X(ticket_horizon_ms, "age of the oldest ticket that may bring early data now") \
-    X(steks, "session ticket keys in the ring now")
+    X(steks, "session ticket keys in the ring now") \
+    X(early_held, "requests in early data that waited for the handshake")
 // clang-format on
 
 struct sl_counters {

@@ -48,6 +48,7 @@
     X(E_MISDIRECTED,      -45, "misdirected",         CLIENT,   1, 421, "This host is not served on this connection.") \
     X(E_IP_RESTRICTED,    -46, "ip_restricted",       CLIENT,   0, 403, "This address is not allowed here.") \
     X(E_BAD_FRAME,        -59, "bad_websocket_frame", CLIENT,   0,   0, "The client broke the WebSocket protocol.") \
+    X(E_TOO_EARLY,        -55, "too_early",           CLIENT,   1, 425, "The request came in TLS early data, which this route does not take.") \
     X(E_SHED_EXCHANGES,   -60, "shed_exchanges",      GATEWAY,  1, 503, "Too many requests wait for TypeScript.") \
     X(E_SHED_REQUESTS,    -61, "shed_requests",       GATEWAY,  1, 503, "Too many requests are in flight.") \
     X(E_SHED_CONNS,       -62, "shed_conns",          GATEWAY,  1, 503, "Too many connections are open.") \
