@@ -58,8 +58,11 @@ Deno.test("a gateway is described, counted and freed", () => {
     assertEquals(described.workers, described.workers_cpus);
     assert(/^\d+ CPUs?/.test(described.workers_reason));
     assert(Number(described.memory_bytes) > 0);
-    const { byStatus, upstreams, ...stats } = ffi.gatewayStats(gateway);
+    const { byStatus, byEarlyReason, tlsMicroseconds, upstreams, ...stats } =
+      ffi.gatewayStats(gateway);
     assertEquals(upstreams, {});
+    assertEquals(byEarlyReason.accepted, 0);
+    assertEquals(tlsMicroseconds.length, 16);
     assertEquals(Object.keys(stats), COUNTERS.map(([name]) => name));
     assertEquals(Object.keys(byStatus), STATUS.map(({ label }) => label));
     assert(ffi.gatewayListen(gateway, "127.0.0.1:0") > 0);
