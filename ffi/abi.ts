@@ -103,6 +103,7 @@ export const SL_PLAN_OP_POLICY = 16;
 export const SL_PLAN_OP_REQUEST_ID = 16;
 export const SL_PLAN_OP_IP_RESTRICTION = 17;
 export const SL_PLAN_OP_CORS = 18;
+export const SL_PLAN_OP_EARLY_DATA = 40;
 export const SL_PLAN_SEG_STATIC = 0;
 export const SL_PLAN_SEG_PARAM = 1;
 export const SL_PLAN_SEG_REST = 2;
@@ -177,6 +178,7 @@ export const SL_E_TLS_FAILED = -44;
 export const SL_E_MISDIRECTED = -45;
 export const SL_E_IP_RESTRICTED = -46;
 export const SL_E_BAD_FRAME = -59;
+export const SL_E_TOO_EARLY = -55;
 export const SL_E_SHED_EXCHANGES = -60;
 export const SL_E_SHED_REQUESTS = -61;
 export const SL_E_SHED_CONNS = -62;
@@ -220,6 +222,11 @@ export const SL_WARMING = 0;
 export const SL_ACTIVE = 1;
 export const SL_DRAINING = 2;
 export const SL_CLOSED = 3;
+export const SL_STEKS_GIVEN = 4294967295;
+export const SL_RESUMPTION_OFF = 0;
+export const SL_RESUMPTION_STATELESS = 1;
+export const SL_RESUMPTION_ONCE = 2;
+export const SL_RESUMPTION_SEALED = 3;
 
 export const SL_CONFIG_BYTES = 160;
 export const SL_CONFIG_IO_OFF = 0;
@@ -255,7 +262,24 @@ export const SL_CONFIG_WRITE_BYTES_PER_SECOND_MIN_OFF = 116;
 export const SL_CONFIG_PIPELINE_REQUESTS_MAX_OFF = 120;
 export const SL_CONFIG_LINGER_BYTES_MAX_OFF = 124;
 export const SL_CONFIG_CONNS_PER_ADDRESS_MAX_OFF = 128;
-export const SL_CONFIG_RESERVED_OFF = 132;
+export const SL_CONFIG_STEK_ROTATION_MS_OFF = 132;
+export const SL_CONFIG_STEKS_KEPT_OFF = 136;
+export const SL_CONFIG_EARLY_WINDOW_MS_OFF = 140;
+export const SL_CONFIG_TICKET_SET_BYTES_OFF = 144;
+export const SL_CONFIG_SEALED_BYTES_OFF = 148;
+export const SL_CONFIG_RESERVED_OFF = 152;
+export const SL_RESUMPTION_BYTES = 64;
+export const SL_RESUMPTION_MODE_OFF = 0;
+export const SL_RESUMPTION_TICKETS_OFF = 4;
+export const SL_RESUMPTION_TICKET_LIFETIME_S_OFF = 8;
+export const SL_RESUMPTION_EARLY_DATA_OFF = 12;
+export const SL_RESUMPTION_EARLY_WINDOW_S_OFF = 16;
+export const SL_RESUMPTION_EARLY_AGE_SKEW_MS_OFF = 20;
+export const SL_RESUMPTION_RESERVED_OFF = 24;
+export const SL_RESUMPTION_TENANT_OFF = 32;
+export const SL_STEK_GIVEN_BYTES = 40;
+export const SL_STEK_GIVEN_NOT_BEFORE_MS_OFF = 0;
+export const SL_STEK_GIVEN_KEY_OFF = 8;
 export const SL_FIELD_BYTES = 12;
 export const SL_FIELD_NAME_OFF_OFF = 0;
 export const SL_FIELD_NAME_LEN_OFF = 2;
@@ -432,6 +456,11 @@ export const SL_PLAN_CORS_REFLECTS_OFF = 21;
 export const SL_PLAN_CORS_RESERVED0_OFF = 22;
 export const SL_PLAN_CORS_RESERVED1_OFF = 24;
 export const SL_PLAN_CORS_RESERVED2_OFF = 28;
+export const SL_PLAN_EARLY_DATA_BYTES = 16;
+export const SL_PLAN_EARLY_DATA_METHODS_OFF = 0;
+export const SL_PLAN_EARLY_DATA_BYTES_MAX_OFF = 4;
+export const SL_PLAN_EARLY_DATA_REFUSE_OFF = 8;
+export const SL_PLAN_EARLY_DATA_RESERVED_OFF = 12;
 
 /** What sl_abi of the library must report, word by word. */
 export const ABI: readonly (readonly [name: string, value: number])[] = [
@@ -469,7 +498,24 @@ export const ABI: readonly (readonly [name: string, value: number])[] = [
   ["SL_CONFIG_PIPELINE_REQUESTS_MAX_OFF", 120],
   ["SL_CONFIG_LINGER_BYTES_MAX_OFF", 124],
   ["SL_CONFIG_CONNS_PER_ADDRESS_MAX_OFF", 128],
-  ["SL_CONFIG_RESERVED_OFF", 132],
+  ["SL_CONFIG_STEK_ROTATION_MS_OFF", 132],
+  ["SL_CONFIG_STEKS_KEPT_OFF", 136],
+  ["SL_CONFIG_EARLY_WINDOW_MS_OFF", 140],
+  ["SL_CONFIG_TICKET_SET_BYTES_OFF", 144],
+  ["SL_CONFIG_SEALED_BYTES_OFF", 148],
+  ["SL_CONFIG_RESERVED_OFF", 152],
+  ["SL_RESUMPTION_BYTES", 64],
+  ["SL_RESUMPTION_MODE_OFF", 0],
+  ["SL_RESUMPTION_TICKETS_OFF", 4],
+  ["SL_RESUMPTION_TICKET_LIFETIME_S_OFF", 8],
+  ["SL_RESUMPTION_EARLY_DATA_OFF", 12],
+  ["SL_RESUMPTION_EARLY_WINDOW_S_OFF", 16],
+  ["SL_RESUMPTION_EARLY_AGE_SKEW_MS_OFF", 20],
+  ["SL_RESUMPTION_RESERVED_OFF", 24],
+  ["SL_RESUMPTION_TENANT_OFF", 32],
+  ["SL_STEK_GIVEN_BYTES", 40],
+  ["SL_STEK_GIVEN_NOT_BEFORE_MS_OFF", 0],
+  ["SL_STEK_GIVEN_KEY_OFF", 8],
   ["SL_FIELD_BYTES", 12],
   ["SL_FIELD_NAME_OFF_OFF", 0],
   ["SL_FIELD_NAME_LEN_OFF", 2],
@@ -646,6 +692,11 @@ export const ABI: readonly (readonly [name: string, value: number])[] = [
   ["SL_PLAN_CORS_RESERVED0_OFF", 22],
   ["SL_PLAN_CORS_RESERVED1_OFF", 24],
   ["SL_PLAN_CORS_RESERVED2_OFF", 28],
+  ["SL_PLAN_EARLY_DATA_BYTES", 16],
+  ["SL_PLAN_EARLY_DATA_METHODS_OFF", 0],
+  ["SL_PLAN_EARLY_DATA_BYTES_MAX_OFF", 4],
+  ["SL_PLAN_EARLY_DATA_REFUSE_OFF", 8],
+  ["SL_PLAN_EARLY_DATA_RESERVED_OFF", 12],
 ];
 
 export interface StatusRow {
@@ -700,6 +751,7 @@ export const STATUS: readonly StatusRow[] = [
   { status: -45, name: "E_MISDIRECTED", label: "misdirected", source: "client", retry: true, http: 421, text: "This host is not served on this connection." },
   { status: -46, name: "E_IP_RESTRICTED", label: "ip_restricted", source: "client", retry: false, http: 403, text: "This address is not allowed here." },
   { status: -59, name: "E_BAD_FRAME", label: "bad_websocket_frame", source: "client", retry: false, http: 0, text: "The client broke the WebSocket protocol." },
+  { status: -55, name: "E_TOO_EARLY", label: "too_early", source: "client", retry: true, http: 425, text: "The request came in TLS early data, which this route does not take." },
   { status: -60, name: "E_SHED_EXCHANGES", label: "shed_exchanges", source: "gateway", retry: true, http: 503, text: "Too many requests wait for TypeScript." },
   { status: -61, name: "E_SHED_REQUESTS", label: "shed_requests", source: "gateway", retry: true, http: 503, text: "Too many requests are in flight." },
   { status: -62, name: "E_SHED_CONNS", label: "shed_conns", source: "gateway", retry: true, http: 503, text: "Too many connections are open." },
@@ -853,6 +905,25 @@ export const COUNTERS = [
   ["io_kernel_threads", "threads that the kernel started for io_uring (must stay 0)"],
   ["upgrades", "connections that became a WebSocket"],
   ["upgrades_live", "of them, open now"],
+  ["tls_full", "TLS handshakes without resumption"],
+  ["tls_resumed", "TLS handshakes by a session ticket"],
+  ["tls_early", "of those: with early data accepted"],
+  ["tickets_made", "session tickets made"],
+  ["tickets_bare", "of those: without early data, because the single-use set had no place"],
+  ["tickets_opened", "session tickets accepted"],
+  ["tickets_unknown_key", "session tickets under a key that is not in the ring"],
+  ["tickets_bad", "session tickets that are none, or were changed"],
+  ["tickets_expired", "session tickets older than their lifetime"],
+  ["ticket_takes_won", "tickets taken: early data, or a sealed ticket's key"],
+  ["ticket_takes_lost", "takes of a ticket that was taken before, or given up"],
+  ["ticket_takes_foreign", "takes of a ticket that another process made"],
+  ["ticket_takes_expired", "takes of a ticket after the window for early data"],
+  ["sealed_evicted", "keys of sealed tickets that gave way to newer ones"],
+  ["ticket_set_entries", "tickets that may bring early data now"],
+  ["ticket_set_capacity", "tickets that the single-use set can hold"],
+  ["ticket_horizon_ms", "age of the oldest ticket that may bring early data now"],
+  ["steks", "session ticket keys in the ring now"],
+  ["early_held", "requests in early data that waited for the handshake"],
 ] as const;
 export type CounterName = (typeof COUNTERS)[number][0];
 
@@ -992,4 +1063,42 @@ export interface Counters {
   upgrades: number;
   /** Of them, open now. */
   upgrades_live: number;
+  /** TLS handshakes without resumption. */
+  tls_full: number;
+  /** TLS handshakes by a session ticket. */
+  tls_resumed: number;
+  /** Of those: with early data accepted. */
+  tls_early: number;
+  /** Session tickets made. */
+  tickets_made: number;
+  /** Of those: without early data, because the single-use set had no place. */
+  tickets_bare: number;
+  /** Session tickets accepted. */
+  tickets_opened: number;
+  /** Session tickets under a key that is not in the ring. */
+  tickets_unknown_key: number;
+  /** Session tickets that are none, or were changed. */
+  tickets_bad: number;
+  /** Session tickets older than their lifetime. */
+  tickets_expired: number;
+  /** Tickets taken: early data, or a sealed ticket's key. */
+  ticket_takes_won: number;
+  /** Takes of a ticket that was taken before, or given up. */
+  ticket_takes_lost: number;
+  /** Takes of a ticket that another process made. */
+  ticket_takes_foreign: number;
+  /** Takes of a ticket after the window for early data. */
+  ticket_takes_expired: number;
+  /** Keys of sealed tickets that gave way to newer ones. */
+  sealed_evicted: number;
+  /** Tickets that may bring early data now. */
+  ticket_set_entries: number;
+  /** Tickets that the single-use set can hold. */
+  ticket_set_capacity: number;
+  /** Age of the oldest ticket that may bring early data now. */
+  ticket_horizon_ms: number;
+  /** Session ticket keys in the ring now. */
+  steks: number;
+  /** Requests in early data that waited for the handshake. */
+  early_held: number;
 }
