@@ -103,6 +103,7 @@ export const SL_PLAN_OP_POLICY = 16;
 export const SL_PLAN_OP_REQUEST_ID = 16;
 export const SL_PLAN_OP_IP_RESTRICTION = 17;
 export const SL_PLAN_OP_CORS = 18;
+export const SL_PLAN_OP_BODY_LIMIT = 19;
 export const SL_PLAN_OP_EARLY_DATA = 40;
 export const SL_PLAN_SEG_STATIC = 0;
 export const SL_PLAN_SEG_PARAM = 1;
@@ -456,6 +457,8 @@ export const SL_PLAN_CORS_REFLECTS_OFF = 21;
 export const SL_PLAN_CORS_RESERVED0_OFF = 22;
 export const SL_PLAN_CORS_RESERVED1_OFF = 24;
 export const SL_PLAN_CORS_RESERVED2_OFF = 28;
+export const SL_PLAN_BODY_LIMIT_BYTES = 8;
+export const SL_PLAN_BODY_LIMIT_BYTES_MAX_OFF = 0;
 export const SL_PLAN_EARLY_DATA_BYTES = 16;
 export const SL_PLAN_EARLY_DATA_METHODS_OFF = 0;
 export const SL_PLAN_EARLY_DATA_BYTES_MAX_OFF = 4;
@@ -692,6 +695,8 @@ export const ABI: readonly (readonly [name: string, value: number])[] = [
   ["SL_PLAN_CORS_RESERVED0_OFF", 22],
   ["SL_PLAN_CORS_RESERVED1_OFF", 24],
   ["SL_PLAN_CORS_RESERVED2_OFF", 28],
+  ["SL_PLAN_BODY_LIMIT_BYTES", 8],
+  ["SL_PLAN_BODY_LIMIT_BYTES_MAX_OFF", 0],
   ["SL_PLAN_EARLY_DATA_BYTES", 16],
   ["SL_PLAN_EARLY_DATA_METHODS_OFF", 0],
   ["SL_PLAN_EARLY_DATA_BYTES_MAX_OFF", 4],

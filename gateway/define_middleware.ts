@@ -90,8 +90,19 @@ export interface CorsStep extends PolicyBase {
   reflects: boolean;
 }
 
+/** Refuses bodies that are too large. */
+export interface BodyLimitStep extends PolicyBase {
+  op: "bodyLimit";
+  /** Bytes. */
+  maxSize: number;
+}
+
 /** The steps that are policies: each has an entry in `policies.ts`. */
-export type PolicyStep = RequestIdStep | IpRestrictionStep | CorsStep;
+export type PolicyStep =
+  | RequestIdStep
+  | IpRestrictionStep
+  | CorsStep
+  | BodyLimitStep;
 
 /** What C does for a middleware. */
 export type NativeStep =

@@ -27,6 +27,7 @@ export {
   OptionsError,
 } from "./errors.ts";
 export {
+  type BodyLimitStep,
   type ClientSource,
   type CorsStep,
   defineMiddleware,
@@ -54,6 +55,7 @@ export type {
 export type { PluginEntry } from "./plugins/registry.ts";
 export type { PluginStats } from "./plugins/contain.ts";
 export type { HeaderEdits } from "./header_edits.ts";
+export { bodyLimit, type BodyLimitOptions } from "./middleware/body_limit.ts";
 export { cors, type CorsOptions } from "./middleware/cors.ts";
 export { headers, type HeadersOptions } from "./middleware/headers.ts";
 export {

@@ -82,6 +82,17 @@ const POLICIES: Policies = {
           : "the id of a trusted peer, or a new one"
       }`,
   },
+  bodyLimit: {
+    op: abi.SL_PLAN_OP_BODY_LIMIT,
+    cost: () => NOTHING,
+    record({ maxSize }) {
+      const view = recordOf(abi.SL_PLAN_BODY_LIMIT_BYTES);
+      const at = abi.SL_PLAN_BODY_LIMIT_BYTES_MAX_OFF;
+      view.setBigUint64(at, BigInt(maxSize), true);
+      return bytesOf(view);
+    },
+    describe: ({ maxSize }) => `bodies of at most ${maxSize} bytes`,
+  },
   cors: {
     op: abi.SL_PLAN_OP_CORS,
     cost: ({ headers }) => ({

@@ -61,6 +61,7 @@
     S(plan_cors) F(plan_cors, origins_off) F(plan_cors, origins_count) F(plan_cors, otherwise) F(plan_cors, preflight_off) \
     F(plan_cors, preflight_len) F(plan_cors, vary_last) F(plan_cors, reflects) F(plan_cors, reserved0) F(plan_cors, reserved1) \
     F(plan_cors, reserved2) \
+    S(plan_body_limit) F(plan_body_limit, bytes_max) \
     S(plan_early_data) F(plan_early_data, methods) F(plan_early_data, bytes_max) F(plan_early_data, refuse) F(plan_early_data, reserved)
 // clang-format on
 

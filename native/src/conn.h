@@ -91,6 +91,7 @@ struct sl_request {
     int64_t start_unix_us;
     uint64_t body_left;  // LENGTH: bytes still to come
     uint64_t body_bytes; // received so far
+    uint64_t body_max;   // of those, if body_limited
     uint64_t lag_since_ns, lag_ns; // waiting for its body: since when (0: not now), and before that
     uint64_t out_left;   // LENGTH framing: bytes still to send
     uint64_t out_bytes;  // body bytes queued so far
@@ -103,6 +104,7 @@ struct sl_request {
     bool head_done;      // the head is complete, the request has started
     bool body_done;      // all of its body is consumed
     bool body_wanted;    // somebody reads it
+    bool body_limited;   // a policy does
     bool discard;        // nobody will: drop what comes
     bool continue_due;   // 100 Continue is owed when the body is wanted
     bool bodiless;       // the answer has no body (HEAD, 204, 304)

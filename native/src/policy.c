@@ -8,6 +8,7 @@ static const struct sl_policy_op *const ops[] = {
     [SL_PLAN_OP_REQUEST_ID - SL_PLAN_OP_POLICY] = &sl__request_id_op,
     [SL_PLAN_OP_IP_RESTRICTION - SL_PLAN_OP_POLICY] = &sl__ip_restriction_op,
     [SL_PLAN_OP_CORS - SL_PLAN_OP_POLICY] = &sl__cors_op,
+    [SL_PLAN_OP_BODY_LIMIT - SL_PLAN_OP_POLICY] = &sl__body_limit_op,
     [SL_PLAN_OP_EARLY_DATA - SL_PLAN_OP_POLICY] = &sl__early_data_op,
 };
 
@@ -240,6 +241,22 @@ enum sl_policy_next sl_policies_enter(struct sl_request *req, uint32_t *out_upst
     return SL_POLICY_PASS;
 }
 
+bool sl_policies_refuse(struct sl_request *req, int status) {
+    for (uint32_t i = 0; i < req->steps_done; i++) {
+        if (headers_step(req, i)) {
+            continue;
+        }
+        struct sl_policy policy = policy_at(req, i);
+        const struct sl_policy_op *op = op_of(policy.row->op);
+        if (op->refuses && op->refuses(&policy, status)) {
+            req->steps_done = (uint8_t)(i + 1);
+            sl_request_answer(req, policy.row->respond);
+            return true;
+        }
+    }
+    return false;
+}
+
 void sl_policies_leave(struct sl_request *req) {
     for (uint32_t i = req->chain.count; i-- > 0;) {
         if (req->policies_held >> i & 1) {
@@ -329,6 +346,7 @@ bool sl_policy_client(const struct sl_policy *policy, const struct sl_plan_clien
 static void begin_answer(const struct sl_policy *policy, int reason) {
     struct sl_request *req = policy->req;
     req->steps_done = (uint8_t)(policy->step + 1);
+    req->conn->worker->counters.requests_native++;
     if (reason) {
         req->reason = reason;
         sl_worker_count_status(req->conn->worker, reason);
@@ -346,7 +364,6 @@ enum sl_policy_next sl_policy_respond(const struct sl_policy *policy,
                                       int reason) {
     struct sl_request *req = policy->req;
     begin_answer(policy, reason);
-    req->conn->worker->counters.requests_native++;
     if (sl_request_respond(req, response) &&
         sl_request_write(req, body.data, (uint32_t)body.len, NULL, NULL)) {
         sl_request_end(req);

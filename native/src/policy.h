@@ -7,6 +7,8 @@
 //           takes the state over if it has a policy of the same op and identity.
 //   enter   for each request that comes to the step, on its worker's thread. It reads the head by sl_policy_head, adds lines by
 //           sl_policy_edit_*, and returns one of enum sl_policy_next. It must not block, allocate, or keep a pointer into the request's head.
+//   refuses when a request that has passed fails before its answer began: whether the row's answer is given for that status, in place of the error's.
+//           The first policy of the chain that says so gives it.
 //   leave   exactly once for each request that enter let pass (PASS or UPSTREAM), when it ends, whichever way that is: answered, aborted, cut.
 //
 // Requests. What a policy adds to heads it puts into the request's scratch, of which its row says the most that it takes; so the chain is cut
@@ -44,7 +46,8 @@ struct sl_policy_op {
     int (*open)(struct sl_policy_state **out_state, const struct sl_plan *plan, const struct sl_plan_policy *row, const void *record); // NULL: no state
     void (*close)(struct sl_policy_state *state);
     enum sl_policy_next (*enter)(const struct sl_policy *policy);
-    void (*leave)(const struct sl_policy *policy); // NULL: nothing to give back
+    bool (*refuses)(const struct sl_policy *policy, int status); // NULL: never
+    void (*leave)(const struct sl_policy *policy);               // NULL: nothing to give back
 };
 
 // Of plans (plan.c).
@@ -54,6 +57,7 @@ void sl_policies_close(struct sl_plan *plan);
 
 // Of requests (request.c). Does the steps of the chain. UPSTREAM: to *out_upstream, by the plan's index.
 enum sl_policy_next sl_policies_enter(struct sl_request *req, uint32_t *out_upstream);
+bool sl_policies_refuse(struct sl_request *req, int status); // true: one has answered
 void sl_policies_leave(struct sl_request *req);
 bool sl_request_edit(struct sl_request *req); // makes the request edits that are due. False: an error was answered
 const struct sl_edits *sl_response_edits(const struct sl_request *req, struct sl_edits *out); // NULL: none
@@ -82,6 +86,8 @@ bool sl_policy_check_client(const struct sl_plan *plan, const struct sl_plan_cli
 extern const struct sl_policy_op sl__request_id_op;
 extern const struct sl_policy_op sl__ip_restriction_op;
 extern const struct sl_policy_op sl__cors_op;
+extern const struct sl_policy_op sl__body_limit_op;
+
 // Whether the request's chain lets it run in early data (early_data.c); the step that refuses it instead of letting it wait goes to *out_refuse
 // (its place in the chain), else that is -1.
 bool sl_policies_early(const struct sl_request *req, int *out_refuse);

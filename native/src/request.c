@@ -403,6 +403,9 @@ static void answer_error(struct sl_request *req, int status) {
         req->exchange = NULL;
     }
     sl_proxy_detach(req);
+    if (req->hold && sl_policies_refuse(req, status)) {
+        return;
+    }
     char line[128]; // a line, for whoever reads it in a terminal
     snprintf(line, sizeof(line), "%s\n", info->text);
     answer_text(req, (uint16_t)info->http, line);
@@ -470,6 +473,11 @@ static int body_piece(struct sl_request *req, struct sl_span *out_data, uint32_t
     }
 }
 
+// What nobody reads may be as large as it is.
+static bool is_too_large(const struct sl_request *req) {
+    return req->body_limited && req->body_bytes > req->body_max && !req->discard;
+}
+
 int sl_request_body_next(struct sl_request *req, struct sl_span *out_data, struct sl_buf **out_buf,
                          uint32_t max) {
     struct sl_inq *in = &req->conn->in;
@@ -481,10 +489,13 @@ int sl_request_body_next(struct sl_request *req, struct sl_span *out_data, struc
         sl_buf_ref(buf);
         rc = body_piece(req, out_data, max);
         if (rc == SL_CHUNK_DATA) {
-            *out_buf = buf;
             req->body_bytes += out_data->len;
             req->conn->active_ns = req->conn->worker->now_ns;
-            return rc;
+            if (!is_too_large(req)) {
+                *out_buf = buf;
+                return rc;
+            }
+            rc = SL_E_BODY_TOO_LARGE;
         }
         sl_buf_unref(pool, buf);
     }
@@ -536,7 +547,6 @@ static void respond_prepared(struct sl_request *req, const struct sl_plan_respon
 
 void sl_request_answer(struct sl_request *req, uint32_t index) {
     const struct sl_plan *plan = req->hold->plan;
-    req->conn->worker->counters.requests_native++;
     const struct sl_plan_respond *row = &plan->responds[index];
     if (is_as_prepared(req)) {
         respond_prepared(req, row, &plan->prepared[index]);
@@ -610,6 +620,7 @@ static void start_proxy(struct sl_request *req, uint32_t upstream) {
 static void run_end(struct sl_request *req, const struct sl_plan_step *step) {
     switch (step->op) {
     case SL_PLAN_OP_RESPOND:
+        req->conn->worker->counters.requests_native++;
         sl_request_answer(req, step->arg);
         return;
     case SL_PLAN_OP_WHOAMI:

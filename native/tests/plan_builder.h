@@ -165,6 +165,14 @@ static inline uint32_t plan_ip_restriction(struct plan_builder *b, const struct 
     return index;
 }
 
+// Answers with the last row of responds.
+static inline uint32_t plan_body_limit(struct plan_builder *b, uint64_t bytes_max) {
+    struct sl_plan_body_limit r = {bytes_max};
+    uint32_t index = plan_policy(b, SL_PLAN_OP_BODY_LIMIT, &r, sizeof(r));
+    b->policies[index].respond = b->header.respond_count - 1;
+    return index;
+}
+
 // Two origins, each with its row of headers; the last edit of all rows is Vary's.
 static inline uint32_t plan_cors(struct plan_builder *b, const char *first, const char *second, const char *preflight) {
     uint32_t none = plan_headers(b, "", "+vary: Origin");

@@ -23,6 +23,7 @@ static void build(void) {
     static const struct sl_plan_range trusted[2] = {{{1}, {2}}, {{3}, {3}}};
     plan_entry(&builder, SL_METHOD_GET, "/id", 255, 0);
     plan_step(&builder, SL_PLAN_OP_REQUEST_ID, plan_request_id(&builder, "x-id", SL_PLAN_TRUST_SOME, trusted, 2));
+    plan_step(&builder, SL_PLAN_OP_BODY_LIMIT, plan_body_limit(&builder, 10));
     plan_step(&builder, SL_PLAN_OP_CORS, plan_cors(&builder, "http://a", "http://b", "x-a: 1\r\n"));
     plan_step(&builder, SL_PLAN_OP_IP_RESTRICTION, plan_ip_restriction(&builder, trusted, trusted, trusted, 2));
     plan_step(&builder, SL_PLAN_OP_WHOAMI, 0);
@@ -43,9 +44,9 @@ static struct sl_plan_respond *respond(uint32_t i) {
 }
 static struct sl_plan_policy *policy(void) { return (void *)(builder.blob + header()->policies_off); }
 static struct sl_plan_request_id *request_id(void) { return (void *)(builder.blob + policy()->record_off); }
-static struct sl_plan_cors *cors(void) { return (void *)(builder.blob + policy()[1].record_off); }
+static struct sl_plan_cors *cors(void) { return (void *)(builder.blob + policy()[2].record_off); }
 static struct sl_plan_cors_origin *origin(uint32_t i) { return (struct sl_plan_cors_origin *)(void *)(builder.blob + cors()->origins_off) + i; }
-static struct sl_plan_ip_restriction *restriction(void) { return (void *)(builder.blob + policy()[2].record_off); }
+static struct sl_plan_ip_restriction *restriction(void) { return (void *)(builder.blob + policy()[3].record_off); }
 static struct sl_plan_upstream *upstream(void) { return (void *)(builder.blob + header()->upstreams_off); }
 
 // Makes the last row of headers one that edits no answer.
@@ -154,6 +155,7 @@ BAD(policy_missing, step(6)->arg = header()->policy_count)
 BAD(policies_many, header()->policy_count = 0x08000001) // times 32 is 32 in 32 bits
 BAD(policies_behind, header()->policies_off = len)
 BAD(policy_op, policy()->op = SL_PLAN_OP_HEADERS)
+BAD(limit_answers_nothing, policy()[1].respond = SL_PLAN_NONE)
 BAD(cors_origins_behind, cors()->origins_off = len - 20)
 BAD(cors_origins_odd, cors()->origins_off += 2)
 BAD(cors_origins_many, cors()->origins_count = 0x15555556) // times 12 is 8 in 32 bits
@@ -171,8 +173,8 @@ BAD(cors_preflight_framing, memcpy(builder.blob + cors()->preflight_off, "te: 12
 BAD(cors_preflight_date, memcpy(builder.blob + cors()->preflight_off, "date:1\r\n", 8))
 BAD(cors_vary, cors()->vary_last = 2)
 BAD(cors_reflects, cors()->reflects = 2)
-BAD(cors_few_response_bytes, policy()[1].response_bytes = 45)
-BAD(restriction_answers_nothing, policy()[2].respond = SL_PLAN_NONE)
+BAD(cors_few_response_bytes, policy()[2].response_bytes = 45)
+BAD(restriction_answers_nothing, policy()[3].respond = SL_PLAN_NONE)
 BAD(restriction_proxies_behind, restriction()->client.proxies_off = len - 63)
 BAD(restriction_forwarded, restriction()->client.forwarded = 2)
 BAD(restriction_deny_behind, restriction()->deny_off = len - 63)
@@ -284,7 +286,7 @@ TEST(plan_that_breaks_one_rule_is_refused_with_its_reason) {
         {id_trust, "policy"}, {id_no_bytes, "policy"}, {id_few_request_bytes, "policy"}, {id_few_response_bytes, "policy"},
         {id_few_scratch_bytes, "policy"}, {id_uuid_bytes, "policy"}, {id_nameless, "policy"}, {id_name_behind, "policy"},
         {id_name_upper, "policy"}, {id_name_space, "policy"}, {id_name_host, "policy"}, {id_name_date, "policy"},
-        {id_name_framing, "policy"}, {id_trusted_behind, "policy"}, {id_trusted_many, "policy"}, {id_trusted_unsorted, "policy"}, {cors_origins_behind, "policy"}, {cors_origins_odd, "policy"}, {cors_origins_many, "policy"},
+        {id_name_framing, "policy"}, {id_trusted_behind, "policy"}, {id_trusted_many, "policy"}, {id_trusted_unsorted, "policy"}, {limit_answers_nothing, "policy"}, {cors_origins_behind, "policy"}, {cors_origins_odd, "policy"}, {cors_origins_many, "policy"},
         {cors_otherwise, "policy"}, {cors_otherwise_without_vary, "policy"}, {cors_headers, "policy"}, {cors_origin_behind, "policy"}, {cors_origin_wrap, "policy"},
         {cors_unsorted, "policy"}, {cors_same_twice, "policy"}, {cors_preflight_behind, "policy"}, {cors_preflight_long, "policy"},
         {cors_preflight_cut, "policy"}, {cors_preflight_framing, "policy"}, {cors_preflight_date, "policy"}, {cors_vary, "policy"},

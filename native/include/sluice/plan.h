@@ -62,6 +62,7 @@ enum sl_plan_op {
     SL_PLAN_OP_REQUEST_ID = 16,
     SL_PLAN_OP_IP_RESTRICTION = 17,
     SL_PLAN_OP_CORS = 18,
+    SL_PLAN_OP_BODY_LIMIT = 19,
     SL_PLAN_OP_EARLY_DATA = 40,
 };
 

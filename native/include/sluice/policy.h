@@ -42,6 +42,11 @@ struct sl_plan_cors {
 };
 _Static_assert(sizeof(struct sl_plan_cors) == 32, "ABI");
 
+struct sl_plan_body_limit {
+    uint64_t bytes_max;
+};
+_Static_assert(sizeof(struct sl_plan_body_limit) == 8, "ABI");
+
 #define SL_PLAN_ID_BYTES_MAX 255u // of a request id that is taken over
 enum sl_plan_request_id_trust { SL_PLAN_TRUST_NOBODY = 0, SL_PLAN_TRUST_ALL = 1, SL_PLAN_TRUST_SOME = 2 };
 
