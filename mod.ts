@@ -20,6 +20,12 @@
 export * from "./gateway/mod.ts";
 export {
   type CertificateOptions,
+  type EarlyDataOptions,
   type ListenerTlsOptions,
   PolicyError,
+  type ResumptionMode,
+  type ResumptionOptions,
+  type STEK,
+  type STEKProvider,
+  type TlsPolicy,
 } from "./tls/mod.ts";

@@ -276,7 +276,8 @@ export const SL_RESUMPTION_TICKET_LIFETIME_S_OFF = 8;
 export const SL_RESUMPTION_EARLY_DATA_OFF = 12;
 export const SL_RESUMPTION_EARLY_WINDOW_S_OFF = 16;
 export const SL_RESUMPTION_EARLY_AGE_SKEW_MS_OFF = 20;
-export const SL_RESUMPTION_RESERVED_OFF = 24;
+export const SL_RESUMPTION_EARLY_METHODS_OFF = 24;
+export const SL_RESUMPTION_EARLY_BYTES_MAX_OFF = 28;
 export const SL_RESUMPTION_TENANT_OFF = 32;
 export const SL_STEK_GIVEN_BYTES = 40;
 export const SL_STEK_GIVEN_NOT_BEFORE_MS_OFF = 0;
@@ -385,7 +386,7 @@ export const SL_PLAN_RESPOND_BODY_LEN_OFF = 16;
 export const SL_PLAN_RESPOND_RESERVED1_OFF = 20;
 export const SL_PLAN_UPSTREAM_BYTES = 48;
 export const SL_PLAN_UPSTREAM_FAMILY_OFF = 0;
-export const SL_PLAN_UPSTREAM_RESERVED0_OFF = 1;
+export const SL_PLAN_UPSTREAM_EARLY_DATA_OFF = 1;
 export const SL_PLAN_UPSTREAM_PORT_OFF = 2;
 export const SL_PLAN_UPSTREAM_ADDR_OFF = 4;
 export const SL_PLAN_UPSTREAM_NAME_OFF_OFF = 20;
@@ -459,11 +460,9 @@ export const SL_PLAN_CORS_RESERVED1_OFF = 24;
 export const SL_PLAN_CORS_RESERVED2_OFF = 28;
 export const SL_PLAN_BODY_LIMIT_BYTES = 8;
 export const SL_PLAN_BODY_LIMIT_BYTES_MAX_OFF = 0;
-export const SL_PLAN_EARLY_DATA_BYTES = 16;
-export const SL_PLAN_EARLY_DATA_METHODS_OFF = 0;
-export const SL_PLAN_EARLY_DATA_BYTES_MAX_OFF = 4;
-export const SL_PLAN_EARLY_DATA_REFUSE_OFF = 8;
-export const SL_PLAN_EARLY_DATA_RESERVED_OFF = 12;
+export const SL_PLAN_EARLY_DATA_BYTES = 8;
+export const SL_PLAN_EARLY_DATA_REFUSE_OFF = 0;
+export const SL_PLAN_EARLY_DATA_RESERVED_OFF = 4;
 
 /** What sl_abi of the library must report, word by word. */
 export const ABI: readonly (readonly [name: string, value: number])[] = [
@@ -514,7 +513,8 @@ export const ABI: readonly (readonly [name: string, value: number])[] = [
   ["SL_RESUMPTION_EARLY_DATA_OFF", 12],
   ["SL_RESUMPTION_EARLY_WINDOW_S_OFF", 16],
   ["SL_RESUMPTION_EARLY_AGE_SKEW_MS_OFF", 20],
-  ["SL_RESUMPTION_RESERVED_OFF", 24],
+  ["SL_RESUMPTION_EARLY_METHODS_OFF", 24],
+  ["SL_RESUMPTION_EARLY_BYTES_MAX_OFF", 28],
   ["SL_RESUMPTION_TENANT_OFF", 32],
   ["SL_STEK_GIVEN_BYTES", 40],
   ["SL_STEK_GIVEN_NOT_BEFORE_MS_OFF", 0],
@@ -623,7 +623,7 @@ export const ABI: readonly (readonly [name: string, value: number])[] = [
   ["SL_PLAN_RESPOND_RESERVED1_OFF", 20],
   ["SL_PLAN_UPSTREAM_BYTES", 48],
   ["SL_PLAN_UPSTREAM_FAMILY_OFF", 0],
-  ["SL_PLAN_UPSTREAM_RESERVED0_OFF", 1],
+  ["SL_PLAN_UPSTREAM_EARLY_DATA_OFF", 1],
   ["SL_PLAN_UPSTREAM_PORT_OFF", 2],
   ["SL_PLAN_UPSTREAM_ADDR_OFF", 4],
   ["SL_PLAN_UPSTREAM_NAME_OFF_OFF", 20],
@@ -697,11 +697,9 @@ export const ABI: readonly (readonly [name: string, value: number])[] = [
   ["SL_PLAN_CORS_RESERVED2_OFF", 28],
   ["SL_PLAN_BODY_LIMIT_BYTES", 8],
   ["SL_PLAN_BODY_LIMIT_BYTES_MAX_OFF", 0],
-  ["SL_PLAN_EARLY_DATA_BYTES", 16],
-  ["SL_PLAN_EARLY_DATA_METHODS_OFF", 0],
-  ["SL_PLAN_EARLY_DATA_BYTES_MAX_OFF", 4],
-  ["SL_PLAN_EARLY_DATA_REFUSE_OFF", 8],
-  ["SL_PLAN_EARLY_DATA_RESERVED_OFF", 12],
+  ["SL_PLAN_EARLY_DATA_BYTES", 8],
+  ["SL_PLAN_EARLY_DATA_REFUSE_OFF", 0],
+  ["SL_PLAN_EARLY_DATA_RESERVED_OFF", 4],
 ];
 
 export interface StatusRow {

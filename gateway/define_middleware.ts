@@ -97,12 +97,20 @@ export interface BodyLimitStep extends PolicyBase {
   maxSize: number;
 }
 
+/** Lets requests run before the TLS handshake is done. */
+export interface EarlyDataStep extends PolicyBase {
+  op: "earlyData";
+  /** What may not run early is answered 425 by `answer`; else it waits. */
+  refuse: boolean;
+}
+
 /** The steps that are policies: each has an entry in `policies.ts`. */
 export type PolicyStep =
   | RequestIdStep
   | IpRestrictionStep
   | CorsStep
-  | BodyLimitStep;
+  | BodyLimitStep
+  | EarlyDataStep;
 
 /** What C does for a middleware. */
 export type NativeStep =

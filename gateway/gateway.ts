@@ -110,6 +110,13 @@ const MODES: Record<ResumptionMode, number> = {
   sealed: abi.SL_RESUMPTION_SEALED,
 };
 
+function methodBits(methods: readonly string[]): number {
+  return methods.reduce(
+    (bits, method) => bits | 1 << abi.METHODS.indexOf(method),
+    0,
+  );
+}
+
 function resumptionWords(row: ResumptionRow): Uint32Array {
   const words = new Uint32Array(abi.SL_RESUMPTION_BYTES / 4);
   const { earlyData } = row;
@@ -124,6 +131,10 @@ function resumptionWords(row: ResumptionRow): Uint32Array {
   );
   words[abi.SL_RESUMPTION_EARLY_AGE_SKEW_MS_OFF / 4] = earlyData?.ageSkewMs ??
     0;
+  words[abi.SL_RESUMPTION_EARLY_METHODS_OFF / 4] = methodBits(
+    earlyData?.methods ?? [],
+  );
+  words[abi.SL_RESUMPTION_EARLY_BYTES_MAX_OFF / 4] = earlyData?.maxBytes ?? 0;
   return words;
 }
 

@@ -57,6 +57,10 @@ export type { PluginStats } from "./plugins/contain.ts";
 export type { HeaderEdits } from "./header_edits.ts";
 export { bodyLimit, type BodyLimitOptions } from "./middleware/body_limit.ts";
 export { cors, type CorsOptions } from "./middleware/cors.ts";
+export {
+  earlyData,
+  type EarlyDataRouteOptions,
+} from "./middleware/early_data.ts";
 export { headers, type HeadersOptions } from "./middleware/headers.ts";
 export {
   ipRestriction,

@@ -407,16 +407,20 @@ function checkUpstreams(
       );
     }
     if (!check.record(upstream, path)) continue;
-    const { url, ...pool } = upstream;
+    const { url, earlyData, ...pool } = upstream;
     const origin = typeof url === "string"
       ? parseOrigin(url)
       : { reason: "must be a URL origin" };
     if ("reason" in origin) check.fail(`${path}.url`, url, origin.reason);
-    check.keys(upstream, path, ["url", ...Object.keys(POOL)]);
+    check.keys(upstream, path, ["url", "earlyData", ...Object.keys(POOL)]);
     const known = Object.fromEntries(
       Object.entries(pool).filter(([key]) => key in POOL),
     );
     checked[name] = { url, ...checkPool(known, path, check.problems) };
+    if (earlyData === undefined) continue;
+    if (typeof earlyData !== "boolean") {
+      check.fail(`${path}.earlyData`, earlyData, "must be true or false");
+    } else checked[name].earlyData = earlyData;
   }
   return checked;
 }

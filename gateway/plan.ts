@@ -34,7 +34,7 @@ import {
   type RouterName,
 } from "./pattern.ts";
 import { describePolicy, isPolicy, policyCost } from "./policies.ts";
-import { parseOrigin } from "./upstream.ts";
+import { parseOrigin, type UpstreamOptions } from "./upstream.ts";
 
 /** What `app.fetch` means to us: a Hono app, or anything with the same function. */
 export interface App {
@@ -77,6 +77,8 @@ export interface PlanUpstream extends Required<PoolOptions> {
   address: number[];
   /** It was looked up, and there is none. */
   noAddress?: true;
+  /** It understands `Early-Data`. */
+  earlyData: boolean;
 }
 
 /** A policy with the rows that it may answer with or send to. */
@@ -403,7 +405,7 @@ class UpstreamTable {
       const reason = `names no upstream of options.upstreams (known: ${known})`;
       throw new OptionsError([{ path: "proxy() target", value: name, reason }]);
     }
-    const { url, ...defaults } = named;
+    const { url, earlyData = false, ...defaults } = named as UpstreamOptions;
     const limits = fillPool({ ...defaults, ...pool });
     const key = JSON.stringify([name, limits]);
     const known = this.#indices.get(key);
@@ -421,6 +423,7 @@ class UpstreamTable {
       hostname: origin.hostname,
       port: origin.port,
       address: [],
+      earlyData,
       ...limits,
     };
     const index = this.rows.push(row) - 1;

@@ -353,6 +353,10 @@ function writeUpstream(
     at + abi.SL_PLAN_UPSTREAM_FAMILY_OFF,
     { 0: 0, 4: 4, 16: 6 }[upstream.address.length] ?? 0,
   );
+  view.setUint8(
+    at + abi.SL_PLAN_UPSTREAM_EARLY_DATA_OFF,
+    upstream.earlyData ? 1 : 0,
+  );
   view.setUint16(at + abi.SL_PLAN_UPSTREAM_PORT_OFF, upstream.port, true);
   upstream.address.forEach((byte, i) =>
     view.setUint8(at + abi.SL_PLAN_UPSTREAM_ADDR_OFF + i, byte)

@@ -133,6 +133,17 @@ const POLICIES: Policies = {
         : "readable for all origins";
     },
   },
+  earlyData: {
+    op: abi.SL_PLAN_OP_EARLY_DATA,
+    cost: () => NOTHING,
+    record({ refuse }) {
+      const view = recordOf(abi.SL_PLAN_EARLY_DATA_BYTES);
+      setWords(view, [[abi.SL_PLAN_EARLY_DATA_REFUSE_OFF, refuse ? 1 : 0]]);
+      return bytesOf(view);
+    },
+    describe: ({ refuse }) =>
+      refuse ? "else 425 in early data" : "else they wait for the handshake",
+  },
   ipRestriction: {
     op: abi.SL_PLAN_OP_IP_RESTRICTION,
     cost: () => NOTHING,

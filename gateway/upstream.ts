@@ -9,6 +9,11 @@ import type { PoolOptions } from "./define_middleware.ts";
 export interface UpstreamOptions extends PoolOptions {
   /** Its origin: `http://10.0.0.7:3000`. */
   url: string;
+  /**
+   * It understands `Early-Data: 1` (RFC 8470): requests that a route takes in TLS early data are forwarded to it with that field before the handshake is
+   * done, and it may answer 425. To others they wait. @default false
+   */
+  earlyData?: boolean;
 }
 
 /** A parsed origin. */

@@ -17,7 +17,7 @@
     F(config, pipeline_requests_max) F(config, linger_bytes_max) F(config, conns_per_address_max) F(config, stek_rotation_ms) F(config, steks_kept) \
     F(config, early_window_ms) F(config, ticket_set_bytes) F(config, sealed_bytes) F(config, reserved) \
     S(resumption) F(resumption, mode) F(resumption, tickets) F(resumption, ticket_lifetime_s) F(resumption, early_data) \
-    F(resumption, early_window_s) F(resumption, early_age_skew_ms) F(resumption, reserved) F(resumption, tenant) \
+    F(resumption, early_window_s) F(resumption, early_age_skew_ms) F(resumption, early_methods) F(resumption, early_bytes_max) F(resumption, tenant) \
     S(stek_given) F(stek_given, not_before_ms) F(stek_given, key) \
     S(field) F(field, name_off) F(field, name_len) F(field, value_off) F(field, value_len) F(field, id) F(field, flags) F(field, next_same) \
     S(event) F(event, kind) F(event, flags) F(event, method) F(event, version) F(event, slot) F(event, gen) F(event, len) \
@@ -42,7 +42,7 @@
     S(plan_class) F(plan_class, set) F(plan_class, min) F(plan_class, max) \
     S(plan_respond) F(plan_respond, status) F(plan_respond, reserved) F(plan_respond, fields_off) F(plan_respond, fields_len) \
     F(plan_respond, body_off) F(plan_respond, body_len) F(plan_respond, reserved1) \
-    S(plan_upstream) F(plan_upstream, family) F(plan_upstream, reserved0) F(plan_upstream, port) F(plan_upstream, addr) \
+    S(plan_upstream) F(plan_upstream, family) F(plan_upstream, early_data) F(plan_upstream, port) F(plan_upstream, addr) \
     F(plan_upstream, name_off) F(plan_upstream, name_len) F(plan_upstream, conns_max) F(plan_upstream, idle_max) \
     F(plan_upstream, connect_timeout_ms) F(plan_upstream, head_timeout_ms) F(plan_upstream, idle_timeout_ms) \
     S(plan_headers) F(plan_headers, request_first) F(plan_headers, request_count) F(plan_headers, response_first) \
@@ -62,7 +62,7 @@
     F(plan_cors, preflight_len) F(plan_cors, vary_last) F(plan_cors, reflects) F(plan_cors, reserved0) F(plan_cors, reserved1) \
     F(plan_cors, reserved2) \
     S(plan_body_limit) F(plan_body_limit, bytes_max) \
-    S(plan_early_data) F(plan_early_data, methods) F(plan_early_data, bytes_max) F(plan_early_data, refuse) F(plan_early_data, reserved)
+    S(plan_early_data) F(plan_early_data, refuse) F(plan_early_data, reserved)
 // clang-format on
 
 #endif

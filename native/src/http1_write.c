@@ -560,6 +560,9 @@ size_t sl_http1_forward_request(uint8_t *out_data, size_t cap,
     put_framing(&out, forward->framing, forward->content_length);
     put_via(&out, head, data, forward->via);
     put_forwarded(&out, forward, host);
+    if (forward->early && !sl_head_field(head, SL_H_EARLY_DATA)) {
+        put_text(&out, "early-data: 1\r\n");
+    }
     if (forward->expect_continue) {
         put_text(&out, "expect: 100-continue\r\n");
     }

@@ -164,6 +164,9 @@ static int check_upstream(const struct check *c, const struct sl_plan_upstream *
     if (u->family != 0 && u->family != 4 && u->family != 6) {
         return bad("upstream family", i, u->family);
     }
+    if (u->early_data > 1) {
+        return bad("upstream early_data", i, u->early_data);
+    }
     if (u->family != 0 && u->port == 0) {
         return bad("upstream port", i, u->port);
     }

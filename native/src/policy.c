@@ -19,7 +19,7 @@ static const struct sl_policy_op *op_of(uint8_t op) {
 
 // Plans.
 
-static const void *record_of(const struct sl_plan *plan, const struct sl_plan_policy *row) {
+const void *sl_policy_record(const struct sl_plan *plan, const struct sl_plan_policy *row) {
     return plan->blob + row->record_off;
 }
 
@@ -33,7 +33,7 @@ bool sl_policy_check(const struct sl_plan *plan, const struct sl_plan_policy *ro
            row->scratch_bytes <= SL_PLAN_SCRATCH_BYTES &&
            (row->respond == SL_PLAN_NONE || row->respond < h->respond_count) &&
            (row->upstream == SL_PLAN_NONE || row->upstream < h->upstream_count) &&
-           op->check(plan, row, record_of(plan, row));
+           op->check(plan, row, sl_policy_record(plan, row));
 }
 
 struct sl_address_set sl_policy_set(const struct sl_plan *plan, uint32_t off, uint32_t count) {
@@ -94,7 +94,7 @@ int sl_policies_open(struct sl_plan *plan, const struct sl_plan *old) {
         if (plan->policy_states[i]) {
             continue;
         }
-        int rc = op->open(&plan->policy_states[i], plan, row, record_of(plan, row));
+        int rc = op->open(&plan->policy_states[i], plan, row, sl_policy_record(plan, row));
         if (rc) {
             plan->policy_states[i] = NULL;
             return rc;
@@ -211,7 +211,7 @@ static struct sl_policy policy_at(struct sl_request *req, uint32_t step) {
     return (struct sl_policy){.req = req,
                               .plan = plan,
                               .row = row,
-                              .record = record_of(plan, row),
+                              .record = sl_policy_record(plan, row),
                               .state = plan->policy_states[index],
                               .step = step};
 }
@@ -265,20 +265,6 @@ void sl_policies_leave(struct sl_request *req) {
         }
     }
     req->policies_held = 0;
-}
-
-bool sl_policies_early(const struct sl_request *req, int *out_refuse) {
-    const struct sl_plan *plan = req->hold->plan;
-    *out_refuse = -1;
-    for (uint32_t i = 0; i < req->chain.count; i++) {
-        const struct sl_plan_step *step = &plan->steps[req->chain.steps[i]];
-        if (step->op == SL_PLAN_OP_EARLY_DATA) {
-            const struct sl_plan_early_data *record = record_of(plan, &plan->policies[step->arg]);
-            *out_refuse = record->refuse ? (int)i : -1;
-            return sl__early_data_allows(req, record);
-        }
-    }
-    return false;
 }
 
 void sl_policies_refuse_early(struct sl_request *req, int step) {

@@ -75,6 +75,7 @@ void sl_policy_edit_response(const struct sl_policy *policy, struct sl_edit_run 
 enum sl_policy_next sl_policy_answer(const struct sl_policy *policy, int reason);
 // Gives another answer; its body, which is copied, must be as long as it says.
 enum sl_policy_next sl_policy_respond(const struct sl_policy *policy, struct sl_response_head *response, struct sl_span body, int reason);
+const void *sl_policy_record(const struct sl_plan *plan, const struct sl_plan_policy *row);
 struct sl_address_set sl_policy_set(const struct sl_plan *plan, uint32_t off, uint32_t count);
 bool sl_policy_check_set(const struct sl_plan *plan, uint32_t off, uint32_t count);
 bool sl_policy_check_name(const struct sl_plan *plan, uint32_t off, uint32_t len); // of a field, in lower case
@@ -88,13 +89,11 @@ extern const struct sl_policy_op sl__ip_restriction_op;
 extern const struct sl_policy_op sl__cors_op;
 extern const struct sl_policy_op sl__body_limit_op;
 
-// Whether the request's chain lets it run in early data (early_data.c); the step that refuses it instead of letting it wait goes to *out_refuse
-// (its place in the chain), else that is -1.
-bool sl_policies_early(const struct sl_request *req, int *out_refuse);
-// Answers it there.
-void sl_policies_refuse_early(struct sl_request *req, int step);
+// Whether the request's chain lets it run in early data (early_data.c). If not: the place in the chain of the step that refuses it goes to *out_refuse,
+// -1 if it is to wait.
+bool sl_request_may_run_early(const struct sl_request *req, int *out_refuse);
+void sl_policies_refuse_early(struct sl_request *req, int step); // answers it there
 
 extern const struct sl_policy_op sl__early_data_op;
-bool sl__early_data_allows(const struct sl_request *req, const struct sl_plan_early_data *record);
 
 #endif

@@ -675,7 +675,7 @@ static void run_chain(struct sl_request *req) {
 // It came before the client has proven that it is there: it may be a replay. Only what its route allows runs now (RFC 8470 section 3).
 static void start_early(struct sl_request *req) {
     int refuse;
-    if (sl_policies_early(req, &refuse)) {
+    if (sl_request_may_run_early(req, &refuse)) {
         run_chain(req);
     } else if (refuse >= 0) {
         sl_policies_refuse_early(req, refuse);

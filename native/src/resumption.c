@@ -8,6 +8,11 @@
 
 #define RETRY_NS (100 * SL_NS_PER_MS) // without memory for the next ring
 
+// RFC 9110, 9.2.1.
+#define SAFE_METHODS                                                                               \
+    (1u << SL_METHOD_GET | 1u << SL_METHOD_HEAD | 1u << SL_METHOD_OPTIONS |                        \
+     1u << SL_METHOD_TRACE | 1u << SL_METHOD_QUERY)
+
 static int bad_row(const char *what, uint32_t value) {
     return sl_fail(SL_E_TLS_CONFIG, "resumption: %s %u", what, value);
 }
@@ -21,6 +26,9 @@ static int check_row(const struct sl_resumption *row) {
     }
     if (row->ticket_lifetime_s == 0 || row->ticket_lifetime_s > SL_TLS_TICKET_LIFETIME_S_MAX) {
         return bad_row("a ticket lives 1 to 604800 seconds, not", row->ticket_lifetime_s);
+    }
+    if (row->early_methods & ~SAFE_METHODS) {
+        return bad_row("early data takes safe methods, not those of bits", row->early_methods);
     }
     if (row->early_data > 1 || (row->early_data && row->mode < SL_RESUMPTION_ONCE)) {
         return bad_row("early data needs single-use tickets, not mode", row->mode);
@@ -53,6 +61,8 @@ int sl__gateway_resumption(struct sl_gateway *g, uint32_t set, uint32_t index,
         .early_data = (uint8_t)row.early_data,
         .ticket_lifetime_s = row.ticket_lifetime_s,
         .early_window_s = row.early_window_s,
+        .early_methods = row.early_methods,
+        .early_bytes_max = row.early_bytes_max,
         .age_skew_ms = row.early_age_skew_ms,
     };
     memcpy(policy->tenant, row.tenant, sizeof(policy->tenant));

@@ -675,10 +675,12 @@ uint8_t sl_tls_row(const struct sl_tls *tls) {
 
 bool sl_tls_in_early_data(const struct sl_tls *tls) { return !tls->proven; }
 
-bool sl_tls_early_data_is_timely(const struct sl_tls *tls) {
+bool sl_tls_early_data_allows(const struct sl_tls *tls, uint8_t method, uint64_t body_bytes) {
+    const struct sl_tls_policy *policy = tls->ticket.policy;
     int64_t skew_ms = (int64_t)SSL_get_ticket_age_skew(tls->ssl) * 1000;
-    int64_t most_ms = tls->ticket.policy ? tls->ticket.policy->age_skew_ms : 0;
-    return skew_ms <= most_ms && skew_ms >= -most_ms;
+    return policy && skew_ms <= policy->age_skew_ms && -skew_ms <= policy->age_skew_ms &&
+           method < 32 && (policy->early_methods >> method & 1) &&
+           body_bytes <= policy->early_bytes_max;
 }
 
 uint8_t sl_tls_row_of(const struct sl_tls *tls, const uint8_t *name, size_t len) {

@@ -45,6 +45,8 @@ struct sl_tls_policy {
     uint8_t early_data;         // may be offered: needs ONCE or SEALED
     uint32_t ticket_lifetime_s; // 1 to SL_TLS_TICKET_LIFETIME_S_MAX
     uint32_t early_window_s;    // how old a ticket may be that brings early data
+    uint32_t early_methods;     // what may run early: a bit for each enum sl_method,
+    uint32_t early_bytes_max;   // and bodies up to this size
     uint32_t age_skew_ms;       // early data of a client whose clock differs by more waits for the handshake
     uint8_t tenant[SL_TLS_TENANT_BYTES]; // with the names of its row: a ticket resumes only where both are the same
 };
@@ -107,7 +109,8 @@ int sl_tls_eof(struct sl_tls *tls);
 // True: what was read so far may be a replay (RFC 8446, 8): the client has not proven that it is there. It turns false when its Finished has been
 // read; then what came before is proven, too. On a connection that fails before that it stays true.
 bool sl_tls_in_early_data(const struct sl_tls *tls);
-bool sl_tls_early_data_is_timely(const struct sl_tls *tls); // the client's idea of its ticket's age agrees with ours
+// Whether the client's idea of its ticket's age agrees with ours, and its policy lets such a request run early.
+bool sl_tls_early_data_allows(const struct sl_tls *tls, uint8_t method, uint64_t body_bytes);
 
 struct sl_tls_info {
     uint16_t version; // 0x0304

@@ -253,6 +253,7 @@ static bool write_head(struct sl_upstream_conn *up) {
         .client_ip = {(const uint8_t *)ip, ip_len},
         .tls = req->conn->tls != NULL,
         .expect_continue = req->continue_due,
+        .early = req->conn->tls && sl_tls_in_early_data(req->conn->tls),
         .underscores = req->hold->plan->header->flags & SL_PLAN_F_UNDERSCORES_PASS,
     };
     if (h->host_len == 0) { // it is printed, which costs

@@ -9,9 +9,9 @@
 #include "test.h"
 
 #define MUST(expr) ((expr) ? (void)0 : abort())
-#define GET_BIT (1u << SL_METHOD_GET)
 static struct plan_builder builder;
 static char text[65536];
+static int upstream_port; // 0: none
 
 struct rig {
     uint32_t gateway;
@@ -20,15 +20,21 @@ struct rig {
 
 static void plan_make(void) {
     plan_init(&builder);
-    uint32_t early = plan_early_data(&builder, GET_BIT, 16, SL_PLAN_NONE);
+    uint32_t early = plan_early_data(&builder, SL_PLAN_NONE);
     plan_respond(&builder, SL_METHOD_GET, "/plain", 200, "", "plain", 5);
     uint32_t too_early = builder.header.respond_count++;
     builder.responds[too_early] = (struct sl_plan_respond){.status = 425, .fields_off = plan_bytes(&builder, "", 0)};
-    uint32_t refuse = plan_early_data(&builder, GET_BIT, 0, too_early);
+    uint32_t refuse = plan_early_data(&builder, too_early);
     plan_entry(&builder, SL_PLAN_METHOD_ALL, "/early", SL_PLAN_OP_EARLY_DATA, early);
     plan_respond(&builder, SL_PLAN_METHOD_ALL, "/early", 200, "", "early", 5);
     plan_entry(&builder, SL_PLAN_METHOD_ALL, "/refuse", SL_PLAN_OP_EARLY_DATA, refuse);
     plan_respond(&builder, SL_PLAN_METHOD_ALL, "/refuse", 200, "", "taken", 5);
+    if (upstream_port) {
+        plan_entry(&builder, SL_PLAN_METHOD_ALL, "/knows", SL_PLAN_OP_EARLY_DATA, early);
+        plan_proxy(&builder, SL_PLAN_METHOD_ALL, "/knows", (uint16_t)upstream_port)->early_data = 1;
+        plan_entry(&builder, SL_PLAN_METHOD_ALL, "/simple", SL_PLAN_OP_EARLY_DATA, early);
+        plan_proxy(&builder, SL_PLAN_METHOD_ALL, "/simple", (uint16_t)upstream_port);
+    }
     builder.header.flags = SL_PLAN_F_NOT_FOUND_NATIVE;
 }
 
@@ -44,7 +50,8 @@ static bool rig_start(struct rig *rig, int io, uint32_t mode) {
     int set = sl_gateway_certificate(rig->gateway, SL_SET_NEW, pem + 4, cert_len, pem + 4 + cert_len, (size_t)pem_len - 4 - cert_len,
                                      NULL, 0);
     struct sl_resumption row = {
-        .mode = mode, .tickets = 2, .ticket_lifetime_s = 3600, .early_data = 1, .early_window_s = 600, .early_age_skew_ms = 10000};
+        .mode = mode, .tickets = 2, .ticket_lifetime_s = 3600, .early_data = 1, .early_window_s = 600, .early_age_skew_ms = 10000,
+        .early_methods = 1u << SL_METHOD_GET, .early_bytes_max = 16};
     struct sl_stek_given key = {.not_before_ms = 0, .key = "a key that both processes have"};
     int rc = sl_gateway_resumption(rig->gateway, (uint32_t)set, 0, (uint8_t *)&row, sizeof(row));
     rc = rc ? rc : sl_gateway_steks(rig->gateway, (uint8_t *)&key, sizeof(key));
@@ -312,6 +319,58 @@ TEST(behind_an_allowed_one_another_waits) {
         SSL_CTX_free(ctx);
         rig_stop(&rig);
     }
+}
+
+// The upstream's side of one request: its head to `text`, then the answer.
+static void upstream_serves(int listen_fd, const char *answer) {
+    int fd = accept(listen_fd, NULL, NULL);
+    peer_bound(fd);
+    peer_read_until(fd, text, sizeof(text), "\r\n\r\n");
+    peer_send_text(fd, answer);
+    close(fd);
+}
+
+TEST(an_upstream_that_knows_early_data_is_told_and_others_wait_for_the_handshake) {
+    int listen_fd = peer_listen(&upstream_port);
+    EACH_BACKEND(io) {
+        struct rig rig;
+        struct client c;
+        REQUIRE(rig_start(&rig, io, SL_RESUMPTION_ONCE));
+        SSL_CTX *ctx = client_ctx();
+        SSL_SESSION *session = session_of(ctx, &rig);
+        client_open(&c, ctx, rig.port, session);
+        client_send_early(&c, "GET /knows HTTP/1.1\r\nHost: localhost\r\n\r\n");
+        upstream_serves(listen_fd, "HTTP/1.1 425 Too Early\r\nConnection: close\r\nContent-Length: 5\r\n\r\nlater");
+        CHECK_MSG(strstr(text, "\r\nearly-data: 1\r\n") != NULL, "%s", text);
+        CHECK(client_reads(&c, "later") && strstr(text, "425 Too Early"));
+        client_flush(&c);
+        const char *again = "GET /knows HTTP/1.1\r\nHost: localhost\r\n\r\n"; // as RFC 8470 section 5.2 has it
+        SSL_write(c.ssl, again, (int)strlen(again));
+        client_flush(&c);
+        upstream_serves(listen_fd, "HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 3\r\n\r\nnow");
+        CHECK_MSG(strstr(text, "early-data") == NULL, "%s", text);
+        CHECK(client_reads(&c, "now"));
+        client_close(&c);
+        SSL_SESSION_free(session);
+
+        session = session_of(ctx, &rig);
+        client_open(&c, ctx, rig.port, session);
+        client_send_early(&c, "GET /simple HTTP/1.1\r\nHost: localhost\r\nEarly-Data: 1\r\n\r\n");
+        wait_until_held(&rig, 1);
+        CHECK_INT(stats(&rig).requests_proxied, 2);
+        while (SSL_in_early_data(c.ssl) && SSL_read(c.ssl, text, sizeof(text)) <= 0 && SSL_in_early_data(c.ssl) && client_hear(&c)) {
+        }
+        client_flush(&c);
+        upstream_serves(listen_fd, "HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 4\r\n\r\nheld");
+        CHECK_MSG(strstr(text, "\r\nearly-data: 1\r\n") != NULL, "%s", text); // the client's own is never removed
+        CHECK(client_reads(&c, "held"));
+        client_close(&c);
+        SSL_SESSION_free(session);
+        SSL_CTX_free(ctx);
+        rig_stop(&rig);
+    }
+    close(listen_fd);
+    upstream_port = 0;
 }
 
 // Who leaves, or says nothing, while his request is held: nothing has run, and nothing is left.

@@ -188,8 +188,8 @@ static inline uint32_t plan_cors(struct plan_builder *b, const char *first, cons
 }
 
 // 425: what may not run early is refused by that respond row; SL_PLAN_NONE: it waits.
-static inline uint32_t plan_early_data(struct plan_builder *b, uint32_t methods, uint32_t bytes_max, uint32_t respond) {
-    struct sl_plan_early_data r = {.methods = methods, .bytes_max = bytes_max, .refuse = respond != SL_PLAN_NONE};
+static inline uint32_t plan_early_data(struct plan_builder *b, uint32_t respond) {
+    struct sl_plan_early_data r = {.refuse = respond != SL_PLAN_NONE};
     uint32_t index = plan_policy(b, SL_PLAN_OP_EARLY_DATA, &r, sizeof(r));
     b->policies[index].respond = respond;
     return index;

@@ -137,7 +137,7 @@ _Static_assert(sizeof(struct sl_plan_respond) == 24, "ABI");
 
 struct sl_plan_upstream {
     uint8_t family; // 4 or 6; 0: the name could not be resolved, answers 503
-    uint8_t reserved0;
+    uint8_t early_data; // 1: it understands Early-Data (RFC 8470), so requests in early data are forwarded to it; else they wait
     uint16_t port;
     uint8_t addr[16];            // network order; IPv4 in the first four
     uint32_t name_off, name_len; // as in options and logs

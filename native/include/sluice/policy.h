@@ -61,11 +61,9 @@ _Static_assert(sizeof(struct sl_plan_request_id) == 16, "ABI");
 
 // earlyData(): this route's requests may run before the TLS handshake is done, so more than once. Other requests of a chain without it wait.
 struct sl_plan_early_data {
-    uint32_t methods;   // a bit for each enum sl_method; only safe ones
-    uint32_t bytes_max; // a larger body, and one of unknown length, does not
-    uint32_t refuse;    // 1: what may not run is answered 425 (the row's respond) instead of waiting
+    uint32_t refuse; // 1: what may not run is answered 425 (the row's respond) instead of waiting
     uint32_t reserved;
 };
-_Static_assert(sizeof(struct sl_plan_early_data) == 16, "ABI");
+_Static_assert(sizeof(struct sl_plan_early_data) == 8, "ABI");
 
 #endif

@@ -91,7 +91,8 @@ struct sl_resumption {
     uint32_t early_data;        // 1: tickets may bring early data; mode once or sealed
     uint32_t early_window_s;    // how old such a ticket may be
     uint32_t early_age_skew_ms; // early data of a client whose idea of its ticket's age differs by more waits for the handshake
-    uint32_t reserved[2];
+    uint32_t early_methods;     // that may run early, a bit for each enum sl_method (event.h); only safe ones (RFC 9110, 9.2.1)
+    uint32_t early_bytes_max;   // requests with larger bodies, or of unknown length, wait for the handshake
     uint8_t tenant[32];         // with the names: a ticket resumes only where both are the same
 };
 _Static_assert(sizeof(struct sl_resumption) == 64, "ABI");
