@@ -234,8 +234,7 @@ interface Case {
   asks: Ask[];
 }
 
-function caseOf(table: Table, asks: Ask[]): Case {
-  const app = build(table);
+function caseOf(table: Table, asks: Ask[], app: Hono = build(table)): Case {
   return { table, app, plan: compilePlan(app, checkOptions()), asks };
 }
 
@@ -490,6 +489,7 @@ async function run(seed: number): Promise<void> {
         method: pick(rand, ASKED),
         target: randomTarget(rand, app),
       })),
+      app,
     );
   });
   const found = await askC(cases);
