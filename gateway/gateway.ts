@@ -23,8 +23,7 @@ import { type App, compilePlan, type Plan, resolveUpstreams } from "./plan.ts";
 import { encodePlan } from "./plan_blob.ts";
 import { resolveHost } from "./resolve.ts";
 import type { PluginStats } from "./plugins/contain.ts";
-import type { Plugin } from "./plugins/plugin.ts";
-import { PluginRegistry } from "./plugins/registry.ts";
+import { type PluginLike, PluginRegistry } from "./plugins/registry.ts";
 import { installResponse } from "./response.ts";
 import {
   certificateWarnings,
@@ -466,7 +465,10 @@ export class Gateway {
    * Adds a plugin behind those that are there, before the start. Its middleware run before the app's own. Throws an {@linkcode OptionsError} if the
    * options are not what the plugin takes, or if a plugin of this name is there.
    */
-  use<Given>(plugin: Plugin<Given>, options?: Given): this {
+  use<Given, Options = Given>(
+    plugin: PluginLike<Given, Options>,
+    options?: Given,
+  ): this {
     this.plugins.add(plugin, options, `use()${callerPlace()}`);
     return this;
   }

@@ -52,7 +52,7 @@ export type {
   PluginRoute,
   SchemaResult,
 } from "./plugins/plugin.ts";
-export type { PluginEntry } from "./plugins/registry.ts";
+export type { PluginEntry, PluginLike } from "./plugins/registry.ts";
 export type { PluginStats } from "./plugins/contain.ts";
 export type { HeaderEdits } from "./header_edits.ts";
 export { bodyLimit, type BodyLimitOptions } from "./middleware/body_limit.ts";

@@ -51,8 +51,9 @@ export function compilePattern(
   const segments = split(path);
   const last = segments.pop()!.slice(0, -1);
   const base = segments.length === 0 ? [""] : segments;
+  // Behind a * both patterns would match, and Hono would run the handlers twice.
   const simple = parameter(last) && !segments.includes("") &&
-    !segments.some((part) => part.includes("?"));
+    !segments.some((part) => part.includes("?")) && segments.at(-1) !== "*";
   if (!simple) return [cut(path)];
   return [
     compileSegments(base, router),

@@ -72,6 +72,11 @@ describe("compilePattern()", () => {
   it("has a * that is not last only as RegExpRouter matches it", () => {
     expect(show("/f/*/g", "TrieRouter")).toEqual(["~/f/**"]);
     expect(show("/f/*/g", "RegExpRouter")).toEqual(["=/f/<>/g"]);
+    expect(show("/f/*/:g?", "RegExpRouter")).toEqual(["~/f/**"]);
+    expect(show("/f/*/a/:g?", "RegExpRouter")).toEqual([
+      "=/f/<>/a",
+      "=/f/<>/a/<>",
+    ]);
   });
 
   it("says why a pattern is not exact", () => {

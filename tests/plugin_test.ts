@@ -166,7 +166,14 @@ describe("a plugin", () => {
         "  setup: ({ text }, { log }) => ({\n" +
         '    middleware: [async (c, next) => { await next(); c.header("x-mine", text); }],\n' +
         '    dispose: () => log("disposed"),\n  }) });\n',
-      "good.ts": module(', { text: "yes" }'),
+      "package.json": '{ "dependencies": { "acl": "1.0.0" } }',
+      "node_modules/acl/package.json":
+        '{ "name": "acl", "version": "1.0.0", "type": "module", "main": "index.js" }',
+      "node_modules/acl/index.js":
+        'export default { name: "acl", version: "1.0.0", setup: () => ({\n' +
+        '  middleware: [{ path: "/admin/*", handler: (c) => c.text("no", 403) }] }) };\n',
+      "good.ts": module(', { text: "yes" }).use(acl')
+        .replace("\n", '\nimport acl from "acl";\n'),
       "wrong.ts": module(""),
     });
     await using command = await startCommand(["good.ts"], {
@@ -175,7 +182,8 @@ describe("a plugin", () => {
     using client = await command.connect();
     const { head } = await client.ask("GET / HTTP/1.1\r\nHost: h\r\n\r\n");
     expect(head.all("x-mine")).toEqual(["yes"]);
-    expect(command.err).toContain("ALL  /*  TypeScript  plugin mine");
+    expect(await ask(client, "/admin/x")).toBe("403 no");
+    expect(command.err).toContain("ALL  /*        TypeScript  plugin mine");
     const { code, err } = await command.stop();
     expect(code).toBe(0);
     expect(err).toContain("sluice: mine: disposed");

@@ -26,8 +26,46 @@ export interface RunningPlugin {
   readonly onError: "open" | "closed";
   readonly timeoutMs: number;
   readonly stats: PluginStats;
+  readonly deadlines: Deadlines;
   /** Says what went wrong, not too often. */
   complain(text: string): void;
+}
+
+const HOPS = 10;
+
+/** Tells who runs too long, at most a quarter of the time later. A timer is only there while somebody runs for more than a moment. */
+export class Deadlines {
+  #running = new Map<{ late(): void }, number>();
+  #timer: ReturnType<typeof setInterval> | undefined;
+  #arming = false;
+
+  constructor(readonly timeoutMs: number) {}
+
+  start(who: { late(): void }, now: number): void {
+    this.#running.set(who, now + this.timeoutMs);
+    if (this.#timer === undefined && !this.#arming) this.#arm();
+  }
+
+  // Most middleware end within a few promises: for those a timer would cost more than all the rest.
+  async #arm(): Promise<void> {
+    this.#arming = true;
+    for (let i = 0; i < HOPS; i++) await undefined;
+    this.#arming = false;
+    if (this.#running.size === 0) return;
+    this.#timer = setInterval(() => this.#sweep(), this.timeoutMs / 4);
+  }
+
+  stop(who: { late(): void }): void {
+    this.#running.delete(who);
+    if (this.#running.size > 0 || this.#timer === undefined) return;
+    clearInterval(this.#timer);
+    this.#timer = undefined;
+  }
+
+  #sweep(): void {
+    const now = performance.now();
+    for (const [who, until] of this.#running) if (now >= until) who.late();
+  }
 }
 
 type Fault = "errors" | "timeouts" | "doubles";
@@ -55,8 +93,7 @@ export function contain(
 // One request's way through one middleware. Its time runs while the middleware does, not while what comes after it does.
 class Passage {
   #since: number | undefined = performance.now(); // undefined: its time stands still
-  #timer: ReturnType<typeof setTimeout> | undefined;
-  #late = Promise.withResolvers<never>();
+  #giveUp: ((fault: PluginFault) => void) | undefined;
   #over = false;
   /** What comes after it, once that has been called. */
   #rest: Promise<void> | undefined;
@@ -75,11 +112,12 @@ class Passage {
     try {
       const returned = handler(this.c, () => this.#next());
       if (!(returned instanceof Promise)) return await this.#judge(returned);
-      returned.catch(() => {}); // it may reject when nobody waits any more
       if (!this.#rest) this.#resume();
-      return await this.#judge(
-        await Promise.race([returned, this.#late.promise]),
-      );
+      const result = await new Promise((resolve, reject) => {
+        this.#giveUp = reject;
+        returned.then(resolve, reject); // it may come when nobody waits any more
+      });
+      return await this.#judge(result);
     } catch (error) {
       if (this.#restError?.error === error) throw error; // not the plugin's
       return await this.#fail(error);
@@ -112,20 +150,20 @@ class Passage {
   }
 
   #resume(): void {
-    const { timeoutMs } = this.plugin;
     this.#since ??= performance.now();
-    clearTimeout(this.#timer);
-    this.#timer = setTimeout(() => {
-      const text = `it did not answer within ${timeoutMs} ms`;
-      this.#late.reject(new PluginFault("timeouts", text));
-    }, timeoutMs);
+    this.plugin.deadlines.start(this, this.#since);
   }
 
   #pause(): void {
-    clearTimeout(this.#timer);
     if (this.#since === undefined) return;
+    this.plugin.deadlines.stop(this);
     this.plugin.stats.timeMs += performance.now() - this.#since;
     this.#since = undefined;
+  }
+
+  late(): void {
+    const text = `it did not answer within ${this.plugin.timeoutMs} ms`;
+    this.#giveUp?.(new PluginFault("timeouts", text));
   }
 
   // What a middleware returned, as Hono would take it.

@@ -75,7 +75,10 @@ export interface PluginDefinition<Given, Options> {
    * late); `open`, what it would get without the plugin. @default "closed"
    */
   onError?: "open" | "closed";
-  /** How long a middleware may take, without the time of what comes after it; `setup` and `dispose`, too. In milliseconds. @default 5000 */
+  /**
+   * How long a middleware may take, without the time of what comes after it, give or take a quarter; `setup` and `dispose`, too. In milliseconds.
+   * @default 5000
+   */
   timeoutMs?: number;
 }
 

@@ -11,19 +11,40 @@ import {
   show,
 } from "../errors.ts";
 import type { App } from "../plan.ts";
-import { contain, type PluginStats, type RunningPlugin } from "./contain.ts";
+import {
+  contain,
+  Deadlines,
+  type PluginStats,
+  type RunningPlugin,
+} from "./contain.ts";
 import {
   type CheckedDefinition,
   checkPluginOptions,
+  definePlugin,
   definitionOf,
+  type NoteProblem,
+  type OptionsSchema,
   type Plugin,
+  type PluginDefinition,
   type PluginParts,
   type PluginRoute,
 } from "./plugin.ts";
 import { withRoutes } from "./with_routes.ts";
 
+/** What a gateway takes for a plugin: what `definePlugin` made, or what it takes, from a package that does not import it. */
+export type PluginLike<Given, Options> =
+  | Plugin<Given>
+  | PluginDefinition<Given, Options>;
+
+type AnyDefinition = Omit<PluginDefinition<never, never>, "options"> & {
+  options?:
+    | ((given: never, problem: NoteProblem) => unknown)
+    | OptionsSchema<unknown>;
+};
+type AnyPlugin = Plugin<never> | AnyDefinition;
+
 /** An entry of the option `plugins`: a plugin that needs no options, or one with its options. */
-export type PluginEntry = Plugin<never> | readonly [Plugin<never>, unknown];
+export type PluginEntry = AnyPlugin | readonly [AnyPlugin, unknown];
 
 interface Use {
   definition: CheckedDefinition<unknown>;
@@ -66,7 +87,7 @@ export class PluginRegistry {
         { kind: "wrong_state" },
       );
     }
-    const definition = definitionOf(plugin);
+    const definition = definitionOf(plugin) ?? plain(plugin);
     const problems: OptionProblem[] = [];
     const fail = (value: unknown, reason: string) =>
       problems.push({ path: place, value, reason });
@@ -146,6 +167,13 @@ export class PluginRegistry {
   }
 }
 
+function plain(plugin: unknown): CheckedDefinition<unknown> | undefined {
+  const { setup } = (plugin ?? {}) as { setup?: unknown };
+  return typeof setup === "function"
+    ? definitionOf(definePlugin(plugin as PluginDefinition<unknown, unknown>))
+    : undefined;
+}
+
 const COMPLAINTS_EVERY_MS = 10_000;
 
 class Running implements RunningPlugin {
@@ -159,6 +187,7 @@ class Running implements RunningPlugin {
     doubles: 0,
     timeMs: 0,
   };
+  readonly deadlines: Deadlines;
   #version: string;
   #say: (line: string) => void;
   #saidAt = -COMPLAINTS_EVERY_MS;
@@ -172,6 +201,7 @@ class Running implements RunningPlugin {
     this.#version = version;
     this.onError = onError;
     this.timeoutMs = timeoutMs;
+    this.deadlines = new Deadlines(timeoutMs);
     this.#say = say;
   }
 

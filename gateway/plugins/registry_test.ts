@@ -102,6 +102,22 @@ describe("PluginRegistry", () => {
     );
   });
 
+  it("takes a plain object from a package that does not import us", async () => {
+    const app = new Hono().get("/", (c) => c.text("ok"));
+    const plugin = {
+      name: "plain",
+      version: "1.0.0",
+      options: (given: { mark?: string }) => given.mark ?? "plain",
+      setup: (text: string) => ({ middleware: [mark(text)] }),
+    };
+    const gateway = defineGateway(app, { plugins: [[plugin, {}]] });
+    expect((await gateway.request("/")).headers.get("x-order")).toBe("plain");
+    const other = defineGateway(app);
+    expect(() => other.use({ ...plugin, name: "X!" }, { mark: "x" })).toThrow(
+      "name: must be like a package's",
+    );
+  });
+
   it("sets up in order, once, and disposes in reverse", async () => {
     const events: string[] = [];
     const eventful = (name: string) =>
