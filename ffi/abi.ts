@@ -104,6 +104,12 @@ export const SL_PLAN_OP_REQUEST_ID = 16;
 export const SL_PLAN_OP_IP_RESTRICTION = 17;
 export const SL_PLAN_OP_CORS = 18;
 export const SL_PLAN_OP_BODY_LIMIT = 19;
+export const SL_PLAN_OP_RATE_LIMIT = 32;
+export const SL_PLAN_OP_CONCURRENCY_LIMIT = 33;
+export const SL_PLAN_OP_TIMEOUT = 34;
+export const SL_PLAN_OP_BASIC_AUTH = 35;
+export const SL_PLAN_OP_BEARER_AUTH = 36;
+export const SL_PLAN_OP_CANARY = 37;
 export const SL_PLAN_OP_EARLY_DATA = 40;
 export const SL_PLAN_SEG_STATIC = 0;
 export const SL_PLAN_SEG_PARAM = 1;
@@ -116,6 +122,17 @@ export const SL_PLAN_ID_BYTES_MAX = 255;
 export const SL_PLAN_TRUST_NOBODY = 0;
 export const SL_PLAN_TRUST_ALL = 1;
 export const SL_PLAN_TRUST_SOME = 2;
+export const SL_PLAN_KEY_ROUTE = 0;
+export const SL_PLAN_KEY_CLIENT_IP = 1;
+export const SL_PLAN_KEY_HEADER = 2;
+export const SL_PLAN_RATE_DRY_RUN = 1;
+export const SL_PLAN_RATE_KEYS_MAX = 16777216;
+export const SL_PLAN_RATE_POLICY_NAME = "ratelimit-policy";
+export const SL_PLAN_RATE_NAME_MAX = 32;
+export const SL_PLAN_CONCURRENCY_KEYS_MAX = 1048576;
+export const SL_PLAN_CANARY_SHARES = 10000;
+export const SL_PLAN_CANARY_HEADER_VALUE = 1;
+export const SL_PLAN_CANARY_COOKIE_VALUE = 2;
 export const SL_RING_MAGIC = 1397902919;
 export const SL_RING_ABI = 2;
 export const SL_RING_PAGE = 4096;
@@ -178,6 +195,9 @@ export const SL_E_NOT_FOUND = -43;
 export const SL_E_TLS_FAILED = -44;
 export const SL_E_MISDIRECTED = -45;
 export const SL_E_IP_RESTRICTED = -46;
+export const SL_E_RATE_LIMITED = -52;
+export const SL_E_UNAUTHORIZED = -53;
+export const SL_E_BAD_CREDENTIALS = -54;
 export const SL_E_BAD_FRAME = -59;
 export const SL_E_TOO_EARLY = -55;
 export const SL_E_SHED_EXCHANGES = -60;
@@ -190,6 +210,8 @@ export const SL_E_DRAINING = -66;
 export const SL_E_SHED_NOT_FOUND = -67;
 export const SL_E_SHED_HEADS = -68;
 export const SL_E_SHED_ADDRESS = -69;
+export const SL_E_SHED_CONCURRENCY = -72;
+export const SL_E_TIMEOUT = -73;
 export const SL_E_UPSTREAM_REFUSED = -80;
 export const SL_E_UPSTREAM_RESET = -81;
 export const SL_E_UPSTREAM_BAD = -82;
@@ -463,6 +485,55 @@ export const SL_PLAN_BODY_LIMIT_BYTES_MAX_OFF = 0;
 export const SL_PLAN_EARLY_DATA_BYTES = 8;
 export const SL_PLAN_EARLY_DATA_REFUSE_OFF = 0;
 export const SL_PLAN_EARLY_DATA_RESERVED_OFF = 4;
+export const SL_PLAN_TEXT_BYTES = 8;
+export const SL_PLAN_TEXT_OFF_OFF = 0;
+export const SL_PLAN_TEXT_LEN_OFF = 4;
+export const SL_PLAN_KEY_BYTES = 24;
+export const SL_PLAN_KEY_KIND_OFF = 0;
+export const SL_PLAN_KEY_RESERVED_OFF = 1;
+export const SL_PLAN_KEY_NAME_LEN_OFF = 2;
+export const SL_PLAN_KEY_NAME_OFF_OFF = 4;
+export const SL_PLAN_KEY_CLIENT_OFF = 8;
+export const SL_PLAN_RATE_LIMIT_BYTES = 64;
+export const SL_PLAN_RATE_LIMIT_KEY_OFF = 0;
+export const SL_PLAN_RATE_LIMIT_INTERVAL_US_OFF = 24;
+export const SL_PLAN_RATE_LIMIT_BURST_OFF = 32;
+export const SL_PLAN_RATE_LIMIT_KEYS_MAX_OFF = 36;
+export const SL_PLAN_RATE_LIMIT_FLAGS_OFF = 40;
+export const SL_PLAN_RATE_LIMIT_POLICY_OFF_OFF = 44;
+export const SL_PLAN_RATE_LIMIT_POLICY_LEN_OFF = 48;
+export const SL_PLAN_RATE_LIMIT_NAME_OFF_OFF = 52;
+export const SL_PLAN_RATE_LIMIT_NAME_LEN_OFF = 56;
+export const SL_PLAN_RATE_LIMIT_RESERVED_OFF = 60;
+export const SL_PLAN_CONCURRENCY_LIMIT_BYTES = 32;
+export const SL_PLAN_CONCURRENCY_LIMIT_KEY_OFF = 0;
+export const SL_PLAN_CONCURRENCY_LIMIT_MAX_OFF = 24;
+export const SL_PLAN_CONCURRENCY_LIMIT_KEYS_MAX_OFF = 28;
+export const SL_PLAN_TIMEOUT_BYTES = 8;
+export const SL_PLAN_TIMEOUT_MS_OFF = 0;
+export const SL_PLAN_TIMEOUT_RESERVED_OFF = 4;
+export const SL_PLAN_USER_BYTES = 16;
+export const SL_PLAN_USER_NAME_OFF = 0;
+export const SL_PLAN_USER_PASSWORD_OFF = 8;
+export const SL_PLAN_BASIC_AUTH_BYTES = 8;
+export const SL_PLAN_BASIC_AUTH_USERS_OFF_OFF = 0;
+export const SL_PLAN_BASIC_AUTH_USER_COUNT_OFF = 4;
+export const SL_PLAN_BEARER_AUTH_BYTES = 32;
+export const SL_PLAN_BEARER_AUTH_NAME_OFF = 0;
+export const SL_PLAN_BEARER_AUTH_PREFIX_OFF = 8;
+export const SL_PLAN_BEARER_AUTH_TOKENS_OFF_OFF = 16;
+export const SL_PLAN_BEARER_AUTH_TOKEN_COUNT_OFF = 20;
+export const SL_PLAN_BEARER_AUTH_MISSING_OFF = 24;
+export const SL_PLAN_BEARER_AUTH_MALFORMED_OFF = 28;
+export const SL_PLAN_CANARY_BYTES = 64;
+export const SL_PLAN_CANARY_HEADER_OFF = 0;
+export const SL_PLAN_CANARY_HEADER_VALUE_OFF = 8;
+export const SL_PLAN_CANARY_COOKIE_OFF = 16;
+export const SL_PLAN_CANARY_COOKIE_VALUE_OFF = 24;
+export const SL_PLAN_CANARY_STICKY_OFF = 32;
+export const SL_PLAN_CANARY_CLIENT_OFF = 40;
+export const SL_PLAN_CANARY_SHARES_OFF = 56;
+export const SL_PLAN_CANARY_FLAGS_OFF = 60;
 
 /** What sl_abi of the library must report, word by word. */
 export const ABI: readonly (readonly [name: string, value: number])[] = [
@@ -700,6 +771,55 @@ export const ABI: readonly (readonly [name: string, value: number])[] = [
   ["SL_PLAN_EARLY_DATA_BYTES", 8],
   ["SL_PLAN_EARLY_DATA_REFUSE_OFF", 0],
   ["SL_PLAN_EARLY_DATA_RESERVED_OFF", 4],
+  ["SL_PLAN_TEXT_BYTES", 8],
+  ["SL_PLAN_TEXT_OFF_OFF", 0],
+  ["SL_PLAN_TEXT_LEN_OFF", 4],
+  ["SL_PLAN_KEY_BYTES", 24],
+  ["SL_PLAN_KEY_KIND_OFF", 0],
+  ["SL_PLAN_KEY_RESERVED_OFF", 1],
+  ["SL_PLAN_KEY_NAME_LEN_OFF", 2],
+  ["SL_PLAN_KEY_NAME_OFF_OFF", 4],
+  ["SL_PLAN_KEY_CLIENT_OFF", 8],
+  ["SL_PLAN_RATE_LIMIT_BYTES", 64],
+  ["SL_PLAN_RATE_LIMIT_KEY_OFF", 0],
+  ["SL_PLAN_RATE_LIMIT_INTERVAL_US_OFF", 24],
+  ["SL_PLAN_RATE_LIMIT_BURST_OFF", 32],
+  ["SL_PLAN_RATE_LIMIT_KEYS_MAX_OFF", 36],
+  ["SL_PLAN_RATE_LIMIT_FLAGS_OFF", 40],
+  ["SL_PLAN_RATE_LIMIT_POLICY_OFF_OFF", 44],
+  ["SL_PLAN_RATE_LIMIT_POLICY_LEN_OFF", 48],
+  ["SL_PLAN_RATE_LIMIT_NAME_OFF_OFF", 52],
+  ["SL_PLAN_RATE_LIMIT_NAME_LEN_OFF", 56],
+  ["SL_PLAN_RATE_LIMIT_RESERVED_OFF", 60],
+  ["SL_PLAN_CONCURRENCY_LIMIT_BYTES", 32],
+  ["SL_PLAN_CONCURRENCY_LIMIT_KEY_OFF", 0],
+  ["SL_PLAN_CONCURRENCY_LIMIT_MAX_OFF", 24],
+  ["SL_PLAN_CONCURRENCY_LIMIT_KEYS_MAX_OFF", 28],
+  ["SL_PLAN_TIMEOUT_BYTES", 8],
+  ["SL_PLAN_TIMEOUT_MS_OFF", 0],
+  ["SL_PLAN_TIMEOUT_RESERVED_OFF", 4],
+  ["SL_PLAN_USER_BYTES", 16],
+  ["SL_PLAN_USER_NAME_OFF", 0],
+  ["SL_PLAN_USER_PASSWORD_OFF", 8],
+  ["SL_PLAN_BASIC_AUTH_BYTES", 8],
+  ["SL_PLAN_BASIC_AUTH_USERS_OFF_OFF", 0],
+  ["SL_PLAN_BASIC_AUTH_USER_COUNT_OFF", 4],
+  ["SL_PLAN_BEARER_AUTH_BYTES", 32],
+  ["SL_PLAN_BEARER_AUTH_NAME_OFF", 0],
+  ["SL_PLAN_BEARER_AUTH_PREFIX_OFF", 8],
+  ["SL_PLAN_BEARER_AUTH_TOKENS_OFF_OFF", 16],
+  ["SL_PLAN_BEARER_AUTH_TOKEN_COUNT_OFF", 20],
+  ["SL_PLAN_BEARER_AUTH_MISSING_OFF", 24],
+  ["SL_PLAN_BEARER_AUTH_MALFORMED_OFF", 28],
+  ["SL_PLAN_CANARY_BYTES", 64],
+  ["SL_PLAN_CANARY_HEADER_OFF", 0],
+  ["SL_PLAN_CANARY_HEADER_VALUE_OFF", 8],
+  ["SL_PLAN_CANARY_COOKIE_OFF", 16],
+  ["SL_PLAN_CANARY_COOKIE_VALUE_OFF", 24],
+  ["SL_PLAN_CANARY_STICKY_OFF", 32],
+  ["SL_PLAN_CANARY_CLIENT_OFF", 40],
+  ["SL_PLAN_CANARY_SHARES_OFF", 56],
+  ["SL_PLAN_CANARY_FLAGS_OFF", 60],
 ];
 
 export interface StatusRow {
@@ -753,6 +873,9 @@ export const STATUS: readonly StatusRow[] = [
   { status: -44, name: "E_TLS_FAILED", label: "tls_failed", source: "client", retry: false, http: 0, text: "The TLS connection failed after its handshake." },
   { status: -45, name: "E_MISDIRECTED", label: "misdirected", source: "client", retry: true, http: 421, text: "This host is not served on this connection." },
   { status: -46, name: "E_IP_RESTRICTED", label: "ip_restricted", source: "client", retry: false, http: 403, text: "This address is not allowed here." },
+  { status: -52, name: "E_RATE_LIMITED", label: "rate_limited", source: "client", retry: true, http: 429, text: "Too many requests." },
+  { status: -53, name: "E_UNAUTHORIZED", label: "unauthorized", source: "client", retry: false, http: 401, text: "Unauthorized" },
+  { status: -54, name: "E_BAD_CREDENTIALS", label: "bad_credentials", source: "client", retry: false, http: 400, text: "Bad Request" },
   { status: -59, name: "E_BAD_FRAME", label: "bad_websocket_frame", source: "client", retry: false, http: 0, text: "The client broke the WebSocket protocol." },
   { status: -55, name: "E_TOO_EARLY", label: "too_early", source: "client", retry: true, http: 425, text: "The request came in TLS early data, which this route does not take." },
   { status: -60, name: "E_SHED_EXCHANGES", label: "shed_exchanges", source: "gateway", retry: true, http: 503, text: "Too many requests wait for TypeScript." },
@@ -765,6 +888,8 @@ export const STATUS: readonly StatusRow[] = [
   { status: -67, name: "E_SHED_NOT_FOUND", label: "shed_not_found", source: "gateway", retry: true, http: 503, text: "Too many requests match no route." },
   { status: -68, name: "E_SHED_HEADS", label: "shed_heads", source: "gateway", retry: true, http: 408, text: "Too many requests wait for the rest of their head." },
   { status: -69, name: "E_SHED_ADDRESS", label: "shed_address", source: "gateway", retry: true, http: 503, text: "Too many connections are open from this address." },
+  { status: -72, name: "E_SHED_CONCURRENCY", label: "shed_concurrency", source: "gateway", retry: true, http: 503, text: "Too many requests of this kind are in flight." },
+  { status: -73, name: "E_TIMEOUT", label: "timeout", source: "gateway", retry: true, http: 504, text: "Gateway Timeout" },
   { status: -80, name: "E_UPSTREAM_REFUSED", label: "upstream_refused", source: "upstream", retry: true, http: 502, text: "The upstream refused the connection." },
   { status: -81, name: "E_UPSTREAM_RESET", label: "upstream_reset", source: "upstream", retry: true, http: 502, text: "The upstream closed the connection before its answer." },
   { status: -82, name: "E_UPSTREAM_BAD", label: "upstream_bad_answer", source: "upstream", retry: false, http: 502, text: "The upstream's answer is malformed." },
@@ -927,6 +1052,11 @@ export const COUNTERS = [
   ["ticket_horizon_ms", "age of the oldest ticket that may bring early data now"],
   ["steks", "session ticket keys in the ring now"],
   ["early_held", "requests in early data that waited for the handshake"],
+  ["rate_limited", "requests over a rate limit, answered 429"],
+  ["rate_limited_dry_run", "requests over a rate limit that only looks on (dryRun)"],
+  ["rate_limit_evictions", "keys of rate limits that were forgotten before their time"],
+  ["concurrency_limited", "requests refused because too many of their key were in flight"],
+  ["concurrency_unlimited", "requests for whose key a concurrency limit had no place: they passed"],
 ] as const;
 export type CounterName = (typeof COUNTERS)[number][0];
 
@@ -1104,4 +1234,14 @@ export interface Counters {
   steks: number;
   /** Requests in early data that waited for the handshake. */
   early_held: number;
+  /** Requests over a rate limit, answered 429. */
+  rate_limited: number;
+  /** Requests over a rate limit that only looks on (dryRun). */
+  rate_limited_dry_run: number;
+  /** Keys of rate limits that were forgotten before their time. */
+  rate_limit_evictions: number;
+  /** Requests refused because too many of their key were in flight. */
+  concurrency_limited: number;
+  /** Requests for whose key a concurrency limit had no place: they passed. */
+  concurrency_unlimited: number;
 }

@@ -7,6 +7,7 @@
 import type { Context, MiddlewareHandler, Next } from "hono";
 import type { AddressSet } from "./address.ts";
 import type { HeaderEdit } from "./header_edits.ts";
+import type { NativeKey } from "./limit_key.ts";
 import { type Progress, takeStep } from "./progress.ts";
 
 /** Answers with the same bytes every time. */
@@ -43,6 +44,8 @@ export interface HeadersStep {
 interface PolicyBase {
   /** What it answers itself. */
   answer?: RespondStep;
+  /** What else it may answer, by its own order. */
+  otherAnswers?: readonly RespondStep[];
   /** Where it may send the request itself. */
   to?: Omit<ProxyStep, "op">;
   /** Edits that it chooses from. */
@@ -104,13 +107,77 @@ export interface EarlyDataStep extends PolicyBase {
   refuse: boolean;
 }
 
+/** Lets so many requests of a key pass in a time. */
+export interface RateLimitStep extends PolicyBase {
+  op: "rateLimit";
+  key: NativeKey;
+  intervalUs: number;
+  burst: number;
+  keysMax: number;
+  dryRun: boolean;
+  /** In the fields that tell what is left. */
+  name: string;
+  /** The value of `RateLimit-Policy`. */
+  policy: string;
+}
+
+/** Lets so many requests of a key be in flight. */
+export interface ConcurrencyLimitStep extends PolicyBase {
+  op: "concurrencyLimit";
+  key: NativeKey;
+  max: number;
+  keysMax: number;
+}
+
+/** Ends a request that takes too long. */
+export interface TimeoutStep extends PolicyBase {
+  op: "timeout";
+  ms: number;
+}
+
+/** Lets users pass. */
+export interface BasicAuthStep extends PolicyBase {
+  op: "basicAuth";
+  /** Secrets. */
+  users: readonly { username: string; password: string }[];
+}
+
+/** Lets tokens pass. Its other answers: for a field that is missing, and for one that is malformed. */
+export interface BearerAuthStep extends PolicyBase {
+  op: "bearerAuth";
+  /** The field, in lower case. */
+  name: string;
+  /** In lower case. */
+  prefix: string;
+  /** Secrets. */
+  tokens: readonly string[];
+}
+
+/** Sends a part of the clients to another upstream. */
+export interface CanaryStep extends PolicyBase {
+  op: "canary";
+  /** Hundredths of a percent of the clients. */
+  shares: number;
+  header?: { name: string; value?: string };
+  cookie?: { name: string; value?: string };
+  /** The cookie by which clients are told apart; else their address. */
+  sticky?: string;
+  client: ClientSource;
+}
+
 /** The steps that are policies: each has an entry in `policies.ts`. */
 export type PolicyStep =
   | RequestIdStep
   | IpRestrictionStep
   | CorsStep
   | BodyLimitStep
-  | EarlyDataStep;
+  | EarlyDataStep
+  | RateLimitStep
+  | ConcurrencyLimitStep
+  | TimeoutStep
+  | BasicAuthStep
+  | BearerAuthStep
+  | CanaryStep;
 
 /** What C does for a middleware. */
 export type NativeStep =

@@ -27,8 +27,12 @@ export {
   OptionsError,
 } from "./errors.ts";
 export {
+  type BasicAuthStep,
+  type BearerAuthStep,
   type BodyLimitStep,
+  type CanaryStep,
   type ClientSource,
+  type ConcurrencyLimitStep,
   type CorsStep,
   defineMiddleware,
   type IpRestrictionStep,
@@ -37,8 +41,10 @@ export {
   type PolicyStep,
   type PoolOptions,
   type ProxyStep,
+  type RateLimitStep,
   type RequestIdStep,
   type RespondStep,
+  type TimeoutStep,
   type WhoamiStep,
 } from "./define_middleware.ts";
 export { definePlugin } from "./plugins/plugin.ts";
@@ -61,12 +67,35 @@ export {
   earlyData,
   type EarlyDataRouteOptions,
 } from "./middleware/early_data.ts";
+export type { HashFunction, Message } from "./credentials.ts";
+export type { LimitKey, NativeKey } from "./limit_key.ts";
+export type { ProxyTarget } from "./proxy_target.ts";
+export {
+  basicAuth,
+  type BasicAuthOptions,
+  type BasicAuthUser,
+} from "./middleware/basic_auth.ts";
+export {
+  bearerAuth,
+  type BearerAuthOptions,
+  type BearerAuthRefusal,
+} from "./middleware/bearer_auth.ts";
+export {
+  canary,
+  type CanaryMark,
+  type CanaryOptions,
+} from "./middleware/canary.ts";
+export {
+  concurrencyLimit,
+  type ConcurrencyLimitOptions,
+} from "./middleware/concurrency_limit.ts";
 export { headers, type HeadersOptions } from "./middleware/headers.ts";
 export {
   ipRestriction,
   type IpRestrictionOptions,
 } from "./middleware/ip_restriction.ts";
 export { proxy, type ProxyOptions } from "./middleware/proxy.ts";
+export { rateLimit, type RateLimitOptions } from "./middleware/rate_limit.ts";
 export { redirect, type RedirectStatus } from "./middleware/redirect.ts";
 export {
   requestId,
@@ -78,6 +107,7 @@ export {
   secureHeaders,
   type SecureHeadersOptions,
 } from "./middleware/secure_headers.ts";
+export { timeout } from "./middleware/timeout.ts";
 export { whoami } from "./middleware/whoami.ts";
 export {
   type ServerWebSocket,

@@ -86,10 +86,14 @@ export interface PlanPolicy {
   step: PolicyStep;
   /** Index in `responds`, or `SL_PLAN_NONE`. */
   respond: number;
+  /** Indices in `responds` of its other answers. */
+  others: number[];
   /** Index in `upstreams`, or `SL_PLAN_NONE`. */
   upstream: number;
   /** Indices in `headers`. */
   headers: number[];
+  /** The route that it counts for, if it counts by route. */
+  route?: string;
 }
 
 /** What C executes, as plain data. */
@@ -316,7 +320,7 @@ function addRoute(
   const step: PlanStep = native && !odd
     ? {
       op: native.op,
-      arg: argument(plan, native, upstreams),
+      arg: argument(plan, native, upstreams, `${route.method} ${route.path}`),
       route: index,
       name,
     }
@@ -358,10 +362,11 @@ function argument(
   plan: Plan,
   step: NativeStep,
   upstreams: UpstreamTable,
+  route: string,
 ): number {
   if (step.op === "proxy") return upstreams.index(step.target, step.pool);
   if (step.op === "headers") return indexIn(plan.headers, step);
-  if (isPolicy(step)) return policyIndex(plan, step, upstreams);
+  if (isPolicy(step)) return policyIndex(plan, step, upstreams, route);
   return step.op === "respond" ? indexIn(plan.responds, step) : 0;
 }
 
@@ -369,15 +374,21 @@ function policyIndex(
   plan: Plan,
   step: PolicyStep,
   upstreams: UpstreamTable,
+  route: string,
 ): number {
-  const known = plan.policies.findIndex((policy) => policy.step === step);
+  const own = "key" in step && step.key.kind === "route" ? route : undefined;
+  const known = plan.policies.findIndex((policy) =>
+    policy.step === step && policy.route === own
+  );
   if (known >= 0) return known;
-  const { answer, to, headers = [] } = step;
+  const { answer, otherAnswers = [], to, headers = [] } = step;
   return plan.policies.push({
     step,
     respond: answer ? indexIn(plan.responds, answer) : abi.SL_PLAN_NONE,
+    others: otherAnswers.map((each) => indexIn(plan.responds, each)),
     upstream: to ? upstreams.index(to.target, to.pool) : abi.SL_PLAN_NONE,
     headers: headers.map((each) => indexIn(plan.headers, each)),
+    route: own,
   }) - 1;
 }
 

@@ -310,10 +310,11 @@ function writePolicies(
   policies: readonly PlanPolicy[],
   heap: BlobHeap,
 ): void {
-  policies.forEach(({ step, respond, upstream, headers }, i) => {
+  policies.forEach((policy, i) => {
+    const { step, respond, upstream, route } = policy;
     const at = off + i * abi.SL_PLAN_POLICY_BYTES;
     const cost = policyCost(step);
-    const record = policyRecord(step, heap, headers);
+    const record = policyRecord(step, heap, policy.headers, policy.others);
     view.setUint8(at + abi.SL_PLAN_POLICY_OP_OFF, OPS[step.op]);
     const halves: [number, number][] = [
       [abi.SL_PLAN_POLICY_REQUEST_BYTES_OFF, cost.request],
@@ -326,17 +327,17 @@ function writePolicies(
       [abi.SL_PLAN_POLICY_RECORD_LEN_OFF, record.length],
       [abi.SL_PLAN_POLICY_RESPOND_OFF, respond],
       [abi.SL_PLAN_POLICY_UPSTREAM_OFF, upstream],
-      [abi.SL_PLAN_POLICY_IDENTITY_OFF, identityOf(step)],
+      [abi.SL_PLAN_POLICY_IDENTITY_OFF, identityOf(step, route)],
     ];
     for (const [word, value] of words) view.setUint32(at + word, value, true);
   });
 }
 
-// The same options are the same number in the next plan.
-function identityOf(step: PlanPolicy["step"]): number {
+// The same options, for the same route where that counts, are the same number in the next plan.
+function identityOf(step: PlanPolicy["step"], route?: string): number {
   return fingerprint(
     JSON.stringify(
-      step,
+      [step, route],
       (_, value) => typeof value === "bigint" ? String(value) : value,
     ),
   );

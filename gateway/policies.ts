@@ -4,14 +4,13 @@
  * @module
  */
 import * as abi from "../ffi/abi.ts";
-import { type AddressSet, addressText, rangeBytes } from "./address.ts";
+import { rangeBytes } from "./address.ts";
 import type { BlobHeap } from "./blob_heap.ts";
-import type {
-  ClientSource,
-  NativeStep,
-  PolicyStep,
-} from "./define_middleware.ts";
+import { bytesOf, recordOf, setWords } from "./blob_record.ts";
+import type { NativeStep, PolicyStep } from "./define_middleware.ts";
 import { editBytes } from "./header_edits.ts";
+import { clientText, rangesText, setClient } from "./client_record.ts";
+import { LIMIT_POLICIES } from "./limit_policies.ts";
 
 /** The most that C needs for one request, in bytes. */
 export interface PolicyCost {
@@ -23,24 +22,34 @@ export interface PolicyCost {
   scratch: number;
 }
 
-interface Policy<Step> {
+/** One op's entry. */
+export interface Policy<Step> {
   /** `enum sl_plan_op`. */
   op: number;
   cost(step: Step): PolicyCost;
-  /** Its record; what that points to goes to the heap. `headers`: where its edits are, by index. */
-  record(step: Step, heap: BlobHeap, headers: readonly number[]): Uint8Array;
+  /**
+   * Its record; what that points to goes to the heap. `headers`: where its edits are, by index; `others`: the rows of its other answers.
+   */
+  record(
+    step: Step,
+    heap: BlobHeap,
+    headers: readonly number[],
+    others: readonly number[],
+  ): Uint8Array;
   /** What it does, for `explain`. No secrets. */
   describe(step: Step): string;
 }
 
-type Policies = {
-  [Op in PolicyStep["op"]]: Policy<Extract<PolicyStep, { op: Op }>>;
+/** All entries, or those of some ops. */
+export type Policies<Ops extends PolicyStep["op"] = PolicyStep["op"]> = {
+  [Op in Ops]: Policy<Extract<PolicyStep, { op: Op }>>;
 };
 
 const UUID_BYTES = 36;
 const EDIT_AND_ALIGNMENT = abi.SL_PLAN_EDIT_BYTES + 3;
 
 const POLICIES: Policies = {
+  ...LIMIT_POLICIES,
   requestId: {
     op: abi.SL_PLAN_OP_REQUEST_ID,
     cost({ headerName, limitLength, trust }) {
@@ -167,55 +176,10 @@ const POLICIES: Policies = {
 
 const NOTHING: PolicyCost = { request: 0, response: 0, scratch: 0 };
 
-// A struct sl_plan_client inside of a record.
-function setClient(
-  view: DataView,
-  at: number,
-  { proxies, forwardedHeader }: ClientSource,
-  heap: BlobHeap,
-): void {
-  setWords(view, [
-    [at + abi.SL_PLAN_CLIENT_PROXIES_OFF_OFF, heap.add(rangeBytes(proxies))],
-    [at + abi.SL_PLAN_CLIENT_PROXIES_COUNT_OFF, proxies.length],
-    [
-      at + abi.SL_PLAN_CLIENT_FORWARDED_OFF,
-      forwardedHeader === "forwarded" ? 1 : 0,
-    ],
-  ]);
-}
-
-function clientText({ proxies, forwardedHeader }: ClientSource): string {
-  return proxies.length > 0
-    ? `; clients by ${forwardedHeader} of ${rangesText(proxies)}`
-    : "";
-}
-
-function rangesText(set: AddressSet): string {
-  const texts = set.slice(0, 3).map(({ first, last }) =>
-    first === last
-      ? addressText(first)
-      : `${addressText(first)}-${addressText(last)}`
-  );
-  const more = set.length > 3 ? [`${set.length - 3} more ranges`] : [];
-  return [...texts, ...more].join(", ") || "none";
-}
-
-function recordOf(bytes: number): DataView<ArrayBuffer> {
-  return new DataView(new ArrayBuffer(bytes));
-}
-
 function wordsOf(words: readonly number[]): Uint8Array {
   const view = recordOf(words.length * 4);
   words.forEach((word, i) => view.setUint32(i * 4, word, true));
   return bytesOf(view);
-}
-
-function bytesOf(view: DataView<ArrayBuffer>): Uint8Array {
-  return new Uint8Array(view.buffer);
-}
-
-function setWords(view: DataView, words: readonly [number, number][]): void {
-  for (const [at, value] of words) view.setUint32(at, value, true);
 }
 
 /** Whether a native step is a policy. */
@@ -248,8 +212,9 @@ export function policyRecord(
   step: PolicyStep,
   heap: BlobHeap,
   headers: readonly number[],
+  others: readonly number[],
 ): Uint8Array {
-  return policyOf(step).record(step, heap, headers);
+  return policyOf(step).record(step, heap, headers, others);
 }
 
 /** What it does, in a few words. */

@@ -62,7 +62,20 @@
     F(plan_cors, preflight_len) F(plan_cors, vary_last) F(plan_cors, reflects) F(plan_cors, reserved0) F(plan_cors, reserved1) \
     F(plan_cors, reserved2) \
     S(plan_body_limit) F(plan_body_limit, bytes_max) \
-    S(plan_early_data) F(plan_early_data, refuse) F(plan_early_data, reserved)
+    S(plan_early_data) F(plan_early_data, refuse) F(plan_early_data, reserved) \
+    S(plan_text) F(plan_text, off) F(plan_text, len) \
+    S(plan_key) F(plan_key, kind) F(plan_key, reserved) F(plan_key, name_len) F(plan_key, name_off) F(plan_key, client) \
+    S(plan_rate_limit) F(plan_rate_limit, key) F(plan_rate_limit, interval_us) F(plan_rate_limit, burst) F(plan_rate_limit, keys_max) \
+    F(plan_rate_limit, flags) F(plan_rate_limit, policy_off) F(plan_rate_limit, policy_len) F(plan_rate_limit, name_off) \
+    F(plan_rate_limit, name_len) F(plan_rate_limit, reserved) \
+    S(plan_concurrency_limit) F(plan_concurrency_limit, key) F(plan_concurrency_limit, max) F(plan_concurrency_limit, keys_max) \
+    S(plan_timeout) F(plan_timeout, ms) F(plan_timeout, reserved) \
+    S(plan_user) F(plan_user, name) F(plan_user, password) \
+    S(plan_basic_auth) F(plan_basic_auth, users_off) F(plan_basic_auth, user_count) \
+    S(plan_bearer_auth) F(plan_bearer_auth, name) F(plan_bearer_auth, prefix) F(plan_bearer_auth, tokens_off) F(plan_bearer_auth, token_count) \
+    F(plan_bearer_auth, missing) F(plan_bearer_auth, malformed) \
+    S(plan_canary) F(plan_canary, header) F(plan_canary, header_value) F(plan_canary, cookie) F(plan_canary, cookie_value) F(plan_canary, sticky) \
+    F(plan_canary, client) F(plan_canary, shares) F(plan_canary, flags)
 // clang-format on
 
 #endif

@@ -683,6 +683,9 @@ static bool unwatched(const struct sl_conn *conn) {
 
 static void set_timer(struct sl_conn *conn) {
     uint64_t due_ns = conn->deadline_ns;
+    if (conn->req && conn->req->due_ns) {
+        due_ns = sl_min_u64(due_ns, conn->req->due_ns);
+    }
     if (unwatched(conn)) {
         due_ns = sl_min_u64(due_ns, conn->worker->now_ns + ALIVE_CHECK_NS);
     }
@@ -797,6 +800,13 @@ static void on_timer(struct sl_timer *timer) {
     struct sl_worker *w = conn->worker;
     if (conn->state == SL_CONN_OPEN && unwatched(conn) && !sl_io_alive(w->io, conn->io)) {
         sl_conn_close(conn, SL_E_CLIENT_CLOSED);
+        return;
+    }
+    if (conn->req && conn->req->due_ns && w->now_ns >= conn->req->due_ns) {
+        sl_request_due(conn->req);
+        if (conn->state == SL_CONN_OPEN) {
+            set_timer(conn);
+        }
         return;
     }
     if (conn->deadline == SL_DUE_NONE || w->now_ns < conn->deadline_ns) { // it moved meanwhile

@@ -81,6 +81,8 @@ struct sl_request {
     uint32_t steps_failed; // but for these, a bit each
     uint8_t steps_edited;  // of those done: their request edits are made
     uint16_t scratch_used;
+    uint8_t due_step; // the timeout() that said due_ns
+    uint64_t due_ns; // when it has to be over, 0: no such time
     uint32_t policies_held; // steps whose policy has to be told of the end, a bit each
     struct sl_exchange *exchange;      // TypeScript answers
     struct sl_upstream_conn *upstream; // an upstream answers
@@ -149,6 +151,8 @@ bool sl_request_respond_forward(struct sl_request *req, struct sl_forward_respon
 bool sl_request_write(struct sl_request *req, const uint8_t *data, uint32_t len, struct sl_buf *buf, struct sl_seg_owner *owner);
 void sl_request_end(struct sl_request *req); // the body is whole; a length not reached breaks the transfer
 void sl_request_continue(struct sl_request *req); // 100 Continue if it is due
+void sl_request_give_up(struct sl_request *req, int reason); // tells what works for it to stop; an answer follows
+void sl_request_due(struct sl_request *req); // due_ns has come
 void sl_request_answer(struct sl_request *req, uint32_t respond); // with a row of the plan's responds
 // The next piece of the request's body, at most `max` bytes: DATA (inside *out_buf, consumed already; the reference is yours), PARTIAL, DONE, or
 // a status.

@@ -6,6 +6,7 @@
 #include "http1_parse.h"
 #include "policy.h"
 #include "route_index.h"
+#include "secret.h"
 
 struct check {
     const uint8_t *blob;
@@ -346,6 +347,8 @@ int sl_plan_new(struct sl_plan **out_plan, const uint8_t *blob, size_t len) {
     memcpy(copy, blob, len);
     atomic_init(&plan->refs, 1);
     plan->blob = copy;
+    plan->blob_bytes = len;
+    plan->secret = true;
     plan->header = (const struct sl_plan_header *)(const void *)copy;
     struct check c = {copy, len};
     int rc = check_header(&c, plan->header);
@@ -367,6 +370,7 @@ int sl_plan_new(struct sl_plan **out_plan, const uint8_t *blob, size_t len) {
         plan->index = sl_route_index_new(plan);
         rc = plan->index ? SL_OK : sl_fail(SL_E_NO_MEMORY, "plan: the index of its routes");
     }
+    plan->secret = rc || sl_policies_secret(plan);
     if (rc) {
         sl_plan_unref(plan);
         return rc;
@@ -396,6 +400,9 @@ void sl_plan_ref(struct sl_plan *plan) {
 void sl_plan_unref(struct sl_plan *plan) {
     if (atomic_fetch_sub_explicit(&plan->refs, 1, memory_order_acq_rel) == 1) {
         sl_policies_close(plan);
+        if (plan->secret) {
+            sl_wipe((void *)(uintptr_t)plan->blob, plan->blob_bytes);
+        }
         free((void *)(uintptr_t)plan->blob);
         free(plan->prepared);
         free(plan->prepared_bytes);

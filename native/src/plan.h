@@ -32,6 +32,8 @@ struct sl_plan {
     struct sl_route_index *index; // NULL: so few entries that each is compared
     struct sl_prepared *prepared; // by the index of a respond step: its answer on a connection that stays open, without edits
     uint8_t *prepared_bytes;
+    size_t blob_bytes;
+    bool secret; // the blob holds secrets, as far as is known
 };
 
 // Copies and checks the blob. E_PLAN_INVALID with the offending table, index and value in the error text.

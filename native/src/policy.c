@@ -10,6 +10,12 @@ static const struct sl_policy_op *const ops[] = {
     [SL_PLAN_OP_CORS - SL_PLAN_OP_POLICY] = &sl__cors_op,
     [SL_PLAN_OP_BODY_LIMIT - SL_PLAN_OP_POLICY] = &sl__body_limit_op,
     [SL_PLAN_OP_EARLY_DATA - SL_PLAN_OP_POLICY] = &sl__early_data_op,
+    [SL_PLAN_OP_RATE_LIMIT - SL_PLAN_OP_POLICY] = &sl__rate_limit_op,
+    [SL_PLAN_OP_CONCURRENCY_LIMIT - SL_PLAN_OP_POLICY] = &sl__concurrency_limit_op,
+    [SL_PLAN_OP_TIMEOUT - SL_PLAN_OP_POLICY] = &sl__timeout_op,
+    [SL_PLAN_OP_BASIC_AUTH - SL_PLAN_OP_POLICY] = &sl__basic_auth_op,
+    [SL_PLAN_OP_BEARER_AUTH - SL_PLAN_OP_POLICY] = &sl__bearer_auth_op,
+    [SL_PLAN_OP_CANARY - SL_PLAN_OP_POLICY] = &sl__canary_op,
 };
 
 static const struct sl_policy_op *op_of(uint8_t op) {
@@ -114,6 +120,14 @@ void sl_policies_close(struct sl_plan *plan) {
     free(plan->policy_states);
 }
 
+bool sl_policies_secret(const struct sl_plan *plan) {
+    bool secret = false;
+    for (uint32_t i = 0; i < plan->header->policy_count; i++) {
+        secret = secret || op_of(plan->policies[i].op)->secret;
+    }
+    return secret;
+}
+
 // Edits.
 
 static const struct sl_plan_headers *headers_step(const struct sl_request *req, uint32_t i) {
@@ -204,7 +218,7 @@ const struct sl_edits *sl_response_edits(const struct sl_request *req, struct sl
 
 // Requests.
 
-static struct sl_policy policy_at(struct sl_request *req, uint32_t step) {
+struct sl_policy sl_policy_at(struct sl_request *req, uint32_t step) {
     const struct sl_plan *plan = req->hold->plan;
     uint32_t index = plan->steps[req->chain.steps[step]].arg;
     const struct sl_plan_policy *row = &plan->policies[index];
@@ -224,7 +238,7 @@ enum sl_policy_next sl_policies_enter(struct sl_request *req, uint32_t *out_upst
         if (plan->steps[chain->steps[i]].op == SL_PLAN_OP_HEADERS) {
             continue;
         }
-        struct sl_policy policy = policy_at(req, i);
+        struct sl_policy policy = sl_policy_at(req, i);
         const struct sl_policy_op *op = op_of(policy.row->op);
         enum sl_policy_next next = op->enter(&policy);
         if (next == SL_POLICY_ANSWERED) {
@@ -246,7 +260,7 @@ bool sl_policies_refuse(struct sl_request *req, int status) {
         if (headers_step(req, i)) {
             continue;
         }
-        struct sl_policy policy = policy_at(req, i);
+        struct sl_policy policy = sl_policy_at(req, i);
         const struct sl_policy_op *op = op_of(policy.row->op);
         if (op->refuses && op->refuses(&policy, status)) {
             req->steps_done = (uint8_t)(i + 1);
@@ -260,7 +274,7 @@ bool sl_policies_refuse(struct sl_request *req, int status) {
 void sl_policies_leave(struct sl_request *req) {
     for (uint32_t i = req->chain.count; i-- > 0;) {
         if (req->policies_held >> i & 1) {
-            struct sl_policy policy = policy_at(req, i);
+            struct sl_policy policy = sl_policy_at(req, i);
             op_of(policy.row->op)->leave(&policy);
         }
     }
@@ -268,7 +282,7 @@ void sl_policies_leave(struct sl_request *req) {
 }
 
 void sl_policies_refuse_early(struct sl_request *req, int step) {
-    struct sl_policy policy = policy_at(req, (uint32_t)step);
+    struct sl_policy policy = sl_policy_at(req, (uint32_t)step);
     sl_policy_answer(&policy, SL_E_TOO_EARLY);
 }
 
@@ -331,8 +345,8 @@ bool sl_policy_client(const struct sl_policy *policy, const struct sl_plan_clien
 // The answer has its own lines, too.
 static void begin_answer(const struct sl_policy *policy, int reason) {
     struct sl_request *req = policy->req;
-    req->steps_done = (uint8_t)(policy->step + 1);
     req->conn->worker->counters.requests_native++;
+    req->steps_done = (uint8_t)(policy->step + 1);
     if (reason) {
         req->reason = reason;
         sl_worker_count_status(req->conn->worker, reason);
@@ -340,8 +354,13 @@ static void begin_answer(const struct sl_policy *policy, int reason) {
 }
 
 enum sl_policy_next sl_policy_answer(const struct sl_policy *policy, int reason) {
+    return sl_policy_answer_with(policy, policy->row->respond, reason);
+}
+
+enum sl_policy_next sl_policy_answer_with(const struct sl_policy *policy, uint32_t respond,
+                                          int reason) {
     begin_answer(policy, reason);
-    sl_request_answer(policy->req, policy->row->respond);
+    sl_request_answer(policy->req, respond);
     return SL_POLICY_ANSWERED;
 }
 

@@ -48,17 +48,20 @@ struct sl_policy_op {
     enum sl_policy_next (*enter)(const struct sl_policy *policy);
     bool (*refuses)(const struct sl_policy *policy, int status); // NULL: never
     void (*leave)(const struct sl_policy *policy);               // NULL: nothing to give back
+    bool secret; // its record holds secrets: the plan's memory is wiped when it is freed
 };
 
 // Of plans (plan.c).
 bool sl_policy_check(const struct sl_plan *plan, const struct sl_plan_policy *row); // any bytes
 int sl_policies_open(struct sl_plan *plan, const struct sl_plan *old); // sl_plan_open
 void sl_policies_close(struct sl_plan *plan);
+bool sl_policies_secret(const struct sl_plan *plan); // one of them holds secrets
 
 // Of requests (request.c). Does the steps of the chain. UPSTREAM: to *out_upstream, by the plan's index.
 enum sl_policy_next sl_policies_enter(struct sl_request *req, uint32_t *out_upstream);
 bool sl_policies_refuse(struct sl_request *req, int status); // true: one has answered
 void sl_policies_leave(struct sl_request *req);
+struct sl_policy sl_policy_at(struct sl_request *req, uint32_t step);
 bool sl_request_edit(struct sl_request *req); // makes the request edits that are due. False: an error was answered
 const struct sl_edits *sl_response_edits(const struct sl_request *req, struct sl_edits *out); // NULL: none
 
@@ -76,6 +79,7 @@ enum sl_policy_next sl_policy_answer(const struct sl_policy *policy, int reason)
 // Gives another answer; its body, which is copied, must be as long as it says.
 enum sl_policy_next sl_policy_respond(const struct sl_policy *policy, struct sl_response_head *response, struct sl_span body, int reason);
 const void *sl_policy_record(const struct sl_plan *plan, const struct sl_plan_policy *row);
+enum sl_policy_next sl_policy_answer_with(const struct sl_policy *policy, uint32_t respond, int reason); // another row
 struct sl_address_set sl_policy_set(const struct sl_plan *plan, uint32_t off, uint32_t count);
 bool sl_policy_check_set(const struct sl_plan *plan, uint32_t off, uint32_t count);
 bool sl_policy_check_name(const struct sl_plan *plan, uint32_t off, uint32_t len); // of a field, in lower case
@@ -88,6 +92,8 @@ extern const struct sl_policy_op sl__request_id_op;
 extern const struct sl_policy_op sl__ip_restriction_op;
 extern const struct sl_policy_op sl__cors_op;
 extern const struct sl_policy_op sl__body_limit_op;
+extern const struct sl_policy_op sl__rate_limit_op, sl__concurrency_limit_op, sl__timeout_op;
+extern const struct sl_policy_op sl__basic_auth_op, sl__bearer_auth_op, sl__canary_op;
 
 // Whether the request's chain lets it run in early data (early_data.c). If not: the place in the chain of the step that refuses it goes to *out_refuse,
 // -1 if it is to wait.

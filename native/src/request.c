@@ -393,16 +393,20 @@ static void answer_text(struct sl_request *req, uint16_t status, const char *tex
     }
 }
 
-// An error answer in place of the real one; what worked for the request is told to stop.
-static void answer_error(struct sl_request *req, int status) {
-    const struct sl_status_info *info = sl_status_info(status);
-    sl_worker_count_status(req->conn->worker, status);
-    req->reason = status;
+void sl_request_give_up(struct sl_request *req, int reason) {
+    sl_worker_count_status(req->conn->worker, reason);
+    req->reason = reason;
     if (req->exchange) {
-        sl_exchange_abort(req->exchange, status, true);
+        sl_exchange_abort(req->exchange, reason, true);
         req->exchange = NULL;
     }
     sl_proxy_detach(req);
+}
+
+// An error answer in place of the real one.
+static void answer_error(struct sl_request *req, int status) {
+    const struct sl_status_info *info = sl_status_info(status);
+    sl_request_give_up(req, status);
     if (req->hold && sl_policies_refuse(req, status)) {
         return;
     }

@@ -91,7 +91,12 @@
     X(ticket_set_capacity, "tickets that the single-use set can hold") \
     X(ticket_horizon_ms, "age of the oldest ticket that may bring early data now") \
     X(steks, "session ticket keys in the ring now") \
-    X(early_held, "requests in early data that waited for the handshake")
+    X(early_held, "requests in early data that waited for the handshake") \
+    X(rate_limited, "requests over a rate limit, answered 429") \
+    X(rate_limited_dry_run, "requests over a rate limit that only looks on (dryRun)") \
+    X(rate_limit_evictions, "keys of rate limits that were forgotten before their time") \
+    X(concurrency_limited, "requests refused because too many of their key were in flight") \
+    X(concurrency_unlimited, "requests for whose key a concurrency limit had no place: they passed")
 // clang-format on
 
 struct sl_counters {

@@ -66,4 +66,84 @@ struct sl_plan_early_data {
 };
 _Static_assert(sizeof(struct sl_plan_early_data) == 8, "ABI");
 
+// Bytes of the plan.
+struct sl_plan_text {
+    uint32_t off, len;
+};
+_Static_assert(sizeof(struct sl_plan_text) == 8, "ABI");
+
+// Whom a limit counts for.
+enum sl_plan_key_kind { SL_PLAN_KEY_ROUTE = 0, SL_PLAN_KEY_CLIENT_IP = 1, SL_PLAN_KEY_HEADER = 2 };
+
+struct sl_plan_key {
+    uint8_t kind; // enum sl_plan_key_kind
+    uint8_t reserved;
+    uint16_t name_len;
+    uint32_t name_off; // HEADER: in lower case
+    struct sl_plan_client client; // CLIENT_IP
+};
+_Static_assert(sizeof(struct sl_plan_key) == 24, "ABI");
+
+#define SL_PLAN_RATE_DRY_RUN 1u // of flags: what is over the limit passes, too
+#define SL_PLAN_RATE_KEYS_MAX 16777216u
+#define SL_PLAN_RATE_POLICY_NAME "ratelimit-policy"
+#define SL_PLAN_RATE_NAME_MAX 32u
+
+struct sl_plan_rate_limit {
+    struct sl_plan_key key;
+    uint64_t interval_us; // between two requests in the long run; at most a day, times burst
+    uint32_t burst;
+    uint32_t keys_max; // remembered at once
+    uint32_t flags;
+    uint32_t policy_off, policy_len; // "ratelimit-policy: ...\r\n"
+    uint32_t name_off, name_len;     // of the policy: printable ASCII without '"' and '\\'
+    uint32_t reserved;
+};
+_Static_assert(sizeof(struct sl_plan_rate_limit) == 64, "ABI");
+
+#define SL_PLAN_CONCURRENCY_KEYS_MAX 1048576u
+
+struct sl_plan_concurrency_limit {
+    struct sl_plan_key key;
+    uint32_t max; // 1 to 16777215
+    uint32_t keys_max; // with a request in flight at once
+};
+_Static_assert(sizeof(struct sl_plan_concurrency_limit) == 32, "ABI");
+
+struct sl_plan_timeout {
+    uint32_t ms; // from the step to the end of the answer
+    uint32_t reserved;
+};
+_Static_assert(sizeof(struct sl_plan_timeout) == 8, "ABI");
+
+struct sl_plan_user {
+    struct sl_plan_text name, password; // UTF-8
+};
+_Static_assert(sizeof(struct sl_plan_user) == 16, "ABI");
+
+struct sl_plan_basic_auth {
+    uint32_t users_off, user_count;
+};
+_Static_assert(sizeof(struct sl_plan_basic_auth) == 8, "ABI");
+
+struct sl_plan_bearer_auth {
+    struct sl_plan_text name, prefix; // in lower case
+    uint32_t tokens_off, token_count; // of struct sl_plan_text
+    uint32_t missing, malformed;      // indices in responds; the policy's own is for a wrong token
+};
+_Static_assert(sizeof(struct sl_plan_bearer_auth) == 32, "ABI");
+
+#define SL_PLAN_CANARY_SHARES 10000u
+#define SL_PLAN_CANARY_HEADER_VALUE 1u // of flags: it must have this value, else any does
+#define SL_PLAN_CANARY_COOKIE_VALUE 2u
+
+struct sl_plan_canary {
+    struct sl_plan_text header, header_value, cookie, cookie_value; // empty names: none
+    struct sl_plan_text sticky; // the cookie that says who a client is; empty: its address does
+    struct sl_plan_client client;
+    uint32_t shares;            // of SL_PLAN_CANARY_SHARES
+    uint32_t flags;
+};
+_Static_assert(sizeof(struct sl_plan_canary) == 64, "ABI");
+
 #endif

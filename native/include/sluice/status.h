@@ -47,6 +47,9 @@
     X(E_TLS_FAILED,       -44, "tls_failed",          CLIENT,   0,   0, "The TLS connection failed after its handshake.") \
     X(E_MISDIRECTED,      -45, "misdirected",         CLIENT,   1, 421, "This host is not served on this connection.") \
     X(E_IP_RESTRICTED,    -46, "ip_restricted",       CLIENT,   0, 403, "This address is not allowed here.") \
+    X(E_RATE_LIMITED,     -52, "rate_limited",        CLIENT,   1, 429, "Too many requests.") \
+    X(E_UNAUTHORIZED,     -53, "unauthorized",        CLIENT,   0, 401, "Unauthorized") \
+    X(E_BAD_CREDENTIALS,  -54, "bad_credentials",     CLIENT,   0, 400, "Bad Request") \
     X(E_BAD_FRAME,        -59, "bad_websocket_frame", CLIENT,   0,   0, "The client broke the WebSocket protocol.") \
     X(E_TOO_EARLY,        -55, "too_early",           CLIENT,   1, 425, "The request came in TLS early data, which this route does not take.") \
     X(E_SHED_EXCHANGES,   -60, "shed_exchanges",      GATEWAY,  1, 503, "Too many requests wait for TypeScript.") \
@@ -59,6 +62,8 @@
     X(E_SHED_NOT_FOUND,   -67, "shed_not_found",      GATEWAY,  1, 503, "Too many requests match no route.") \
     X(E_SHED_HEADS,       -68, "shed_heads",          GATEWAY,  1, 408, "Too many requests wait for the rest of their head.") \
     X(E_SHED_ADDRESS,     -69, "shed_address",        GATEWAY,  1, 503, "Too many connections are open from this address.") \
+    X(E_SHED_CONCURRENCY, -72, "shed_concurrency",    GATEWAY,  1, 503, "Too many requests of this kind are in flight.") \
+    X(E_TIMEOUT,          -73, "timeout",             GATEWAY,  1, 504, "Gateway Timeout") \
     X(E_UPSTREAM_REFUSED, -80, "upstream_refused",    UPSTREAM, 1, 502, "The upstream refused the connection.") \
     X(E_UPSTREAM_RESET,   -81, "upstream_reset",      UPSTREAM, 1, 502, "The upstream closed the connection before its answer.") \
     X(E_UPSTREAM_BAD,     -82, "upstream_bad_answer", UPSTREAM, 0, 502, "The upstream's answer is malformed.") \
