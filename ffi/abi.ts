@@ -134,7 +134,7 @@ export const SL_PLAN_CANARY_SHARES = 10000;
 export const SL_PLAN_CANARY_HEADER_VALUE = 1;
 export const SL_PLAN_CANARY_COOKIE_VALUE = 2;
 export const SL_RING_MAGIC = 1397902919;
-export const SL_RING_ABI = 2;
+export const SL_RING_ABI = 3;
 export const SL_RING_PAGE = 4096;
 export const SL_RING_ENTRY_BYTES = 64;
 export const SL_RING_ENTRIES_PER_SLOT = 8;
@@ -149,6 +149,7 @@ export const SL_RING_ISOLATE_SLEEPING_OFF = 384;
 export const SL_RING_VERDICT_TAIL_OFF = 512;
 export const SL_RING_VERDICT_HEAD_OFF = 640;
 export const SL_RING_WORKER_SLEEPING_OFF = 768;
+export const SL_RING_EVENT_BEGUN_OFF = 896;
 export const SL_RING_EVENTS_OFF = 4096;
 export const SL_SLOT_BYTES = 65536;
 export const SL_SLOT_FIELDS_OFF = 0;
@@ -230,7 +231,7 @@ export const SL_STATUS_SLOTS = 96;
 export const SL_VERSION = "0.1.0";
 export const SL_GATEWAYS_MAX = 64;
 export const SL_WORKERS_MAX = 64;
-export const SL_ISOLATES_MAX = 16;
+export const SL_ISOLATES_MAX = 32;
 export const SL_LISTENERS_MAX = 64;
 export const SL_CERTIFICATES_MAX = 64;
 export const SL_SET_NEW = 4294967295;
@@ -241,6 +242,12 @@ export const SL_IO_SIM = 3;
 export const SL_LOG_OFF = 0;
 export const SL_LOG_TEXT = 1;
 export const SL_LOG_JSON = 2;
+export const SL_ISOLATE_RETIRED = 0;
+export const SL_ISOLATE_CRASHED = 1;
+export const SL_ISOLATE_BLOCKED = 2;
+export const SL_SEAT_EMPTY = 0;
+export const SL_SEAT_IDLE = 1;
+export const SL_SEAT_BUSY = 2;
 export const SL_WARMING = 0;
 export const SL_ACTIVE = 1;
 export const SL_DRAINING = 2;
@@ -371,7 +378,7 @@ export const SL_PLAN_HEADER_VIA_LEN_OFF = 76;
 export const SL_PLAN_HEADER_ID_OFF = 80;
 export const SL_PLAN_HEADER_POLICIES_OFF_OFF = 84;
 export const SL_PLAN_HEADER_POLICY_COUNT_OFF = 88;
-export const SL_PLAN_HEADER_RESERVED_OFF = 92;
+export const SL_PLAN_HEADER_ISOLATES_OFF = 92;
 export const SL_PLAN_ENTRY_BYTES = 24;
 export const SL_PLAN_ENTRY_METHOD_OFF = 0;
 export const SL_PLAN_ENTRY_SEG_COUNT_OFF = 1;
@@ -657,7 +664,7 @@ export const ABI: readonly (readonly [name: string, value: number])[] = [
   ["SL_PLAN_HEADER_ID_OFF", 80],
   ["SL_PLAN_HEADER_POLICIES_OFF_OFF", 84],
   ["SL_PLAN_HEADER_POLICY_COUNT_OFF", 88],
-  ["SL_PLAN_HEADER_RESERVED_OFF", 92],
+  ["SL_PLAN_HEADER_ISOLATES_OFF", 92],
   ["SL_PLAN_ENTRY_BYTES", 24],
   ["SL_PLAN_ENTRY_METHOD_OFF", 0],
   ["SL_PLAN_ENTRY_SEG_COUNT_OFF", 1],
@@ -1057,6 +1064,10 @@ export const COUNTERS = [
   ["rate_limit_evictions", "keys of rate limits that were forgotten before their time"],
   ["concurrency_limited", "requests refused because too many of their key were in flight"],
   ["concurrency_unlimited", "requests for whose key a concurrency limit had no place: they passed"],
+  ["isolate_moves", "requests of an isolate that ended, not begun there, that another one got"],
+  ["isolate_crashes", "isolates that ended by themselves"],
+  ["isolate_blocks", "isolates ended because a handler blocked them"],
+  ["plan_loads", "plans published: the first one, and one for each reload"],
 ] as const;
 export type CounterName = (typeof COUNTERS)[number][0];
 
@@ -1244,4 +1255,12 @@ export interface Counters {
   concurrency_limited: number;
   /** Requests for whose key a concurrency limit had no place: they passed. */
   concurrency_unlimited: number;
+  /** Requests of an isolate that ended, not begun there, that another one got. */
+  isolate_moves: number;
+  /** Isolates that ended by themselves. */
+  isolate_crashes: number;
+  /** Isolates ended because a handler blocked them. */
+  isolate_blocks: number;
+  /** Plans published: the first one, and one for each reload. */
+  plan_loads: number;
 }

@@ -237,10 +237,23 @@ export function gatewayIsolateWake(
   checked(binding.sluice_gateway_isolate_wake(gateway, isolate, port, token));
 }
 
-/** The isolate has ended: its requests answer 503 and its slots are taken back. */
-export function gatewayIsolateGone(gateway: number, isolate: number): void {
+/**
+ * The isolate has ended, for one of SL_ISOLATE_RETIRED, SL_ISOLATE_CRASHED, SL_ISOLATE_BLOCKED: requests that it had not begun go to another of its
+ * plan, the others answer 503, and its slots are taken back.
+ */
+export function gatewayIsolateGone(
+  gateway: number,
+  isolate: number,
+  reason: number,
+): void {
   openLibrary();
-  checked(binding.sluice_gateway_isolate_gone(gateway, isolate));
+  checked(binding.sluice_gateway_isolate_gone(gateway, isolate, reason));
+}
+
+/** One of SL_SEAT_EMPTY, SL_SEAT_IDLE, SL_SEAT_BUSY. */
+export function gatewayIsolateState(gateway: number, isolate: number): number {
+  openLibrary();
+  return checked(binding.sluice_gateway_isolate_state(gateway, isolate));
 }
 
 /** Checks the plan, copies it and publishes it to all workers; a bad one changes nothing. */

@@ -12,6 +12,7 @@ import * as abi from "./abi.ts";
 const ENTRY_WORDS = abi.SL_RING_ENTRY_BYTES / 4;
 const EVENT_TAIL = abi.SL_RING_EVENT_TAIL_OFF / 4;
 const EVENT_HEAD = abi.SL_RING_EVENT_HEAD_OFF / 4;
+const EVENT_BEGUN = abi.SL_RING_EVENT_BEGUN_OFF / 4;
 const VERDICT_TAIL = abi.SL_RING_VERDICT_TAIL_OFF / 4;
 const ISOLATE_SLEEPING = abi.SL_RING_ISOLATE_SLEEPING_OFF / 4;
 const WORKER_SLEEPING = abi.SL_RING_WORKER_SLEEPING_OFF / 4;
@@ -58,6 +59,14 @@ export function makeRegion(
     }
   }
   throw failure;
+}
+
+/** Gives a region to C again, after C has let go of it: its bytes are all zero then. */
+export function reuseRegion(
+  { memory, offset, exchanges }: RingMemory,
+  attach: (region: Uint8Array) => void,
+): void {
+  attach(new Uint8Array(memory, offset, regionBytes(exchanges)));
 }
 
 // What Buffer has besides its published types; a tenth of TextDecoder's price on shared memory.
@@ -114,6 +123,18 @@ export class Ring {
   /** Where in `words` the event with this counter begins. */
   eventWord(counter: number): number {
     return this.#eventsWord + (counter & this.#mask) * ENTRY_WORDS;
+  }
+
+  /** Says that all events before this counter are handled, or are being handled: no other isolate may have them. */
+  begin(counter: number): void {
+    this.words[EVENT_BEGUN] = counter;
+  }
+
+  /** The counter of the event that is being handled; undefined: none is. For who watches from outside: it may be over by the time it is known. */
+  running(): number | undefined {
+    const begun = Atomics.load(this.words, EVENT_BEGUN);
+    const head = Atomics.load(this.words, EVENT_HEAD);
+    return ((begun - head) | 0) > 0 ? (begun - 1) | 0 : undefined;
   }
 
   /** Gives `count` events back to C: their entries may be written again. */

@@ -95,6 +95,15 @@ export function load(path: string = "libsluice_ffi.so") {
       parameters: [
         'u32',
         'u32',
+        'u32',
+      ],
+      result: 'i32',
+      nonblocking: false
+    },
+    sluice_gateway_isolate_state: {
+      parameters: [
+        'u32',
+        'u32',
       ],
       result: 'i32',
       nonblocking: false
@@ -329,8 +338,20 @@ export function sluice_gateway_free(
 export function sluice_gateway_isolate_gone(
   arg0: number,
   arg1: number,
+  arg2: number,
 ): number {
   return symbols.sluice_gateway_isolate_gone(
+    arg0,
+    arg1,
+    arg2,
+  )
+}
+
+export function sluice_gateway_isolate_state(
+  arg0: number,
+  arg1: number,
+): number {
+  return symbols.sluice_gateway_isolate_state(
     arg0,
     arg1,
   )

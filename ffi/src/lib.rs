@@ -27,7 +27,8 @@ mod c {
         pub fn sl_ring_bytes(exchanges: u32) -> u32;
         pub fn sl_gateway_attach(gateway: u32, worker: u32, isolate: u32, region: *mut u8, len: usize) -> i32;
         pub fn sl_gateway_isolate_wake(gateway: u32, isolate: u32, port: u32, token: *const u8, len: usize) -> i32;
-        pub fn sl_gateway_isolate_gone(gateway: u32, isolate: u32) -> i32;
+        pub fn sl_gateway_isolate_gone(gateway: u32, isolate: u32, reason: u32) -> i32;
+        pub fn sl_gateway_isolate_state(gateway: u32, isolate: u32) -> i32;
         pub fn sl_plan_load(gateway: u32, blob: *const u8, len: usize) -> i32;
         pub fn sl_gateway_start(gateway: u32) -> i32;
         pub fn sl_gateway_wake(gateway: u32, worker: u32) -> i32;
@@ -123,8 +124,13 @@ pub fn sluice_gateway_isolate_wake(gateway: u32, isolate: u32, port: u32, token:
 }
 
 #[deno_bindgen]
-pub fn sluice_gateway_isolate_gone(gateway: u32, isolate: u32) -> i32 {
-    unsafe { c::sl_gateway_isolate_gone(gateway, isolate) }
+pub fn sluice_gateway_isolate_gone(gateway: u32, isolate: u32, reason: u32) -> i32 {
+    unsafe { c::sl_gateway_isolate_gone(gateway, isolate, reason) }
+}
+
+#[deno_bindgen]
+pub fn sluice_gateway_isolate_state(gateway: u32, isolate: u32) -> i32 {
+    unsafe { c::sl_gateway_isolate_state(gateway, isolate) }
 }
 
 #[deno_bindgen]

@@ -33,7 +33,7 @@
     F(plan_header, upstreams_off) F(plan_header, upstream_count) F(plan_header, headers_off) F(plan_header, header_count) \
     F(plan_header, edits_off) F(plan_header, edit_count) \
     F(plan_header, via_off) F(plan_header, via_len) F(plan_header, id) F(plan_header, policies_off) F(plan_header, policy_count) \
-    F(plan_header, reserved) \
+    F(plan_header, isolates) \
     S(plan_entry) F(plan_entry, method) F(plan_entry, seg_count) F(plan_entry, step_count) F(plan_entry, reserved0) \
     F(plan_entry, seg_first) F(plan_entry, step_first) F(plan_entry, method_off) F(plan_entry, method_len) F(plan_entry, reserved1) \
     S(plan_step) F(plan_step, op) F(plan_step, reserved0) F(plan_step, reserved1) F(plan_step, arg) F(plan_step, route) \

@@ -191,19 +191,37 @@ void sl_exchange_writable(struct sl_exchange *ex) {
     }
 }
 
-static struct sl_ring *choose_ring(struct sl_worker *w, bool *out_any_alive) {
-    uint32_t n = sl_worker_config(w)->isolates;
+// Events that the isolate has not done with. What a handler awaits is none of them: they count what keeps its thread busy, or will.
+static uint32_t unread(const struct sl_ring *ring) {
+    return ring->event_tail -
+           atomic_load_explicit(word(ring, SL_RING_EVENT_HEAD_OFF), memory_order_relaxed);
+}
+
+// Of the plan's isolates the one with the fewest unread events, so that one that is busy or blocked gets what the others cannot do sooner; among
+// equals in turn.
+static struct sl_ring *choose_ring(struct sl_worker *w, const struct sl_request *req,
+                                   bool *out_any_alive) {
+    uint32_t named = req->hold->plan->header->isolates;
+    uint32_t here = named ? w->rings_here & named : w->rings_here;
+    uint32_t turn = w->ring_next & 31, least = UINT32_MAX;
+    uint32_t later = here & (UINT32_MAX << turn), sooner = here & ~(UINT32_MAX << turn);
+    struct sl_ring *best = NULL;
     *out_any_alive = false;
-    for (uint32_t i = 0; i < n; i++) {
-        struct sl_ring *ring = w->rings[w->ring_next++ % n];
-        if (!ring->gone) {
-            *out_any_alive = true;
-            if (ring->free) {
-                return ring;
-            }
+    for (uint32_t left = later; left || sooner; left &= left - 1) {
+        if (!left) {
+            left = sooner;
+            sooner = 0;
+        }
+        struct sl_ring *ring = w->rings[__builtin_ctz(left)];
+        *out_any_alive |= !ring->gone;
+        uint32_t count = ring->gone || !ring->free ? UINT32_MAX : unread(ring);
+        if (count < least) {
+            least = count;
+            best = ring;
         }
     }
-    return NULL;
+    w->ring_next = best ? best->isolate + 1 : 0;
+    return best;
 }
 
 static bool may_upgrade(const struct sl_request *req) {
@@ -259,11 +277,26 @@ static int admit(struct sl_request *req, bool not_found, struct sl_ring **out_ri
         return SL_E_SHED_NOT_FOUND;
     }
     bool any_alive;
-    *out_ring = choose_ring(w, &any_alive);
+    *out_ring = choose_ring(w, req, &any_alive);
     if (!*out_ring && any_alive) {
         w->counters.ring_full++;
     }
     return *out_ring ? SL_OK : any_alive ? SL_E_SHED_EXCHANGES : SL_E_ISOLATE_GONE;
+}
+
+static void lend(struct sl_ring *ring, struct sl_request *req, bool not_found) {
+    struct sl_exchange *ex = exchange_take(ring, req);
+    ex->not_found = not_found;
+    ring->worker->not_found_live += not_found;
+    req->exchange = ex;
+    ex->event = ring->event_tail;
+    struct sl_event *event = event_new(ex, SL_EVENT_REQUEST);
+    if (!event) {
+        exchange_free(ex);
+        sl_request_fail(req, SL_E_ISOLATE_GONE);
+        return;
+    }
+    fill_request(ex, event);
 }
 
 void sl_exchange_start(struct sl_request *req, bool not_found) {
@@ -277,17 +310,7 @@ void sl_exchange_start(struct sl_request *req, bool not_found) {
         return;
     }
     w->counters.requests_typescript++;
-    struct sl_exchange *ex = exchange_take(ring, req);
-    ex->not_found = not_found;
-    w->not_found_live += not_found;
-    req->exchange = ex;
-    struct sl_event *event = event_new(ex, SL_EVENT_REQUEST);
-    if (!event) {
-        exchange_free(ex);
-        sl_request_fail(req, SL_E_ISOLATE_GONE);
-        return;
-    }
-    fill_request(ex, event);
+    lend(ring, req, not_found);
 }
 
 void sl_exchange_abort(struct sl_exchange *ex, int reason, bool detach) {
@@ -542,7 +565,28 @@ uint32_t sl_ring_read(struct sl_ring *ring) {
     return n;
 }
 
+// Whether its handler may have done something already.
+static bool begun(const struct sl_exchange *ex) {
+    uint32_t count = atomic_load(word(ex->ring, SL_RING_EVENT_BEGUN_OFF));
+    return (int32_t)(count - ex->event) > 0 || ex->responded || ex->aborted || ex->req->body_wanted;
+}
+
+// To another isolate, as if it came only now. Its deadline stays.
+static void move(struct sl_exchange *ex) {
+    struct sl_request *req = ex->req;
+    bool any_alive, not_found = ex->not_found;
+    struct sl_ring *other = choose_ring(ex->ring->worker, req, &any_alive);
+    exchange_free(ex);
+    if (!other) {
+        sl_request_fail(req, any_alive ? SL_E_SHED_EXCHANGES : SL_E_ISOLATE_GONE);
+        return;
+    }
+    other->worker->counters.isolate_moves++;
+    lend(other, req, not_found);
+}
+
 void sl_ring_gone(struct sl_ring *ring) {
+    sl_ring_read(ring); // what it answered before it ended
     ring->gone = true;
     for (uint32_t i = 0; i < ring->slots; i++) {
         struct sl_exchange *ex = &ring->exchanges[i];
@@ -550,7 +594,9 @@ void sl_ring_gone(struct sl_ring *ring) {
             continue;
         }
         ex->final = true;
-        if (ex->req && !ex->ended) {
+        if (ex->req && !ex->ended && !begun(ex)) {
+            move(ex);
+        } else if (ex->req && !ex->ended) {
             sl_request_fail(ex->req, SL_E_ISOLATE_GONE);
         }
         if (ex->lent && !ex->tx_busy) {

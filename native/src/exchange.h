@@ -13,6 +13,7 @@ struct sl_exchange {
     struct sl_request *req;
     struct sl_exchange *next_free;
     uint32_t slot, gen;
+    uint32_t event; // counter of its REQUEST event
     bool lent, final, tx_busy, rx_busy, responded, ended, not_found, aborted;
     bool writable_due; // a WRITABLE event waits until the client's queue has drained
 };
@@ -45,7 +46,8 @@ void sl_ring_publish(struct sl_ring *ring);
 // Before the loop waits: true if it may (no verdict is there); after it: sl_ring_wake_up.
 bool sl_ring_sleep(struct sl_ring *ring);
 void sl_ring_wake_up(struct sl_ring *ring);
-void sl_ring_gone(struct sl_ring *ring); // the isolate has ended: fail its requests, take back its slots
+// The isolate has ended: hand over or fail its requests, take back its slots. The ring is none of the worker's rings any more.
+void sl_ring_gone(struct sl_ring *ring);
 
 void sl_exchange_start(struct sl_request *req, bool not_found);
 void sl_exchange_pump(struct sl_exchange *exchange); // more of the request's body may be there

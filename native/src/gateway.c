@@ -239,9 +239,18 @@ int sl__gateway_new(struct sl_gateway **out_gateway, const struct sl_config *con
     return SL_OK;
 }
 
+static uint32_t seats_taken(const struct sl_gateway *g) {
+    uint32_t count = 0;
+    for (uint32_t i = 0; i < g->config.isolates; i++) {
+        count +=
+            atomic_load(&g->workers[0].ring_life[i]) > atomic_load(&g->workers[0].gone_life[i]);
+    }
+    return count;
+}
+
 int sl__gateway_describe(struct sl_gateway *g, char *out, size_t len) {
     const struct sl_config *c = &g->config;
-    uint64_t rings = (uint64_t)c->isolates * (c->isolates ? sl_ring_bytes(c->exchanges) : 0);
+    uint64_t rings = (uint64_t)seats_taken(g) * (c->isolates ? sl_ring_bytes(c->exchanges) : 0);
     char cpus[96];
     sl_cpus_text(&g->cpus, cpus, sizeof(cpus));
     int n = snprintf(
@@ -440,6 +449,7 @@ static void hand_over_ring(struct sl_gateway *g, struct sl_worker *w, struct sl_
     if (atomic_load(&g->state) == SL_WARMING) {
         struct sl_ring *old = w->rings[ring->isolate];
         w->rings[ring->isolate] = ring;
+        w->rings_here |= 1u << ring->isolate;
         if (old) {
             sl_ring_free(old);
         }
@@ -511,10 +521,12 @@ int sl__gateway_isolate_wake(struct sl_gateway *g, uint32_t isolate, uint32_t po
     return SL_OK;
 }
 
-int sl__gateway_isolate_gone(struct sl_gateway *g, uint32_t isolate) {
-    if (isolate >= g->config.isolates) {
-        return sl_fail(SL_E_INVALID, "isolate %u of %u", isolate, g->config.isolates);
+int sl__gateway_isolate_gone(struct sl_gateway *g, uint32_t isolate, uint32_t reason) {
+    if (isolate >= g->config.isolates || reason >= SL_COUNT_OF(g->isolate_ends)) {
+        return sl_fail(SL_E_INVALID, "isolate %u of %u has ended for reason %u", isolate,
+                       g->config.isolates, reason);
     }
+    atomic_fetch_add(&g->isolate_ends[reason], 1);
     for (uint32_t i = 0; i < g->config.workers; i++) {
         struct sl_worker *w = &g->workers[i];
         atomic_store(&w->gone_life[isolate], atomic_load(&w->ring_life[isolate]));
@@ -522,6 +534,28 @@ int sl__gateway_isolate_gone(struct sl_gateway *g, uint32_t isolate) {
         sl__gateway_wake(g, i);
     }
     return SL_OK;
+}
+
+static int seat_state(const struct sl_worker *w, uint32_t isolate) {
+    uint32_t bit = 1u << isolate;
+    bool sits = atomic_load(&w->ring_life[isolate]) > atomic_load(&w->gone_life[isolate]);
+    if (sits && (atomic_load(&w->isolates_busy) & bit)) {
+        return SL_SEAT_BUSY;
+    }
+    bool left = atomic_load(&w->ring_new[isolate]) || (atomic_load(&w->isolates_taken) & bit);
+    return sits || left ? SL_SEAT_IDLE : SL_SEAT_EMPTY;
+}
+
+int sl__gateway_isolate_state(const struct sl_gateway *g, uint32_t isolate) {
+    if (isolate >= g->config.isolates) {
+        return sl_fail(SL_E_INVALID, "isolate %u of %u", isolate, g->config.isolates);
+    }
+    int state = SL_SEAT_EMPTY;
+    for (uint32_t i = 0; i < g->config.workers; i++) {
+        int here = seat_state(&g->workers[i], isolate);
+        state = here > state ? here : state;
+    }
+    return state;
 }
 
 // Plan.
@@ -602,7 +636,8 @@ static int check_ready(const struct sl_gateway *g) {
     }
     for (uint32_t i = 0; i < g->config.workers; i++) {
         for (uint32_t k = 0; k < g->config.isolates; k++) {
-            if (!g->workers[i].rings[k]) {
+            bool named = !g->plan->header->isolates || (g->plan->header->isolates >> k & 1);
+            if (named && !g->workers[i].rings[k]) {
                 return sl_fail(SL_E_STATE, "start: worker %u, isolate %u has no ring region", i, k);
             }
         }
@@ -791,6 +826,9 @@ void sl__gateway_stats(struct sl_gateway *g, struct sl_counters *out) {
     pthread_mutex_unlock(&g->lock);
     out->io_kernel_threads = kernel_threads();
     sl__resumption_describe(g, out);
+    out->isolate_crashes = atomic_load(&g->isolate_ends[SL_ISOLATE_CRASHED]);
+    out->isolate_blocks = atomic_load(&g->isolate_ends[SL_ISOLATE_BLOCKED]);
+    out->plan_loads = atomic_load(&g->plan_version);
 }
 
 struct upstream_sum {

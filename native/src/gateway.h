@@ -44,6 +44,7 @@ struct sl_gateway {
     // Read by every worker in every turn, and written seldom: not beside the lock.
     _Alignas(128) _Atomic uint32_t plan_version, steks_version;
     _Atomic uint32_t drain_ms;
+    _Atomic uint32_t isolate_ends[3]; // by enum sl_isolate_end
     _Atomic int wake_fds[SL_ISOLATES_MAX]; // -1: none; set once, then only what it stands for changes
     struct sl_log *log;
     struct sl_clients *clients; // NULL: no limit
@@ -57,7 +58,8 @@ int sl__gateway_certificate_describe(struct sl_gateway *gateway, char *out, size
 int sl__gateway_listen(struct sl_gateway *gateway, struct sl_span address, uint32_t certificates);
 int sl__gateway_attach(struct sl_gateway *gateway, uint32_t worker, uint32_t isolate, uint8_t *region, size_t len);
 int sl__gateway_isolate_wake(struct sl_gateway *gateway, uint32_t isolate, uint32_t port, struct sl_span token);
-int sl__gateway_isolate_gone(struct sl_gateway *gateway, uint32_t isolate);
+int sl__gateway_isolate_gone(struct sl_gateway *gateway, uint32_t isolate, uint32_t reason);
+int sl__gateway_isolate_state(const struct sl_gateway *gateway, uint32_t isolate);
 int sl__gateway_plan(struct sl_gateway *gateway, struct sl_span blob);
 int sl__gateway_start(struct sl_gateway *gateway);
 int sl__gateway_wake(struct sl_gateway *gateway, uint32_t worker);

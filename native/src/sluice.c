@@ -140,9 +140,14 @@ int sl_gateway_isolate_wake(uint32_t gateway, uint32_t isolate, uint32_t port, c
     return leave(gateway, sl__gateway_isolate_wake(g, isolate, port, (struct sl_span){token, len}));
 }
 
-int sl_gateway_isolate_gone(uint32_t gateway, uint32_t isolate) {
+int sl_gateway_isolate_gone(uint32_t gateway, uint32_t isolate, uint32_t reason) {
     WITH_GATEWAY(g, gateway)
-    return leave(gateway, sl__gateway_isolate_gone(g, isolate));
+    return leave(gateway, sl__gateway_isolate_gone(g, isolate, reason));
+}
+
+int sl_gateway_isolate_state(uint32_t gateway, uint32_t isolate) {
+    WITH_GATEWAY(g, gateway)
+    return leave(gateway, sl__gateway_isolate_state(g, isolate));
 }
 
 int sl_plan_load(uint32_t gateway, const uint8_t *blob, size_t len) {

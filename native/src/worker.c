@@ -138,6 +138,10 @@ static struct sl_plan_hold *hold_new(struct sl_worker *w, struct sl_plan *plan) 
     return hold;
 }
 
+static uint32_t isolates_of(const struct sl_plan *plan) {
+    return plan->header->isolates ? plan->header->isolates : UINT32_MAX;
+}
+
 // Takes up the published plan. Without memory the old one stays: the next turn tries again.
 static void update_plan(struct sl_worker *w) {
     struct sl_gateway *g = w->gateway;
@@ -149,6 +153,7 @@ static void update_plan(struct sl_worker *w) {
     struct sl_plan *plan = g->plan;
     sl_plan_ref(plan);
     version = atomic_load_explicit(&g->plan_version, memory_order_relaxed);
+    atomic_fetch_or(&w->isolates_busy, isolates_of(plan)); // as of this lock: a later plan finds it
     pthread_mutex_unlock(&g->lock);
     struct sl_plan_hold *hold = hold_new(w, plan);
     if (!hold) {
@@ -296,18 +301,30 @@ static bool drained(struct sl_worker *w) {
     return w->listeners_live == 0 && !w->conn_first && w->upstream_conns.used == 0;
 }
 
-// An isolate has ended, or has been started again, or both. Its old ring is kept until the clients have what was in it.
+// Its ring is kept until the clients have what was in it.
+static void retire_ring(struct sl_worker *w, uint32_t isolate) {
+    struct sl_ring *ring = w->rings[isolate];
+    w->rings[isolate] = NULL;
+    w->rings_here &= ~(1u << isolate);
+    ring->next_old = w->old_rings;
+    w->old_rings = ring;
+    sl_ring_gone(ring);
+}
+
+// An isolate has ended, or has been started, or both.
 static void update_ring(struct sl_worker *w, uint32_t isolate) {
+    atomic_fetch_or(&w->isolates_taken,
+                    1u << isolate); // before ring_new says nothing of it any more
     struct sl_ring *ring = atomic_exchange(&w->ring_new[isolate], NULL);
-    if (ring) {
-        struct sl_ring *old = w->rings[isolate];
-        sl_ring_gone(old);
-        old->next_old = w->old_rings;
-        w->old_rings = old;
-        w->rings[isolate] = ring;
+    if (ring && w->rings[isolate]) {
+        retire_ring(w, isolate);
     }
-    if (atomic_load(&w->gone_life[isolate]) >= w->rings[isolate]->life) {
-        sl_ring_gone(w->rings[isolate]);
+    if (ring) {
+        w->rings[isolate] = ring;
+        w->rings_here |= 1u << isolate;
+    }
+    if (w->rings[isolate] && atomic_load(&w->gone_life[isolate]) >= w->rings[isolate]->life) {
+        retire_ring(w, isolate);
     }
 }
 
@@ -320,6 +337,27 @@ static void free_old_rings(struct sl_worker *w) {
             *at = ring->next_old;
             sl_ring_free(ring);
         }
+    }
+}
+
+// What the control plane may do with each isolate now.
+static void show_isolates(struct sl_worker *w) {
+    uint32_t busy = isolates_of(w->hold->plan), taken = w->rings_here;
+    for (const struct sl_plan_hold *hold = w->old_holds; hold; hold = hold->next) {
+        busy |= isolates_of(hold->plan);
+    }
+    for (uint32_t left = w->rings_here & ~busy; left; left &= left - 1) {
+        uint32_t i = (uint32_t)__builtin_ctz(left);
+        busy |= (w->rings[i]->lent > 0 ? 1u : 0u) << i;
+    }
+    for (const struct sl_ring *ring = w->old_rings; ring; ring = ring->next_old) {
+        taken |= 1u << ring->isolate;
+    }
+    if (atomic_load_explicit(&w->isolates_busy, memory_order_relaxed) != busy) {
+        atomic_store(&w->isolates_busy, busy);
+    }
+    if (atomic_load_explicit(&w->isolates_taken, memory_order_relaxed) != taken) {
+        atomic_store(&w->isolates_taken, taken);
     }
 }
 
@@ -351,14 +389,13 @@ static uint64_t wait_limit(struct sl_worker *w) {
 
 static bool may_sleep(struct sl_worker *w) {
     bool may = true;
-    for (uint32_t i = 0; i < sl_worker_config(w)->isolates; i++) {
-        may = sl_ring_sleep(w->rings[i]) && may;
+    for (uint32_t left = w->rings_here; left; left &= left - 1) {
+        may = sl_ring_sleep(w->rings[__builtin_ctz(left)]) && may;
     }
     return may && atomic_load_explicit(&w->commands, memory_order_relaxed) == 0;
 }
 
 int sl_worker_turn(struct sl_worker *w, uint64_t max_wait_ns) {
-    uint32_t isolates = sl_worker_config(w)->isolates;
     if (w->counters.exchanges_live > 0) {
         sl_io_hurry(w->io); // the isolate's answers come with one wake
     }
@@ -368,19 +405,21 @@ int sl_worker_turn(struct sl_worker *w, uint64_t max_wait_ns) {
     take_inbox(w);
     update_plan(w);
     sl__resumption_turn(w);
-    for (uint32_t i = 0; i < isolates; i++) {
-        sl_ring_wake_up(w->rings[i]);
-        sl_ring_read(w->rings[i]);
+    for (uint32_t left = w->rings_here; left; left &= left - 1) {
+        struct sl_ring *ring = w->rings[__builtin_ctz(left)];
+        sl_ring_wake_up(ring);
+        sl_ring_read(ring);
     }
     // Before the timers: what beat its deadline wins, and a queued byte has only won once it is looked at.
     run_work(w);
     sl_timers_run(&w->timers, w->now_ns);
     run_work(w);
-    for (uint32_t i = 0; i < isolates; i++) {
-        sl_ring_publish(w->rings[i]);
+    for (uint32_t left = w->rings_here; left; left &= left - 1) {
+        sl_ring_publish(w->rings[__builtin_ctz(left)]);
     }
     free_old_rings(w);
     show_conns(w);
+    show_isolates(w);
     return rc < 0 ? rc : drained(w) ? SL_WORKER_DRAINED : SL_OK;
 }
 

@@ -75,8 +75,9 @@ struct sl_worker {
     uint32_t plan_version;
     struct sl_upstream *upstreams; // of the plans in use
     struct sl_endpoint *endpoints;
-    struct sl_ring *rings[SL_ISOLATES_MAX];
-    struct sl_ring *old_rings; // replaced, but something of them is still being sent
+    struct sl_ring *rings[SL_ISOLATES_MAX]; // NULL: nobody sits there
+    uint32_t rings_here;       // their bits
+    struct sl_ring *old_rings; // of isolates that ended, but something of them is still being sent
     uint32_t ring_next; // round robin over isolates
     uint32_t not_found_live;
     struct sl_tls_ctx *tls_ctx[SL_LISTENERS_MAX];
@@ -94,6 +95,8 @@ struct sl_worker {
     struct sl_counters published; // a copy for readers, under the gateway's lock
     // Read by other workers, when they accept:
     _Alignas(128) _Atomic uint32_t conns_shown; // conns.used, as of the last accept or turn
+    // Read by the control plane, as of the last turn: isolates that a plan in use names or that have requests; those that have a ring, perhaps an old one.
+    _Atomic uint32_t isolates_busy, isolates_taken;
     // Written by other threads:
     _Alignas(128) _Atomic(struct sl_io *) wake_io; // NULL: not running
     _Atomic uint32_t commands;                      // enum sl_worker_command bits

@@ -1327,7 +1327,7 @@ TEST(silent_handler_is_504_and_an_ended_isolate_503) {
         peer_send_text(fd, "GET /never HTTP/1.1\r\nHost: a\r\n\r\n");
         CHECK(peer_read_answer(fd, text, sizeof(text)) > 0);
         CHECK_MSG(strncmp(text, "HTTP/1.1 504 ", 13) == 0, "%s", text);
-        CHECK_INT(sl_gateway_isolate_gone((uint32_t)rig.gateway, 0), 0);
+        CHECK_INT(sl_gateway_isolate_gone((uint32_t)rig.gateway, 0, SL_ISOLATE_CRASHED), 0);
         CHECK_INT(stats(&rig).exchanges_live, 0);
         peer_send_text(fd, "GET /after HTTP/1.1\r\nHost: a\r\n\r\n");
         CHECK(peer_read_answer(fd, text, sizeof(text)) > 0);
@@ -2138,7 +2138,7 @@ TEST(a_second_drain_may_shorten_the_first) {
         CHECK_INT(sl_gateway_drain((uint32_t)rig.gateway, 0), 0);
         CHECK_INT(sl_gateway_join((uint32_t)rig.gateway, 5000), 0);
         close(fd);
-        CHECK_INT(sl_gateway_isolate_gone((uint32_t)rig.gateway, 0), 0);
+        CHECK_INT(sl_gateway_isolate_gone((uint32_t)rig.gateway, 0, SL_ISOLATE_CRASHED), 0);
         atomic_store(&rig.isolate.stop, true);
         pthread_join(rig.isolate.thread, NULL);
         close(rig.isolate.wake_fd);

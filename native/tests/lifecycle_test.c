@@ -30,13 +30,17 @@ static int listen_at(int gateway, int port) {
     return sl_gateway_listen((uint32_t)gateway, (const uint8_t *)address, (size_t)len, PLAIN);
 }
 
-static void load_plan(int gateway) {
+// isolates: bits of those that answer its TypeScript routes, 0: all.
+static void load_plan_for(int gateway, uint32_t isolates) {
     plan_init(&builder);
+    builder.header.isolates = isolates;
     plan_respond(&builder, SL_METHOD_GET, "/", 200, "", "hello\n", 6);
     plan_entry(&builder, SL_PLAN_METHOD_ALL, "/*", SL_PLAN_OP_TYPESCRIPT, 0);
     uint32_t len = plan_finish(&builder);
     CHECK_INT(sl_plan_load((uint32_t)gateway, builder.blob, len), 0);
 }
+
+static void load_plan(int gateway) { load_plan_for(gateway, 0); }
 
 static void end(int gateway) {
     uint32_t g = (uint32_t)gateway;
@@ -76,11 +80,13 @@ static uint8_t *slot(struct life *l, uint32_t i) {
     return l->region + SL_RING_EVENTS_OFF + EXCHANGES * SL_RING_ENTRIES_PER_SLOT * 2 * SL_RING_ENTRY_BYTES + i * SL_SLOT_BYTES;
 }
 
-static int life_begin(struct life *l, int gateway) {
+static int life_begin_at(struct life *l, int gateway, uint32_t isolate) {
     l->gateway = (uint32_t)gateway;
     l->region = mmap(NULL, sl_ring_bytes(EXCHANGES), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    return sl_gateway_attach(l->gateway, 0, 0, l->region, sl_ring_bytes(EXCHANGES));
+    return sl_gateway_attach(l->gateway, 0, isolate, l->region, sl_ring_bytes(EXCHANGES));
 }
+
+static int life_begin(struct life *l, int gateway) { return life_begin_at(l, gateway, 0); }
 
 // As V8 does, whatever C may think of it.
 static void life_unmap(struct life *l) {
@@ -101,6 +107,7 @@ static bool life_event(struct life *l, struct sl_event *out, int wait_ms) {
     }
     const struct sl_event *events = (const struct sl_event *)(void *)(l->region + SL_RING_EVENTS_OFF);
     *out = events[head & (EXCHANGES * SL_RING_ENTRIES_PER_SLOT - 1)];
+    atomic_store(word(l, SL_RING_EVENT_BEGUN_OFF), head + 1);
     atomic_store(word(l, SL_RING_EVENT_HEAD_OFF), head + 1);
     return true;
 }
@@ -170,7 +177,7 @@ TEST(an_isolate_that_ended_comes_back_with_another_region) {
             struct life second;
             CHECK_INT(life_begin(&second, g), SL_E_STATE); // it is not gone yet
             munmap(second.region, sl_ring_bytes(EXCHANGES));
-            CHECK_INT(sl_gateway_isolate_gone((uint32_t)g, 0), 0);
+            CHECK_INT(sl_gateway_isolate_gone((uint32_t)g, 0, SL_ISOLATE_CRASHED), 0);
             CHECK(peer_read_answer(fd, text, sizeof(text)) > 0);
             CHECK_MSG(strncmp(text, "HTTP/1.1 503 ", 13) == 0, "%s", text);
             answers(fd, GET("/nobody"), "503", "has ended");
@@ -181,9 +188,10 @@ TEST(an_isolate_that_ended_comes_back_with_another_region) {
             }
         }
         struct sl_counters c;
-        sl_gateway_stats((uint32_t)g, (uint8_t *)&c, sizeof(c)); // a turn has passed: the old rings are gone
+        sl_gateway_stats((uint32_t)g, (uint8_t *)&c, sizeof(c)); // a turn has passed: the rings are gone
         CHECK_INT(c.exchanges_live, 0);
-        CHECK_INT(mapped_twice(), maps);
+        CHECK_INT(c.isolate_crashes, 3);
+        CHECK_INT(mapped_twice(), maps / 2); // but for the last region as the test maps it
         close(fd);
         end(g);
         life_unmap(&lives[2]);
@@ -205,7 +213,7 @@ TEST(what_a_dead_isolate_was_sending_outlives_it) {
             life_verdict(&old, (struct sl_verdict){.kind = kind, .status = 200, .slot = s, .gen = gen, .body_len = SL_SLOT_TX_BYTES});
             kind = SL_VERDICT_CHUNK;
         } while (life_event(&old, &e, 200)); // until the kernel has no room; on a slow machine perhaps too early, which proves less
-        CHECK_INT(sl_gateway_isolate_gone((uint32_t)g, 0), 0);
+        CHECK_INT(sl_gateway_isolate_gone((uint32_t)g, 0, SL_ISOLATE_CRASHED), 0);
         CHECK_INT(life_begin(&new, g), 0);
         life_unmap(&old);
         int other = peer_connect(port);
@@ -242,12 +250,206 @@ TEST(a_region_that_javascript_frees_breaks_nothing) {
         for (int i = 0; i < 100; i++) {
             CHECK_INT(sl_gateway_wake((uint32_t)g, 0), 0);
         }
-        CHECK_INT(sl_gateway_isolate_gone((uint32_t)g, 0), 0);
+        CHECK_INT(sl_gateway_isolate_gone((uint32_t)g, 0, SL_ISOLATE_CRASHED), 0);
         CHECK(peer_read_answer(fd, text, sizeof(text)) > 0);
         CHECK_MSG(strncmp(text, "HTTP/1.1 503 ", 13) == 0, "%s", text);
         close(fd);
         close(other);
         end(g);
+    }
+}
+
+static int seat(int gateway, uint32_t isolate) { return sl_gateway_isolate_state((uint32_t)gateway, isolate); }
+
+static bool seat_becomes(int gateway, uint32_t isolate, int state) {
+    for (int i = 0; i < 5000 && seat(gateway, isolate) != state; i++) {
+        poll(NULL, 0, 1);
+    }
+    return seat(gateway, isolate) == state;
+}
+
+static void gone(int gateway, uint32_t isolate, uint32_t reason) {
+    CHECK_INT(sl_gateway_isolate_gone((uint32_t)gateway, isolate, reason), 0);
+}
+
+static void life_answers_all(struct life *l, const char *body) {
+    struct sl_event e;
+    while (life_event(l, &e, 20)) {
+        if (e.kind == SL_EVENT_REQUEST) {
+            life_answer(l, &e, body);
+        }
+    }
+}
+
+TEST(what_a_blocked_isolate_had_not_begun_another_answers) {
+    EACH_BACKEND(io) {
+        struct life stuck, other;
+        struct sl_event e;
+        int g = gateway_new(io, 1, 3), port = listen_at(g, 0), fds[9];
+        load_plan_for(g, 3);
+        CHECK_INT(life_begin_at(&stuck, g, 0), 0);
+        CHECK_INT(life_begin_at(&other, g, 1), 0);
+        CHECK_INT(sl_gateway_start((uint32_t)g), 0); // nobody in the third seat: no plan names it
+        for (int i = 0; i < 9; i++) {
+            fds[i] = peer_connect(port);
+            peer_send_text(fds[i], i < 8 ? GET("/x") : "POST /x HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\r\nabc");
+            if (i == 0) { // begun, and held: `other` gets the next
+                REQUIRE(life_event(&stuck, &e, 5000));
+            }
+        }
+        struct sl_counters c;
+        do {
+            sl_gateway_stats((uint32_t)g, (uint8_t *)&c, sizeof(c));
+        } while (c.requests_typescript < 9);
+        gone(g, 0, SL_ISOLATE_BLOCKED);
+        CHECK(peer_read_answer(fds[0], text, sizeof(text)) > 0);
+        CHECK_MSG(strncmp(text, "HTTP/1.1 503 ", 13) == 0, "%s", text);
+        do {
+            sl_gateway_stats((uint32_t)g, (uint8_t *)&c, sizeof(c));
+        } while (c.isolate_moves == 0);
+        life_answers_all(&other, "from the other");
+        for (int i = 1; i < 9; i++) {
+            CHECK(peer_read_answer(fds[i], text, sizeof(text)) == 14);
+            CHECK_MSG(strncmp(text, "HTTP/1.1 200 ", 13) == 0, "%d: %s", i, text);
+            close(fds[i]);
+        }
+        sl_gateway_stats((uint32_t)g, (uint8_t *)&c, sizeof(c));
+        CHECK_MSG(c.isolate_moves >= 3 && c.isolate_moves <= 5, "%d", (int)c.isolate_moves); // of 8 the half
+        CHECK_INT(c.isolate_blocks, 1);
+        CHECK_INT(c.by_status[-SL_E_ISOLATE_GONE], 1);
+        close(fds[0]);
+        end(g);
+        life_unmap(&stuck);
+        life_unmap(&other);
+    }
+}
+
+// Whom a plan does not name gets nothing of it, however busy the others are; and what began with it stays with its isolates.
+TEST(a_plan_is_answered_by_its_own_isolates) {
+    EACH_BACKEND(io) {
+        struct life old, new;
+        struct sl_event e, held;
+        int g = gateway_new(io, 1, 2), port = listen_at(g, 0);
+        CHECK_INT(seat(g, 0), SL_SEAT_EMPTY);
+        CHECK_INT(seat(g, 2), SL_E_INVALID);
+        load_plan_for(g, 1);
+        CHECK_INT(life_begin_at(&old, g, 0), 0);
+        CHECK_INT(sl_gateway_start((uint32_t)g), 0);
+        CHECK_INT(seat(g, 1), SL_SEAT_EMPTY);
+        int slow = peer_connect(port), fd = peer_connect(port);
+        peer_send_text(slow, GET("/slow"));
+        REQUIRE(life_event(&old, &held, 5000));
+        CHECK_INT(life_begin_at(&new, g, 1), 0);
+        for (int i = 0; i < 10; i++) { // the new one has a ring, and no plan
+            peer_send_text(fd, GET("/old"));
+            REQUIRE(life_event(&old, &e, 5000));
+            life_answer(&old, &e, "old");
+            CHECK_INT(peer_read_answer(fd, text, sizeof(text)), 3);
+        }
+        CHECK(seat_becomes(g, 1, SL_SEAT_IDLE));
+        load_plan_for(g, 2);
+        for (int i = 0; i < 10; i++) {
+            peer_send_text(fd, GET("/new"));
+            REQUIRE(life_event(&new, &e, 5000));
+            life_answer(&new, &e, "new");
+            CHECK_INT(peer_read_answer(fd, text, sizeof(text)), 3);
+        }
+        CHECK_INT(seat(g, 0), SL_SEAT_BUSY); // with the slow one
+        CHECK(seat_becomes(g, 1, SL_SEAT_BUSY));
+        life_answer(&old, &held, "after all");
+        CHECK_INT(peer_read_answer(slow, text, sizeof(text)), 9);
+        CHECK(seat_becomes(g, 0, SL_SEAT_IDLE));
+        gone(g, 0, SL_ISOLATE_RETIRED);
+        CHECK(seat_becomes(g, 0, SL_SEAT_EMPTY));
+        CHECK_INT(sl_gateway_attach((uint32_t)g, 0, 0, old.region, sl_ring_bytes(EXCHANGES)), 0); // the same memory, again
+        CHECK(seat_becomes(g, 0, SL_SEAT_IDLE));
+        load_plan_for(g, 1);
+        peer_send_text(fd, GET("/third"));
+        REQUIRE(life_event(&old, &e, 5000));
+        life_answer(&old, &e, "third");
+        CHECK_INT(peer_read_answer(fd, text, sizeof(text)), 5);
+        struct sl_counters c;
+        sl_gateway_stats((uint32_t)g, (uint8_t *)&c, sizeof(c));
+        CHECK_INT(c.plan_loads, 3);
+        CHECK_INT(c.isolate_crashes + c.isolate_blocks, 0);
+        close(slow);
+        close(fd);
+        end(g);
+        life_unmap(&old);
+        life_unmap(&new);
+    }
+}
+
+// What an isolate said before it ended counts, though nobody had read it yet.
+TEST(answers_that_were_given_before_the_end_are_sent) {
+    EACH_BACKEND(io) {
+        struct life life;
+        struct sl_event e;
+        int port, g = start_with(&life, io, &port), fd = peer_connect(port);
+        peer_send_text(fd, GET("/last"));
+        REQUIRE(life_event(&life, &e, 5000));
+        uint32_t tail = atomic_load(word(&life, SL_RING_VERDICT_TAIL_OFF));
+        memcpy(slot(&life, e.slot) + SL_SLOT_TX_OFF, "last words", 10);
+        struct sl_verdict *at = (struct sl_verdict *)(void *)(life.region + SL_RING_EVENTS_OFF +
+                                                               EXCHANGES * SL_RING_ENTRIES_PER_SLOT * SL_RING_ENTRY_BYTES);
+        at[tail & (EXCHANGES * SL_RING_ENTRIES_PER_SLOT - 1)] =
+            (struct sl_verdict){.kind = SL_VERDICT_RESPOND, .flags = SL_VERDICT_F_END | SL_VERDICT_F_FINAL, .status = 200,
+                                .slot = e.slot, .gen = e.gen, .body_len = 10};
+        atomic_store(word(&life, SL_RING_VERDICT_TAIL_OFF), tail + 1); // and nobody is woken
+        gone(g, 0, SL_ISOLATE_CRASHED);
+        CHECK_INT(peer_read_answer(fd, text, sizeof(text)), 10);
+        CHECK_MSG(strncmp(text, "HTTP/1.1 200 ", 13) == 0, "%s", text);
+        close(fd);
+        end(g);
+        life_unmap(&life);
+    }
+}
+
+// The more an isolate has not read, the less it gets; equals take turns.
+TEST(the_isolate_with_the_fewest_unread_events_is_next) {
+    EACH_BACKEND(io) {
+        struct life lives[3];
+        struct sl_event e;
+        int g = gateway_new(io, 1, 3), port = listen_at(g, 0), fd = peer_connect(port), busy[4], got[3] = {0};
+        load_plan(g);
+        for (uint32_t i = 0; i < 3; i++) {
+            CHECK_INT(life_begin_at(&lives[i], g, i), 0);
+        }
+        CHECK_INT(sl_gateway_start((uint32_t)g), 0);
+        for (int i = 0; i < 4; i++) { // one each, unread, and a second for the first
+            busy[i] = peer_connect(port);
+            peer_send_text(busy[i], GET("/busy"));
+            struct sl_counters c;
+            do {
+                sl_gateway_stats((uint32_t)g, (uint8_t *)&c, sizeof(c));
+            } while ((int)c.requests_typescript < i + 1);
+        }
+        for (int i = 1; i < 3; i++) {
+            REQUIRE(life_event(&lives[i], &e, 5000));
+            life_answer(&lives[i], &e, "x");
+        }
+        for (int i = 0; i < 20; i++) {
+            peer_send_text(fd, GET("/next"));
+            int who = 1;
+            while (!life_event(&lives[who], &e, 1)) {
+                who = 3 - who;
+            }
+            got[who]++;
+            life_answer(&lives[who], &e, "x");
+            CHECK_INT(peer_read_answer(fd, text, sizeof(text)), 1);
+        }
+        CHECK_INT(got[1], 10);
+        CHECK_INT(got[2], 10);
+        life_answers_all(&lives[0], "x");
+        for (int i = 0; i < 4; i++) {
+            CHECK_INT(peer_read_answer(busy[i], text, sizeof(text)), 1);
+            close(busy[i]);
+        }
+        close(fd);
+        end(g);
+        for (int i = 0; i < 3; i++) {
+            life_unmap(&lives[i]);
+        }
     }
 }
 
@@ -262,7 +464,7 @@ static void *wake_forever(void *arg) {
     while (!atomic_load(&stop)) {
         uint32_t g = (uint32_t)atomic_load(&handle);
         int rc = sl_gateway_wake(g, 0);
-        rc = rc ? rc : sl_gateway_isolate_gone(g, 0);
+        rc = rc ? rc : sl_gateway_isolate_gone(g, 0, SL_ISOLATE_RETIRED);
         if (rc != SL_OK && rc != SL_E_STATE && rc != SL_E_INVALID) { // E_INVALID: no isolates
             abort();
         }

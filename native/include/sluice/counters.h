@@ -96,7 +96,11 @@
     X(rate_limited_dry_run, "requests over a rate limit that only looks on (dryRun)") \
     X(rate_limit_evictions, "keys of rate limits that were forgotten before their time") \
     X(concurrency_limited, "requests refused because too many of their key were in flight") \
-    X(concurrency_unlimited, "requests for whose key a concurrency limit had no place: they passed")
+    X(concurrency_unlimited, "requests for whose key a concurrency limit had no place: they passed") \
+    X(isolate_moves, "requests of an isolate that ended, not begun there, that another one got") \
+    X(isolate_crashes, "isolates that ended by themselves") \
+    X(isolate_blocks, "isolates ended because a handler blocked them") \
+    X(plan_loads, "plans published: the first one, and one for each reload")
 // clang-format on
 
 struct sl_counters {

@@ -90,7 +90,7 @@ struct sl_plan_header {
     uint32_t via_off, via_len; // the name in Via: 1 to 64 token bytes
     uint32_t id;               // of the app that it was made of: comes back with events (ring.h)
     uint32_t policies_off, policy_count;
-    uint32_t reserved;
+    uint32_t isolates;         // bits of the isolates that run that app: they alone get this plan's requests. 0: all
 };
 _Static_assert(sizeof(struct sl_plan_header) == 96, "ABI");
 

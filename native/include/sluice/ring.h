@@ -2,7 +2,7 @@
 //
 //   region, page aligned                                offset
 //   +--------------------------------------------------+ 0
-//   | control page: six words, each on its own 128 B   |
+//   | control page: seven words, each on its own 128 B |
 //   +--------------------------------------------------+ SL_RING_EVENTS_OFF (4096)
 //   | events    entries x 64 B   C writes, TS reads    |
 //   +--------------------------------------------------+ SL_RING_EVENTS_OFF + entries * 64
@@ -21,6 +21,9 @@
 // Sleep and wake (both sides alike; all on the flag seq_cst):
 //   consumer: sleeping = 1; if (tail != head) { sleeping = 0; go on } else wait
 //   producer, once per batch: store tail; if (exchange(sleeping, 0) == 1) wake
+// Whether an isolate has begun with a request decides, when it ends, whether another may have it: before a REQUEST event is handled TypeScript stores
+// its counter + 1 as EVENT_BEGUN (EVENT_HEAD moves once per batch). C reads that when the isolate has stopped.
+//
 // TypeScript sleeps on a byte from a loopback socket (sl_gateway_isolate_wake); C sleeps in its loop and is woken by
 // sl_gateway_wake.
 //
@@ -44,7 +47,7 @@
 #define SLUICE_RING_H
 
 #define SL_RING_MAGIC 0x53524e47u // "SRNG"
-#define SL_RING_ABI 2u
+#define SL_RING_ABI 3u
 #define SL_RING_PAGE 4096u
 #define SL_RING_ENTRY_BYTES 64u
 #define SL_RING_ENTRIES_PER_SLOT 8u
@@ -61,6 +64,7 @@
 #define SL_RING_VERDICT_TAIL_OFF 512u     // written by TypeScript
 #define SL_RING_VERDICT_HEAD_OFF 640u     // written by C
 #define SL_RING_WORKER_SLEEPING_OFF 768u  // 1: the worker's loop waits in the kernel
+#define SL_RING_EVENT_BEGUN_OFF 896u       // written by TypeScript: events before this counter are handled, or are being handled
 #define SL_RING_EVENTS_OFF 4096u
 
 #define SL_SLOT_BYTES 65536u

@@ -23,20 +23,26 @@
 #define SL_VERSION "0.1.0"
 #define SL_GATEWAYS_MAX 64
 #define SL_WORKERS_MAX 64
-#define SL_ISOLATES_MAX 16
+#define SL_ISOLATES_MAX 32 // seats: while a reload replaces isolates, old and new ones sit beside each other
 #define SL_LISTENERS_MAX 64
 #define SL_CERTIFICATES_MAX 64
 #define SL_SET_NEW 0xffffffffu
 
 enum sl_io_kind { SL_IO_AUTO = 0, SL_IO_URING = 1, SL_IO_EPOLL = 2, SL_IO_SIM = 3 };
 enum sl_log_kind { SL_LOG_OFF = 0, SL_LOG_TEXT = 1, SL_LOG_JSON = 2 };
+enum sl_isolate_end { SL_ISOLATE_RETIRED = 0, SL_ISOLATE_CRASHED = 1, SL_ISOLATE_BLOCKED = 2 };
+enum sl_seat_state {
+    SL_SEAT_EMPTY = 0, // nobody sits there, and nothing of who did is being sent
+    SL_SEAT_IDLE = 1,  // somebody does, without a request, and no plan in use names the seat
+    SL_SEAT_BUSY = 2,
+};
 enum sl_state { SL_WARMING = 0, SL_ACTIVE = 1, SL_DRAINING = 2, SL_CLOSED = 3 };
 
 // All u32, so that TypeScript fills it as one Uint32Array. 0 means the default in brackets.
 struct sl_config {
     uint32_t io;                    // enum sl_io_kind
     uint32_t workers;               // [as many as the CPUs and the cgroup's quota allow], at most SL_WORKERS_MAX
-    uint32_t isolates;              // 0: no TypeScript at all; at most SL_ISOLATES_MAX
+    uint32_t isolates;              // seats for isolates; 0: no TypeScript at all; at most SL_ISOLATES_MAX
     uint32_t exchanges;             // slots per (worker, isolate) [1024], a power of two
     uint32_t conns_max;             // connections per worker [10000]
     uint32_t requests_max;          // requests in flight per worker [2048]
@@ -140,8 +146,9 @@ int sl_gateway_listen(uint32_t gateway, const uint8_t *address, size_t len, uint
 // Bytes of one ring region.
 uint32_t sl_ring_bytes(uint32_t exchanges);
 
-// Gives the region of (worker, isolate); page aligned, of sl_ring_bytes. Before start, and again for each new life of an isolate, after
-// sl_gateway_isolate_gone: another region then replaces the old one, of which C keeps what it is still sending.
+// Gives the region of (worker, isolate); page aligned, of sl_ring_bytes. Whoever sits in that seat begins a life with it: before the start, or later,
+// and again after sl_gateway_isolate_gone. The region is then another one, because C keeps what it is still sending of the old one; once the
+// seat is SL_SEAT_EMPTY it may be the same.
 // C puts pages of its own in the region's place and maps them a second time for itself. So the caller may unmap a region at any time, even while
 // workers run: then nobody answers from it, and nothing else happens.
 int sl_gateway_attach(uint32_t gateway, uint32_t worker, uint32_t isolate, uint8_t *region, size_t len);
@@ -150,10 +157,15 @@ int sl_gateway_attach(uint32_t gateway, uint32_t worker, uint32_t isolate, uint8
 // comes for each wake, from any worker. Again for each new life of the isolate.
 int sl_gateway_isolate_wake(uint32_t gateway, uint32_t isolate, uint32_t port, const uint8_t *token, size_t len);
 
-// The isolate has ended (or was terminated): its requests answer 503, its slots are taken back. Any thread, after the isolate stopped.
-int sl_gateway_isolate_gone(uint32_t gateway, uint32_t isolate);
+// The isolate has ended (or was terminated) for that reason: its slots are taken back. Requests that it had not begun go to another isolate of their
+// plan, the others answer 503. Any thread, after the isolate stopped.
+int sl_gateway_isolate_gone(uint32_t gateway, uint32_t isolate, uint32_t reason);
 
-// Checks the blob, copies it and publishes it to all workers. A bad one changes nothing. May be called again: reload.
+// enum sl_seat_state, over all workers. A reload waits for IDLE before it ends the isolates of the old plan, and for EMPTY before it uses a seat again.
+int sl_gateway_isolate_state(uint32_t gateway, uint32_t isolate);
+
+// Checks the blob, copies it and publishes it to all workers. A bad one changes nothing. May be called again: reload. Requests that began with the
+// plan before stay with it, and with its isolates.
 int sl_plan_load(uint32_t gateway, const uint8_t *blob, size_t len);
 
 // warming -> active. Returns after every worker accepts.
