@@ -150,6 +150,7 @@ export const SL_RING_VERDICT_TAIL_OFF = 512;
 export const SL_RING_VERDICT_HEAD_OFF = 640;
 export const SL_RING_WORKER_SLEEPING_OFF = 768;
 export const SL_RING_EVENT_BEGUN_OFF = 896;
+export const SL_RING_CLOSED_OFF = 1024;
 export const SL_RING_EVENTS_OFF = 4096;
 export const SL_SLOT_BYTES = 65536;
 export const SL_SLOT_FIELDS_OFF = 0;

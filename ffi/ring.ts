@@ -13,6 +13,7 @@ const ENTRY_WORDS = abi.SL_RING_ENTRY_BYTES / 4;
 const EVENT_TAIL = abi.SL_RING_EVENT_TAIL_OFF / 4;
 const EVENT_HEAD = abi.SL_RING_EVENT_HEAD_OFF / 4;
 const EVENT_BEGUN = abi.SL_RING_EVENT_BEGUN_OFF / 4;
+const CLOSED = abi.SL_RING_CLOSED_OFF / 4;
 const VERDICT_TAIL = abi.SL_RING_VERDICT_TAIL_OFF / 4;
 const ISOLATE_SLEEPING = abi.SL_RING_ISOLATE_SLEEPING_OFF / 4;
 const WORKER_SLEEPING = abi.SL_RING_WORKER_SLEEPING_OFF / 4;
@@ -95,6 +96,7 @@ export class Ring {
   #verdictsWord: number;
   #tail = 0;
   #published = 0;
+  #isClosed = false;
 
   constructor({ memory, offset, exchanges }: RingMemory) {
     const bytes = regionBytes(exchanges);
@@ -117,6 +119,7 @@ export class Ring {
 
   /** Events that are there and not read. */
   pending(): number {
+    if (this.#isClosed) return 0;
     return (Atomics.load(this.words, EVENT_TAIL) - this.head) | 0;
   }
 
@@ -125,14 +128,21 @@ export class Ring {
     return this.#eventsWord + (counter & this.#mask) * ENTRY_WORDS;
   }
 
-  /** Says that all events before this counter are handled, or are being handled: no other isolate may have them. */
-  begin(counter: number): void {
-    this.words[EVENT_BEGUN] = counter;
+  /** Before the event with this counter is handled. False: it must not be, nor any later one, because another isolate has them. */
+  begin(counter: number): boolean {
+    Atomics.store(this.words, EVENT_BEGUN, (counter + 1) | 0);
+    this.#isClosed = Atomics.load(this.words, CLOSED) !== 0;
+    return !this.#isClosed;
+  }
+
+  /** The counter of the first event that is not begun. */
+  begun(): number {
+    return Atomics.load(this.words, EVENT_BEGUN);
   }
 
   /** The counter of the event that is being handled; undefined: none is. For who watches from outside: it may be over by the time it is known. */
   running(): number | undefined {
-    const begun = Atomics.load(this.words, EVENT_BEGUN);
+    const begun = this.begun();
     const head = Atomics.load(this.words, EVENT_HEAD);
     return ((begun - head) | 0) > 0 ? (begun - 1) | 0 : undefined;
   }

@@ -20,6 +20,8 @@ export interface Command {
   isolates?: number;
   io?: "auto" | "uring" | "epoll";
   log?: "off" | "text" | "json";
+  /** Reload when the module's files change. */
+  watch: boolean;
   help: boolean;
   version: boolean;
 }
@@ -46,10 +48,13 @@ Without it: gateway.ts of this folder, else a welcome page on 127.0.0.1:8080 and
   --isolates N      V8 isolates for TypeScript routes, 1 to 16 (default: 1)
   --io KIND         auto, uring or epoll (default: auto; SLUICE_IO sets it too)
   --log FORM        one line per request: text, json or off (default: off)
+  --watch           reload when MODULE or a file that it imports is saved
   --allow-...       a permission for MODULE, passed on to Deno
+  --inspect[=ADDR]  let a debugger attach; passed on to Deno
   --help, --version
 
-Options override what MODULE says. SIGTERM and Ctrl-C drain and exit.
+Options override what MODULE says. SIGTERM and Ctrl-C drain and exit; SIGHUP reloads
+MODULE once.
 
 examples:
   deno task start gateway
@@ -79,6 +84,7 @@ const VALUES: Record<string, Apply> = {
 };
 
 const FLAGS: Record<string, (command: Command) => void> = {
+  "--watch": (command) => command.watch = true,
   "--help": (command) => command.help = true,
   "-h": (command) => command.help = true,
   "--version": (command) => command.version = true,
@@ -91,6 +97,7 @@ export function parseCommand(args: readonly string[]): Command {
     https: [],
     cert: [],
     key: [],
+    watch: false,
     help: false,
     version: false,
   };

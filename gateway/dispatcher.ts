@@ -388,7 +388,10 @@ export class Dispatcher {
     const count = Math.min(ring.pending(), BATCH);
     if (count === 0) return 0;
     const first = ring.head;
-    for (let i = 0; i < count; i++) this.#event(ring.eventWord(first + i));
+    for (let i = 0; i < count; i++) {
+      if (!ring.begin(first + i)) return 0;
+      this.#event(ring.eventWord(first + i));
+    }
     ring.advance(count);
     this.flush();
     return count;
@@ -875,6 +878,21 @@ export class Dispatcher {
     }
     return text.length;
   }
+}
+
+/** The request that an isolate is handling now, as "METHOD URL", read from outside of it. */
+export function requestRunning(ring: Ring): string | undefined {
+  const counter = ring.running();
+  if (counter === undefined) return undefined;
+  const { words } = ring;
+  const at = ring.eventWord(counter);
+  const head = words[at];
+  if ((head & 255) !== abi.SL_EVENT_REQUEST) return undefined;
+  const slotOff = ring.slotsOff + words[at + 1] * abi.SL_SLOT_BYTES;
+  const text = ring.latin1(slotOff + abi.SL_SLOT_HEAD_OFF, words[at + 3]);
+  const method = METHODS[head >> 16 & 255] ||
+    text.slice(0, words[at + 4] >>> 16);
+  return `${method} ${urlOf(words, at, head >> 8 & 255, text)}`;
 }
 
 function urlOf(

@@ -5,8 +5,13 @@
  */
 import * as abi from "../ffi/abi.ts";
 import * as native from "../ffi/mod.ts";
-import { makeRegion, Ring, type RingMemory } from "../ffi/ring.ts";
-import { backgroundDone, Dispatcher, runDispatchers } from "./dispatcher.ts";
+import { makeRegion, reuseRegion, Ring, type RingMemory } from "../ffi/ring.ts";
+import {
+  backgroundDone,
+  Dispatcher,
+  requestRunning,
+  runDispatchers,
+} from "./dispatcher.ts";
 import { SocketDoorbell } from "./doorbell.ts";
 import { GatewayError, show } from "./errors.ts";
 import { explain, type Explanation } from "./explain.ts";
@@ -51,8 +56,11 @@ const LOG = {
   json: abi.SL_LOG_JSON,
 };
 
-// Where each limit lies in sl_config. `drainMs` is an argument of sl_gateway_drain.
-const LIMIT_OFFSETS: Record<Exclude<keyof LimitOptions, "drainMs">, number> = {
+// Where each limit lies in sl_config. `drainMs` is an argument of sl_gateway_drain, `isolateTimeoutMs` the supervisor's.
+const LIMIT_OFFSETS: Record<
+  Exclude<keyof LimitOptions, "drainMs" | "isolateTimeoutMs">,
+  number
+> = {
   exchanges: abi.SL_CONFIG_EXCHANGES_OFF,
   connsMax: abi.SL_CONFIG_CONNS_MAX_OFF,
   requestsMax: abi.SL_CONFIG_REQUESTS_MAX_OFF,
@@ -145,6 +153,22 @@ export interface IsolateSeat {
   rings: RingMemory[];
 }
 
+/** An isolate's work as others see it. */
+export interface IsolateWork {
+  /** Changes with each event that it begins. */
+  progress(): number;
+  /** The request that it handles now, as "METHOD URL", if it is in a handler's first turn. */
+  running(): string | undefined;
+}
+
+/** Why an isolate has ended. */
+export type IsolateEnd = "retired" | "crashed" | "blocked";
+const ENDS: Record<IsolateEnd, number> = {
+  retired: abi.SL_ISOLATE_RETIRED,
+  crashed: abi.SL_ISOLATE_CRASHED,
+  blocked: abi.SL_ISOLATE_BLOCKED,
+};
+
 // How long native threads may take to end after the drain's deadline.
 const END_WAIT_MS = 5000;
 const POLL_MS = 10;
@@ -155,25 +179,28 @@ export class DataPlane {
   readonly addresses: Deno.NetAddr[] = [];
   /** What is wrong with certificates, though they can be used. */
   readonly warnings: string[] = [];
-  readonly seats: IsolateSeat[] = [];
+  #seats: (IsolateSeat | undefined)[];
+  #memory: RingMemory[][] = []; // by seat: of who sat there last
   #exchanges = 0;
   #workers = 0;
   #started = false;
   #last?: PlaneStats;
 
-  constructor(options: CheckedOptions, isolates: number) {
+  /** `seats`: how many isolates there can be at once, those that end while others begin included. */
+  constructor(options: CheckedOptions, seats: number) {
+    this.#seats = new Array(seats).fill(undefined);
     this.handle = orGatewayError(() =>
-      native.gatewayNew(configWords(options, isolates))
+      native.gatewayNew(configWords(options, seats))
     );
     try {
-      orGatewayError(() => this.#prepare(options, isolates));
+      orGatewayError(() => this.#prepare(options));
     } catch (error) {
       native.gatewayFree(this.handle);
       throw error;
     }
   }
 
-  #prepare(options: CheckedOptions, isolates: number): void {
+  #prepare(options: CheckedOptions): void {
     const sets = new Map<string, number>(); // listeners with the same certificates share them
     for (const [i, { address, tls }] of options.listeners.entries()) {
       const path = `listeners[${i}].tls.certificates`;
@@ -190,21 +217,37 @@ export class DataPlane {
     }
     this.#exchanges = options.limits.exchanges;
     this.#workers = Number(this.describe().workers);
-    for (let isolate = 0; isolate < isolates; isolate++) this.seat(isolate);
   }
 
-  /** Makes the seat of an isolate, or of its next life: the one before it must be gone. */
-  seat(isolate: number): IsolateSeat {
-    const rings = Array.from(
-      { length: this.#workers },
-      (_, worker) =>
-        makeRegion(
-          this.#exchanges,
-          (region) =>
-            native.gatewayAttach(this.handle, worker, isolate, region),
-        ),
+  /** How many isolates there can be at once. */
+  get seatCount(): number {
+    return this.#seats.length;
+  }
+
+  /** A seat for one more isolate, or undefined: all are taken, perhaps by one whose last bytes are being sent. */
+  takeSeat(): IsolateSeat | undefined {
+    const isolate = this.#seats.findIndex((seat, i) =>
+      seat === undefined &&
+      native.gatewayIsolateState(this.handle, i) === abi.SL_SEAT_EMPTY
     );
-    return this.seats[isolate] = { gateway: this.handle, isolate, rings };
+    return isolate < 0 ? undefined : this.#sit(isolate, this.#memory[isolate]);
+  }
+
+  /** The same seat for the next life of an isolate that is gone. */
+  retakeSeat({ isolate }: IsolateSeat): IsolateSeat {
+    return this.#sit(isolate, undefined); // what the last one had may still be being sent
+  }
+
+  #sit(isolate: number, known: RingMemory[] | undefined): IsolateSeat {
+    const attach = (worker: number) => (region: Uint8Array) =>
+      native.gatewayAttach(this.handle, worker, isolate, region);
+    known?.forEach((memory, worker) => reuseRegion(memory, attach(worker)));
+    const rings = known ?? Array.from(
+      { length: this.#workers },
+      (_, worker) => makeRegion(this.#exchanges, attach(worker)),
+    );
+    this.#memory[isolate] = rings;
+    return this.#seats[isolate] = { gateway: this.handle, isolate, rings };
   }
 
   #certificates(
@@ -258,9 +301,15 @@ export class DataPlane {
     return native.gatewayDescribe(this.handle);
   }
 
-  /** Publishes a plan to all workers. A bad one changes nothing. */
-  load(plan: Plan): void {
-    orGatewayError(() => native.planLoad(this.handle, encodePlan(plan)));
+  /** Publishes a plan to all workers, for these isolates to run. A bad one changes nothing. */
+  load(plan: Plan, seats: readonly IsolateSeat[]): void {
+    const isolates = seats.reduce(
+      (bits, { isolate }) => bits | 1 << isolate,
+      0,
+    );
+    orGatewayError(() =>
+      native.planLoad(this.handle, encodePlan(plan, isolates >>> 0))
+    );
   }
 
   start(): void {
@@ -281,9 +330,30 @@ export class DataPlane {
     return { ...native.gatewayStats(this.handle), connsByWorker };
   }
 
-  /** Requests that wait for this isolate are answered 503, and those that come until it has another seat. */
-  isolateGone(isolate: number): void {
-    native.gatewayIsolateGone(this.handle, isolate);
+  /**
+   * Its isolate has ended, or is given up: what it had begun is answered 503, the rest by another one of its plan. A retired one's seat is free
+   * again, and its memory if it surely has ended.
+   */
+  isolateGone({ isolate }: IsolateSeat, end: IsolateEnd, isDead = false): void {
+    native.gatewayIsolateGone(this.handle, isolate, ENDS[end]);
+    if (end === "retired") this.#seats[isolate] = undefined;
+    if (!isDead) delete this.#memory[isolate];
+  }
+
+  /** Whether an isolate has requests, or may still get some by a plan in use. */
+  isBusy({ isolate }: IsolateSeat): boolean {
+    return native.gatewayIsolateState(this.handle, isolate) ===
+      abi.SL_SEAT_BUSY;
+  }
+
+  /** What can be seen of an isolate's work from here, whatever its thread does. */
+  observe({ rings }: IsolateSeat): IsolateWork {
+    const seen = rings.map((memory) => new Ring(memory));
+    return {
+      progress: () => seen.reduce((sum, ring) => (sum + ring.begun()) | 0, 0),
+      running: () =>
+        seen.map(requestRunning).find((request) => request !== undefined),
+    };
   }
 
   /** Stops accepting, finishes what runs, and cuts the rest at the deadline. Resolves when the threads have ended. */
@@ -311,7 +381,8 @@ export class DataPlane {
     }
     this.#last = this.#stats();
     native.gatewayFree(this.handle);
-    this.seats.length = 0;
+    this.#seats.fill(undefined);
+    this.#memory.length = 0;
   }
 }
 
@@ -444,6 +515,7 @@ export class Gateway {
   #lifecycle = new Lifecycle();
   #plan: Plan | undefined;
   #plane: DataPlane | undefined;
+  #seat: IsolateSeat | undefined;
   #runner: IsolateRunner | undefined;
   #closing: Promise<void> | undefined;
 
@@ -544,8 +616,8 @@ export class Gateway {
     const plan = await this.#compile(app);
     const plane = this.#plane = new DataPlane(this.#checked, 1);
     try {
-      plane.load(plan);
-      const [seat] = plane.seats;
+      const seat = this.#seat = plane.takeSeat()!;
+      plane.load(plan, [seat]);
       this.#runner = await IsolateRunner.start(seat, app, plan.id);
       plane.start();
     } catch (error) {
@@ -581,7 +653,7 @@ export class Gateway {
     const before = this.#plan;
     const served = await this.plugins.apply(app);
     try {
-      this.#plane!.load(await this.#compile(served));
+      this.#plane!.load(await this.#compile(served), [this.#seat!]);
     } catch (error) {
       this.#plan = before;
       throw error;

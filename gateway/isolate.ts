@@ -12,6 +12,7 @@ import type {
   AppSource,
   FromIsolate,
   LoadedApp,
+  Pulse,
   ToIsolate,
 } from "./isolate_messages.ts";
 import { checkOptions, type GatewayOptions } from "./options.ts";
@@ -38,6 +39,12 @@ async function connectLifeline(port: number, token: Uint8Array): Promise<void> {
   const conn = await Deno.connect({ hostname: "127.0.0.1", port });
   await conn.write(token);
   conn.read(new Uint8Array(1)).catch(() => {}); // it stays open as long as the isolate
+}
+
+const { setInterval } = globalThis; // a module may replace it
+
+function beat({ count, everyMs }: Pulse): void {
+  setInterval(() => Atomics.add(count, 0, 1), everyMs);
 }
 
 async function load(
@@ -86,6 +93,7 @@ async function handle(message: ToIsolate): Promise<void> {
     });
   } else if (message.type === "run") {
     runner = await IsolateRunner.start(message.seat, app, planId);
+    beat(message.pulse);
     tell({ type: "running" });
   } else {
     await runner?.stop(message.waitMs);
@@ -106,6 +114,13 @@ function failure(error: unknown): string {
   return stack.split("\n").filter((line) => !line.includes(OURS)).join("\n");
 }
 
+// Where in the module it came up: of our own errors, who called us.
+function placeOf(error: unknown): string | undefined {
+  const stack = error instanceof Error ? error.stack ?? "" : "";
+  return Array.from(stack.matchAll(/file:\/\/\S+?:\d+:\d+/g), ([url]) => url)
+    .find((url) => !url.startsWith(OURS) && !url.includes("/node_modules/"));
+}
+
 installResponse();
 installUpgradeGuard();
 
@@ -113,7 +128,7 @@ installUpgradeGuard();
 let handled = Promise.resolve();
 scope.onmessage = (event: MessageEvent<ToIsolate>) => {
   handled = handled.then(() => handle(event.data)).catch((error) => {
-    tell({ type: "failed", message: failure(error) });
+    tell({ type: "failed", message: failure(error), place: placeOf(error) });
   });
 };
 

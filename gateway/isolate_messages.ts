@@ -13,11 +13,17 @@ export type AppSource =
   | { kind: "default" }
   | { kind: "upstream"; url: string };
 
+/** How main sees that an isolate's event loop turns: it counts up. */
+export interface Pulse {
+  count: Int32Array<SharedArrayBuffer>;
+  everyMs: number;
+}
+
 /** From main to an isolate, in this order. */
 export type ToIsolate =
   | { type: "lifeline"; port: number; token: Uint8Array }
   | { type: "load"; source: AppSource; overrides: Partial<GatewayOptions> }
-  | { type: "run"; seat: IsolateSeat }
+  | { type: "run"; seat: IsolateSeat; pulse: Pulse }
   | { type: "close"; waitMs: number };
 
 /** What an isolate found in its module. */
@@ -31,6 +37,6 @@ export interface LoadedApp {
 /** From an isolate to main. */
 export type FromIsolate =
   | { type: "loaded"; app: LoadedApp }
-  | { type: "failed"; message: string }
+  | { type: "failed"; message: string; place?: string }
   | { type: "running" }
   | { type: "closed" };

@@ -11,11 +11,19 @@ import {
   UsageError,
 } from "./command_line.ts";
 import { GatewayError, show } from "./errors.ts";
-import { DataPlane, makeCertificate, VERSION } from "./gateway.ts";
+import {
+  DataPlane,
+  type IsolateSeat,
+  makeCertificate,
+  VERSION,
+} from "./gateway.ts";
+import { Generation, type Recipe, sourceGraph } from "./generation.ts";
 import type { AppSource, LoadedApp } from "./isolate_messages.ts";
 import { localCertificate, stateFolder } from "./local_certificate.ts";
+import { FileWatcher, type ImportMap } from "./module_graph.ts";
 import {
   dataPlaneLines,
+  fixedChanges,
   listenerUrls,
   overrideLines,
   routeLines,
@@ -23,10 +31,12 @@ import {
 } from "./narrate.ts";
 import type {
   CertificateOptions,
+  CheckedOptions,
   GatewayOptions,
   ListenerOptions,
 } from "./options.ts";
-import { IsolateHandle, ModuleError, RestartPolicy } from "./supervisor.ts";
+import { ReloadQueue, Superseded } from "./reload_queue.ts";
+import { ModuleError, RestartPolicy } from "./supervisor.ts";
 
 const EXIT_OK = 0;
 const EXIT_FAILED = 1;
@@ -35,6 +45,10 @@ const EXIT_USAGE = 2;
 // One Ctrl-C may reach us twice: from the terminal, and from `deno task`.
 const SAME_SIGNAL_MS = 500;
 const SLOW_LOAD_MS = 5000;
+const ERROR_LINES_MAX = 8;
+const SEAT_POLL_MS = 50;
+const SEATS_MAX = 32;
+const GIVEN_UP_MAX = 8;
 
 /** A failure whose message says all: what was tried, why it failed, and what to type next. */
 class StartError extends Error {}
@@ -96,6 +110,21 @@ function sourceText(source: AppSource, command: Command): string {
   if (source.kind === "default") return "the embedded default (a welcome page)";
   if (source.kind === "upstream") return `everything to ${source.url}`;
   return command.module ?? "gateway.ts";
+}
+
+function isFileModule(source: AppSource): boolean {
+  return source.kind === "module" && source.url.startsWith("file:");
+}
+
+// Each reload takes as many seats as there are isolates, and those before it keep theirs until they have finished.
+function seatsFor({ isolates }: CheckedOptions, watch: boolean): number {
+  return watch ? SEATS_MAX : 2 * isolates;
+}
+
+// What names in the module's folder resolve to, for the watch. tools/start.ts has written it.
+async function importMapOf(path: string | undefined): Promise<ImportMap> {
+  if (!path) return {};
+  return JSON.parse(await Deno.readTextFile(path));
 }
 
 // ---- Options from flags
@@ -182,39 +211,58 @@ function applyCertificates(
 // ---- The run
 
 class Run {
-  #isolates: IsolateHandle[] = [];
+  #generation: Generation | undefined; // whose plan the plane has
+  #loading: Generation | undefined; // that is to be the next
+  #givenUp = 0; // isolates that were blocked and whose threads go on
+  #retiring = new Set<Generation>();
   #restarts: RestartPolicy[] = [];
-  #source!: AppSource;
-  #overrides!: Partial<GatewayOptions>;
-  #app!: LoadedApp;
+  #recipe!: Recipe;
+  #certificates: CertificateOptions[] | undefined;
+  #name = "";
+  #fixed!: CheckedOptions; // as C has them
   #plane!: DataPlane;
+  #isReady = false;
+  #watcher: FileWatcher | undefined;
+  #reloads: ReloadQueue;
   #closing: Promise<number> | undefined;
   #exit: (code: number) => void;
   #firstSignal = 0;
 
   constructor(exit: (code: number) => void) {
     this.#exit = exit;
+    this.#reloads = new ReloadQueue(
+      (isAsked) => this.#reloadOnce(isAsked),
+      () => this.#loading?.terminate(),
+    );
   }
 
   async start(command: Command): Promise<void> {
-    const source = this.#source = await sourceOf(command);
+    const source = await sourceOf(command);
     const flags = await flagsOf(command, source);
-    this.#overrides = flags.overrides;
-    say(
-      `pid ${Deno.pid}, version ${VERSION}, running ${
-        sourceText(source, command)
-      }`,
-    );
-    this.#app = await this.#load(command);
-    applyCertificates(this.#app, flags.certificates);
-    const { options, plan, given } = this.#app;
+    const importMap = await importMapOf(Deno.env.get("SLUICE_IMPORT_MAP"));
+    const debug = Deno.env.get("SLUICE_DEBUG") !== undefined;
+    this.#recipe = { source, overrides: flags.overrides, importMap, debug };
+    this.#certificates = flags.certificates;
+    this.#name = sourceText(source, command);
+    if (command.watch && !isFileModule(source)) {
+      throw new UsageError(
+        `--watch needs a MODULE that is a file (this runs ${this.#name})`,
+      );
+    }
+    say(`pid ${Deno.pid}, version ${VERSION}, running ${this.#name}`);
+    const generation = this.#loading = this.#newGeneration();
+    const { options, plan, given } = await this.#load(generation);
     for (const line of overrideLines(given, flags.overrides)) say(line);
-    this.#plane = new DataPlane(options, options.isolates);
+    this.#fixed = options;
+    this.#plane = new DataPlane(options, seatsFor(options, command.watch));
+    const seats = await this.#takeSeats(options.isolates);
     for (const line of dataPlaneLines(this.#plane.describe(), options)) {
       say(line);
     }
-    this.#plane.load(plan);
-    await this.#runIsolates();
+    await generation.run(seats, this.#plane);
+    this.#plane.load(plan, generation.seats);
+    this.#generation = generation;
+    this.#loading = undefined;
     this.#plane.start();
     for (
       const line of [
@@ -226,63 +274,204 @@ class Run {
       say(`warning: ${warning}`);
     }
     if (flags.note) say(flags.note);
+    if (command.watch) await this.#watch();
     const ms = Math.round(performance.now() - started);
     say(
       `ready in ${ms} ms on ${
         listenerUrls(options, this.#plane.addresses).join(" ")
       }`,
     );
+    this.#isReady = true;
   }
 
-  async #load(command: Command): Promise<LoadedApp> {
-    const isolate = this.#spawn(0);
-    const name = sourceText(this.#source, command);
+  #newGeneration(): Generation {
+    return new Generation(
+      this.#recipe,
+      (...end) => this.#isolateEnded(...end),
+    );
+  }
+
+  // The module's app, with the flags that concern what it says.
+  async #load(generation: Generation): Promise<LoadedApp> {
     const slow = setTimeout(
       () =>
         say(
-          `still loading ${name}: does it await something that does not come?`,
+          `still loading ${this.#name}: does it await something that does not come?`,
         ),
       SLOW_LOAD_MS,
     );
     try {
-      return await isolate.load(this.#source, this.#overrides);
+      const app = await generation.load();
+      applyCertificates(app, this.#certificates);
+      return app;
     } catch (error) {
       if (!(error instanceof ModuleError)) throw error;
       throw new StartError(
-        `Cannot load ${name}: ${error.message}${
-          moduleAdvice(error.message, name)
+        `Cannot load ${this.#name}: ${error.message}${
+          moduleAdvice(error.message, this.#name)
         }`,
+        { cause: error },
       );
     } finally {
       clearTimeout(slow);
     }
   }
 
-  #spawn(index: number): IsolateHandle {
-    const isolate = new IsolateHandle(
-      `isolate ${index}`,
-      (reason) => this.#isolateEnded(index, reason),
+  // Those of generations that finish become free when they have, at their deadline at the latest.
+  async #takeSeats(count: number): Promise<IsolateSeat[]> {
+    const seats: IsolateSeat[] = [];
+    for (let told = false; seats.length < count;) {
+      const seat = this.#plane.takeSeat();
+      if (seat) {
+        seats.push(seat);
+        continue;
+      }
+      if (!told) {
+        say(
+          `reload: ${this.#retiring.size} older generations still have requests; waiting for one to finish`,
+        );
+      }
+      told = true;
+      await new Promise((resolve) => setTimeout(resolve, SEAT_POLL_MS));
+      if (this.#closing) break;
+    }
+    return seats;
+  }
+
+  /** SIGUSR1. */
+  tellStats(): void {
+    if (this.#isReady && !this.#closing) {
+      say(`stats ${JSON.stringify(this.#plane.stats())}`);
+    }
+  }
+
+  // ---- Reloads
+
+  async #watch(): Promise<void> {
+    this.#watcher = new FileWatcher(() => this.#reloads.changed());
+    await this.#watcher.watch((await sourceGraph(this.#recipe)).files);
+    this.#reloads.changed(); // what was saved before the watching began
+  }
+
+  /** SIGHUP. */
+  hangup(): void {
+    if (this.#closing) return;
+    say("SIGHUP: reload");
+    if (this.#isReady) this.#reloads.asked();
+    else say("reload: it is starting; nothing to do");
+  }
+
+  // `isAsked`: also if no file has changed. Never throws: what is wrong is said, and the old generation goes on.
+  async #reloadOnce(isAsked: boolean): Promise<void> {
+    if (this.#closing) return;
+    const graph = await sourceGraph(this.#recipe);
+    await this.#watcher?.watch(graph.files);
+    const last = this.#triedSum ?? this.#generation!.sum;
+    if (!isAsked && graph.sum === last) return;
+    this.#triedSum = graph.sum;
+    if (!isAsked && graph.sum === this.#generation!.sum) {
+      say("reload: the files are again as they are running");
+      return;
+    }
+    try {
+      await this.#next();
+    } catch (error) {
+      if (this.#closing || error instanceof Superseded) return;
+      say(`reload failed, what ran before goes on: ${withPlace(error)}`);
+    }
+  }
+
+  #triedSum: string | undefined;
+
+  // The next generation: made beside the current one, warm before any request comes to it, then one switch.
+  async #next(): Promise<void> {
+    const begun = performance.now();
+    const generation = this.#loading = this.#newGeneration();
+    try {
+      const { options, plan } = await this.#load(generation);
+      if (2 * options.isolates > this.#plane.seatCount) {
+        throw new StartError(
+          `isolates is ${options.isolates} now: restart to apply`,
+        );
+      }
+      const seats = await this.#takeSeats(options.isolates);
+      if (this.#closing) throw new Superseded();
+      await generation.run(seats, this.#plane);
+      if (this.#closing) throw new Superseded();
+      this.#plane.load(plan, generation.seats);
+    } catch (error) {
+      generation.terminate();
+      for (const seat of generation.seats) {
+        if (!this.#closing) this.#plane.isolateGone(seat, "retired");
+      }
+      throw this.#reloads.isAborting ? new Superseded() : error;
+    } finally {
+      this.#loading = undefined;
+    }
+    const before = this.#generation!;
+    this.#generation = generation;
+    this.#triedSum = generation.sum;
+    this.#tellNext(generation.app, performance.now() - begun);
+    this.#retire(before);
+  }
+
+  #tellNext({ options, plan }: LoadedApp, ms: number): void {
+    say(`reloaded in ${Math.round(ms)} ms: ${routeLines(plan)[0]}`);
+    for (const warning of plan.warnings) say(`warning: ${warning}`);
+    const fixed = fixedChanges(this.#fixed, options);
+    if (fixed.length > 0) {
+      say(
+        `warning: ${fixed.join(", ")} ${
+          fixed.length === 1 ? "has" : "have"
+        } changed: restart to apply`,
+      );
+    }
+  }
+
+  async #retire(generation: Generation): Promise<void> {
+    this.#retiring.add(generation);
+    const { drainMs } = this.#generation!.app.options.limits;
+    const { cut } = await generation.retire(
+      this.#plane,
+      drainMs,
+      () => this.#closing !== undefined,
     );
-    this.#isolates[index] = isolate;
-    return isolate;
+    this.#retiring.delete(generation);
+    if (cut) {
+      say(
+        `cut requests that the isolates before the reload still had after ${drainMs} ms`,
+      );
+    }
   }
 
-  async #runIsolates(): Promise<void> {
-    await Promise.all(this.#plane.seats.map(async (seat, index) => {
-      const isolate = this.#isolates[index] ?? this.#spawn(index);
-      if (index > 0) await isolate.load(this.#source, this.#overrides);
-      await isolate.run(seat);
-    }));
-  }
+  // ---- Isolates that end
 
-  // Its requests are answered 503 from here on, until it runs again. Where that does not help, whoever restarts us can do better.
-  #isolateEnded(index: number, reason: string): void {
-    if (!this.#plane || this.#closing) return;
-    this.#plane.isolateGone(index);
+  // What it had begun is answered 503; what comes meanwhile goes to the others, or is answered 503 until it runs again. Where that does not help,
+  // whoever restarts us can do better.
+  #isolateEnded(
+    generation: Generation,
+    index: number,
+    reason: string,
+    end: "crashed" | "blocked",
+    dead: Promise<void>,
+  ): void {
+    if (this.#closing) return;
+    this.#plane.isolateGone(generation.seats[index], end);
+    if (end === "blocked") this.#countGivenUp(dead);
+    if (this.#closing) return;
+    if (generation !== this.#generation) {
+      if (generation === this.#loading) generation.terminate();
+      say(`error: isolate ${index} of another generation has ended: ${reason}`);
+      return;
+    }
     const policy = this.#restarts[index] ??= new RestartPolicy();
     const pauseMs = policy.crashed(performance.now());
     if (pauseMs === undefined) {
       say(`error: isolate ${index} has ended: ${reason}`);
+      if (this.#watcher) {
+        say(`error: ${policy}; waiting for the next save`);
+        return;
+      }
       say(`error: ${policy}; draining, exit 1`);
       this.#drain(EXIT_FAILED);
       return;
@@ -290,27 +479,49 @@ class Run {
     say(
       `error: isolate ${index} has ended: ${reason}; it starts again in ${pauseMs} ms`,
     );
-    setTimeout(() => this.#restart(index), pauseMs);
+    setTimeout(
+      () => this.#reloads.alone(() => this.#restart(generation, index)),
+      pauseMs,
+    );
   }
 
-  // The plan stays: it is what all isolates run.
-  async #restart(index: number): Promise<void> {
-    if (this.#closing) return;
-    const isolate = this.#spawn(index);
+  // Each keeps its thread and its memory until its handler returns, if ever.
+  #countGivenUp(dead: Promise<void>): void {
+    this.#givenUp++;
+    dead.then(() => this.#givenUp--);
+    if (this.#givenUp < GIVEN_UP_MAX) return;
+    say(
+      `error: ${this.#givenUp} blocked isolates do not end; draining, exit 1`,
+    );
+    this.#drain(EXIT_FAILED);
+  }
+
+  // As it was, or, where its files have changed since, in a generation of its own: an isolate never runs beside the plan of another module.
+  async #restart(generation: Generation, index: number): Promise<void> {
+    if (this.#closing || generation !== this.#generation) return;
     try {
-      await isolate.load(this.#source, this.#overrides);
-      if (this.#closing) return;
-      await isolate.run(this.#plane.seat(index));
-      say(`isolate ${index} runs again`);
+      const result = await generation.restart(index, this.#plane);
+      if (this.#closing || generation !== this.#generation) return;
+      if (result === "running") say(`isolate ${index} runs again`);
+      else if (result === "changed") await this.#next();
     } catch (error) {
-      if (isolate.ended) return; // that was told
-      isolate.terminate();
+      if (this.#closing || error instanceof Superseded) return;
+      const reason = error instanceof StartError
+        ? error.message.replace(`Cannot load ${this.#name}: `, "")
+        : error instanceof Error
+        ? error.message
+        : show(error);
       this.#isolateEnded(
+        generation,
         index,
-        error instanceof Error ? error.message : show(error),
+        reason,
+        "crashed",
+        Promise.resolve(),
       );
     }
   }
+
+  // ---- The end
 
   signal(name: string): void {
     const now = performance.now();
@@ -321,13 +532,12 @@ class Run {
       return;
     }
     this.#firstSignal = now;
-    if (!this.#plane || !this.#app) this.#exit(EXIT_OK);
+    if (!this.#generation) this.#exit(EXIT_OK);
     else {
       const running = this.#plane.stats().requests_live;
+      const { drainMs } = this.#generation.app.options.limits;
       this.#drain(EXIT_OK); // first: what is said holds by then
-      say(
-        `${name}: draining ${running} requests, at most ${this.#app.options.limits.drainMs} ms`,
-      );
+      say(`${name}: draining ${running} requests, at most ${drainMs} ms`);
     }
   }
 
@@ -340,11 +550,17 @@ class Run {
   }
 
   async #close(code: number): Promise<number> {
-    const { drainMs } = this.#app.options.limits;
+    const { drainMs } = this.#generation!.app.options.limits;
     const until = performance.now() + drainMs;
+    this.#watcher?.close();
+    this.#loading?.terminate();
     await this.#plane.drain(drainMs);
     const left = Math.max(0, until - performance.now());
-    await Promise.all(this.#isolates.map((isolate) => isolate.close(left)));
+    await Promise.all(
+      [this.#generation!, ...this.#retiring].map((generation) =>
+        generation.close(left)
+      ),
+    );
     const { responses, conns_accepted, byStatus } = this.#plane.stats();
     this.#plane.free();
     if (byStatus.draining > 0) {
@@ -358,11 +574,25 @@ class Run {
 
   /** Ends what was begun, after a failed start. */
   abandon(): void {
-    for (const isolate of this.#isolates) isolate.terminate();
+    this.#loading?.terminate();
+    this.#generation?.terminate();
   }
 }
 
 // ---- Errors
+
+/** What is wrong, with the place in a file first: `app.ts:3:7`, as seen from the user's folder. */
+function withPlace(error: unknown): string {
+  const text = error instanceof Error ? error.message : show(error);
+  const place = error instanceof StartError &&
+    error.cause instanceof ModuleError && error.cause.place;
+  // deno-lint-ignore no-control-regex -- Deno colours some of its errors
+  const lines = text.replace(/\x1b\[[0-9;]*m/g, "").split("\n");
+  const shown = place &&
+    decodeURI(new URL(place).pathname).replace(`${userFolder()}/`, "");
+  return [...shown ? [shown] : [], ...lines.slice(0, ERROR_LINES_MAX)]
+    .join("\n");
+}
 
 function moduleAdvice(message: string, module: string): string {
   const permission = /run again with the (--allow-[a-z]+)/.exec(message);
@@ -417,9 +647,11 @@ async function main(args: readonly string[]): Promise<void> {
       console.log(VERSION);
       return;
     }
-    for (const signal of ["SIGTERM", "SIGINT", "SIGHUP"] as const) {
+    for (const signal of ["SIGTERM", "SIGINT"] as const) {
       Deno.addSignalListener(signal, () => run.signal(signal));
     }
+    Deno.addSignalListener("SIGHUP", () => run.hangup());
+    Deno.addSignalListener("SIGUSR1", () => run.tellStats());
     await run.start(command);
   } catch (error) {
     report(error);

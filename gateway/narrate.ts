@@ -3,7 +3,11 @@
  *
  * @module
  */
-import type { CheckedOptions, GatewayOptions } from "./options.ts";
+import type {
+  CheckedOptions,
+  GatewayOptions,
+  LimitOptions,
+} from "./options.ts";
 import type { Plan } from "./plan.ts";
 import { routeSummary, routeTable, routeText } from "./route_table.ts";
 
@@ -77,6 +81,29 @@ export function overrideLines(
       }`
     );
 }
+
+/** Options that a reload cannot change, though the module gives them another value now: by their key. */
+export function fixedChanges(
+  running: CheckedOptions,
+  next: CheckedOptions,
+): string[] {
+  const keys = ["listeners", "workers", "io", "log"] as const;
+  const limits = Object.keys(running.limits) as (keyof LimitOptions)[];
+  const differs = (a: unknown, b: unknown) =>
+    JSON.stringify(a) !== JSON.stringify(b);
+  return [
+    ...keys.filter((key) => differs(running[key], next[key])),
+    ...limits.filter((key) =>
+      !LIVE_LIMITS.has(key) && running.limits[key] !== next.limits[key]
+    ).map((key) => `limits.${key}`),
+  ];
+}
+
+// Those of main; all others are C's, which takes them once.
+const LIVE_LIMITS = new Set<keyof LimitOptions>([
+  "drainMs",
+  "isolateTimeoutMs",
+]);
 
 function short(value: unknown): string {
   if (!Array.isArray(value)) return String(value);

@@ -117,8 +117,14 @@ export interface LimitOptions {
   smallBufs?: number;
   /** 1: all memory of the workers' pools is made resident at start; 0: when it is first used. @default 0 */
   prefault?: number;
-  /** How long `close()` and a signal wait for running requests. @default 30000 */
+  /** How long `close()` and a signal wait for running requests, and a reload before it ends the old isolates. @default 30000 */
   drainMs?: number;
+  /**
+   * How long a handler may keep its isolate from everything else, as a loop without an `await` does. Then the isolate is ended, what it had begun
+   * answered 503, and it is started again. 0: for ever; a debugger (`--inspect`) has all the time. Only where the gateway was started by the
+   * command: a program that calls `start()` itself is its own isolate. @default 10000
+   */
+  isolateTimeoutMs?: number;
 }
 
 /** Options after the check: nothing is missing. */
@@ -179,6 +185,7 @@ const LIMITS: Record<keyof LimitOptions, Range> = {
   smallBufs: { min: 64, max: 32768, default: 1024, powerOfTwo: true },
   prefault: { min: 0, max: 1, default: 0 },
   drainMs: { min: 1, max: HOUR, default: 30_000 },
+  isolateTimeoutMs: { min: 0, max: HOUR, default: 10_000 },
 };
 
 const POOL: Record<keyof PoolOptions, Range> = {

@@ -54,8 +54,8 @@ const SEGMENT_KINDS: Record<Segment["kind"], number> = {
   rest: abi.SL_PLAN_SEG_REST,
 };
 
-/** Writes a plan as the blob that `sl_plan_load` takes. */
-export function encodePlan(plan: Plan): Uint8Array {
+/** Writes a plan as the blob that `sl_plan_load` takes. `isolates`: a bit for each that runs its app; 0: all do. */
+export function encodePlan(plan: Plan, isolates = 0): Uint8Array {
   if (plan.entries.length > abi.SL_PLAN_ENTRIES_MAX) {
     throw tooLarge(
       `${plan.entries.length} routes; at most ${abi.SL_PLAN_ENTRIES_MAX} can be compiled`,
@@ -146,6 +146,7 @@ export function encodePlan(plan: Plan): Uint8Array {
     [abi.SL_PLAN_HEADER_ID_OFF, plan.id],
     [abi.SL_PLAN_HEADER_POLICIES_OFF_OFF, at.policies],
     [abi.SL_PLAN_HEADER_POLICY_COUNT_OFF, plan.policies.length],
+    [abi.SL_PLAN_HEADER_ISOLATES_OFF, isolates],
   ];
   for (const [off, value] of header) view.setUint32(off, value, true);
   return join(new Uint8Array(view.buffer), heap, bytes);

@@ -4,11 +4,12 @@
  * @module
  */
 import { SocketDoorbell } from "./doorbell.ts";
-import type { IsolateSeat } from "./gateway.ts";
+import type { IsolateSeat, IsolateWork } from "./gateway.ts";
 import type {
   AppSource,
   FromIsolate,
   LoadedApp,
+  Pulse,
   ToIsolate,
 } from "./isolate_messages.ts";
 import type { GatewayOptions } from "./options.ts";
@@ -16,6 +17,11 @@ import type { GatewayOptions } from "./options.ts";
 /** A module that cannot be loaded, with what it said. */
 export class ModuleError extends Error {
   override name = "ModuleError";
+
+  /** `place`: where in the module it came up, `file:///app.ts:3:7`. */
+  constructor(message: string, readonly place?: string) {
+    super(message);
+  }
 }
 
 const CRASHES_MAX = 5;
@@ -43,6 +49,44 @@ export class RestartPolicy {
   }
 }
 
+// An isolate's pulse is looked at so often before it counts as blocked: what stops main as well (a suspended machine) must not look like that.
+const LOOKS = 5;
+// An isolate that has nothing to do ends within milliseconds.
+const DEATH_WAIT_MS = 2000;
+
+/** Watches a pulse, and tells once if it has stopped. */
+export class Watchdog {
+  readonly pulse: Pulse;
+  #timer: ReturnType<typeof setInterval> | undefined;
+
+  /** `progress`: what else shows that it is not blocked, as handlers that are busy one after the other do. */
+  constructor(
+    timeoutMs: number,
+    progress: () => number,
+    onBlocked: () => void,
+  ) {
+    const everyMs = Math.max(1, timeoutMs / LOOKS);
+    const count = new Int32Array(new SharedArrayBuffer(4));
+    // 0: it is never blocked. The pulse is slow then, and nobody looks.
+    this.pulse = { count, everyMs: timeoutMs === 0 ? 60_000 : everyMs / 2 };
+    if (timeoutMs === 0) return;
+    let seen = 0;
+    let missed = 0;
+    this.#timer = setInterval(() => {
+      const now = Atomics.load(count, 0) + progress();
+      missed = now !== seen ? 0 : missed + 1;
+      seen = now;
+      if (missed < LOOKS) return;
+      this.stop();
+      onBlocked();
+    }, everyMs);
+  }
+
+  stop(): void {
+    clearInterval(this.#timer);
+  }
+}
+
 type Waiting = {
   resolve: (message: FromIsolate) => void;
   reject: (error: Error) => void;
@@ -53,11 +97,23 @@ export class IsolateHandle {
   #worker: Worker;
   #waiting: Waiting | undefined;
   #ended = false;
-  #onEnd: (reason: string) => void;
+  #onEnd: (reason: string, end: "crashed" | "blocked") => void;
   #lastError = "";
+  #reason = "it was ended";
+  #isAlive = false; // its lifeline is connected
+  #blocked: string | undefined;
+  #watchdog: Watchdog | undefined;
+  #closed: Promise<boolean> | undefined;
+  /** Whether its thread has ended. */
+  isDead = false;
+  /** Resolves when its thread has ended. */
+  readonly dead: Promise<void>;
 
-  /** `onEnd` is called once if the isolate ends by itself. */
-  constructor(name: string, onEnd: (reason: string) => void) {
+  /** `onEnd` is called once, when the isolate has ended by itself or was ended because it was blocked: nothing of it runs any more. */
+  constructor(
+    name: string,
+    onEnd: (reason: string, end: "crashed" | "blocked") => void,
+  ) {
     this.#onEnd = onEnd;
     this.#worker = new Worker(new URL("./isolate.ts", import.meta.url), {
       type: "module",
@@ -69,9 +125,9 @@ export class IsolateHandle {
       event.preventDefault();
       this.#lastError = event.message;
       this.#fail(new ModuleError(event.message));
-      this.#end(event.message);
+      if (!this.#isAlive) this.#end(event.message);
     };
-    this.#watch();
+    this.dead = this.#watch();
   }
 
   /** Whether it has ended, by itself or by `terminate`. */
@@ -83,14 +139,17 @@ export class IsolateHandle {
     const lifeline = await SocketDoorbell.open((port, token) =>
       this.#send({ type: "lifeline", port, token })
     );
+    this.#isAlive = true;
     while (await lifeline.rung());
     lifeline.close();
+    this.isDead = true;
     this.#end(this.#lastError || "it closed itself (Deno.exit or self.close)");
   }
 
   #hear(message: FromIsolate): void {
-    if (message.type === "failed") this.#fail(new ModuleError(message.message));
-    else this.#waiting?.resolve(message);
+    if (message.type === "failed") {
+      this.#fail(new ModuleError(message.message, message.place));
+    } else this.#waiting?.resolve(message);
     this.#waiting = undefined;
   }
 
@@ -102,8 +161,10 @@ export class IsolateHandle {
   #end(reason: string): void {
     if (this.#ended) return;
     this.#ended = true;
+    this.#reason = reason;
+    this.#watchdog?.stop();
     this.#fail(new ModuleError(reason));
-    this.#onEnd(reason);
+    this.#onEnd(reason, this.#blocked === undefined ? "crashed" : "blocked");
   }
 
   #send(message: ToIsolate): void {
@@ -112,7 +173,7 @@ export class IsolateHandle {
 
   #ask(message: ToIsolate): Promise<FromIsolate> {
     if (this.#ended) {
-      return Promise.reject(new ModuleError("the isolate has ended"));
+      return Promise.reject(new ModuleError(this.#reason));
     }
     return new Promise((resolve, reject) => {
       this.#waiting = { resolve, reject };
@@ -128,24 +189,56 @@ export class IsolateHandle {
     return (answer as { app: LoadedApp }).app;
   }
 
-  async run(seat: IsolateSeat): Promise<void> {
-    await this.#ask({ type: "run", seat });
+  /** `work`: of this seat. When neither that nor the isolate's event loop has moved for `timeoutMs`, it is given up. */
+  async run(
+    seat: IsolateSeat,
+    timeoutMs: number,
+    work: IsolateWork,
+  ): Promise<void> {
+    const watchdog = new Watchdog(
+      timeoutMs,
+      () => work.progress(),
+      () => this.#endBlocked(timeoutMs, work.running()),
+    );
+    this.#watchdog = watchdog;
+    await this.#ask({ type: "run", seat, pulse: watchdog.pulse });
   }
 
-  /** Lets background work finish, at most so long; a handler that never yields is not waited for longer. */
-  async close(waitMs: number): Promise<void> {
+  // Deno cannot end JavaScript that never returns. So it is given up: once it returns, it ends.
+  #endBlocked(timeoutMs: number, running: string | undefined): void {
+    if (this.#ended) return;
+    this.#blocked = `it was blocked for ${timeoutMs} ms ${
+      running === undefined ? "by a timer or a promise" : `in ${running}`
+    }`;
+    this.#worker.terminate();
+    this.#end(this.#blocked);
+  }
+
+  /** Lets background work finish, at most so long; a handler that never yields is not waited for longer. Whether its thread has ended. */
+  close(waitMs: number): Promise<boolean> {
+    return this.#closed ??= this.#close(waitMs);
+  }
+
+  async #close(waitMs: number): Promise<boolean> {
+    this.#watchdog?.stop();
     const asked = this.#ask({ type: "close", waitMs }).catch(() => {});
-    let timer: ReturnType<typeof setTimeout> | undefined;
-    const late = new Promise<void>((resolve) =>
-      timer = setTimeout(resolve, waitMs + 500)
-    );
-    await Promise.race([asked, late]);
-    clearTimeout(timer);
+    await within(waitMs + 500, asked);
     this.terminate();
+    await within(DEATH_WAIT_MS, this.dead);
+    return this.isDead;
   }
 
   terminate(): void {
     this.#ended = true;
+    this.#watchdog?.stop();
+    this.#fail(new ModuleError(this.#reason));
     this.#worker.terminate();
   }
+}
+
+async function within(ms: number, promise: Promise<unknown>): Promise<void> {
+  let timer: ReturnType<typeof setTimeout> | undefined;
+  const late = new Promise<void>((resolve) => timer = setTimeout(resolve, ms));
+  await Promise.race([promise, late]);
+  clearTimeout(timer);
 }

@@ -1,5 +1,5 @@
 // `deno task start gateway [MODULE] [options]`: makes sure that the library is built, then runs gateway/main.ts with the permissions it needs
-// and no more. Flags that begin with --allow- or --deny- are Deno's and passed to it; all others are main.ts's.
+// and no more. Flags that begin with --allow-, --deny- or --inspect are Deno's and passed to it; all others are main.ts's.
 
 import { resolve } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -50,7 +50,7 @@ export function parseArguments(args: string[]): StartArguments {
   };
   for (let i = 0; i < args.length; i++) {
     const word = args[i];
-    if (/^--(allow|deny)-/.test(word)) {
+    if (/^--(allow|deny)-|^--inspect(-brk|-wait)?(=|$)/.test(word)) {
       result.permissions.push(word);
       continue;
     }
@@ -124,19 +124,27 @@ async function run(args: string[]): Promise<number> {
       ...permissionFlags(parsed, library),
       `${ROOT}/gateway/main.ts`,
       ...parsed.gateway,
-    ]);
+    ], {
+      ...temp ? { SLUICE_IMPORT_MAP: `${temp}/import_map.json` } : {},
+      ...parsed.permissions.some((word) => word.startsWith("--inspect"))
+        ? { SLUICE_DEBUG: "1" }
+        : {},
+    });
   } finally {
     if (temp) await Deno.remove(temp, { recursive: true });
   }
 }
 
 // Each signal that reaches us reaches the child once; a terminal's Ctrl-C also reaches it directly, and main.ts takes both as one.
-async function runChild(args: string[]): Promise<number> {
+async function runChild(
+  args: string[],
+  env: Record<string, string>,
+): Promise<number> {
   const folder = userFolder();
   const child = new Deno.Command(Deno.execPath(), {
     args,
     cwd: folder,
-    env: { INIT_CWD: folder },
+    env: { INIT_CWD: folder, ...env },
     stdin: "inherit",
     stdout: "inherit",
     stderr: "inherit",

@@ -587,6 +587,7 @@ static void move(struct sl_exchange *ex) {
 
 void sl_ring_gone(struct sl_ring *ring) {
     sl_ring_read(ring); // what it answered before it ended
+    atomic_store(word(ring, SL_RING_CLOSED_OFF), 1);
     ring->gone = true;
     for (uint32_t i = 0; i < ring->slots; i++) {
         struct sl_exchange *ex = &ring->exchanges[i];

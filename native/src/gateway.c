@@ -104,13 +104,14 @@ static uint32_t open_fds(uint64_t limit) {
     return count;
 }
 
-// What is open already, and what workers (loop, eventfd, listeners) and isolates (sockets both ways, the files that they load) will open.
+// What is open already, and what workers (loop, eventfd, listeners) and isolates (sockets both ways, the files that they load; half of their seats are
+// empty but for the moments of a reload) will open.
 static uint32_t fds_reserved(const struct sl_config *config, uint64_t limit) {
     if (limit >= 4 * FDS_RESERVED) {
         return FDS_RESERVED;
     }
     return sl_min_u32(FDS_RESERVED,
-                      open_fds(limit) + 8 + 4 * config->workers + 8 * config->isolates);
+                      open_fds(limit) + 8 + 4 * config->workers + 4 * config->isolates);
 }
 
 // One fd per connection: as many as the hard limit allows, never a promise that accept(2) breaks.
@@ -509,6 +510,7 @@ int sl__gateway_isolate_wake(struct sl_gateway *g, uint32_t isolate, uint32_t po
         }
         return sl_fail(SL_E_SYSTEM, "wake socket to 127.0.0.1:%u: %s", port, strerror(error));
     }
+    atomic_store(&g->isolate_threads[isolate], (int)gettid());
     setsockopt(fd, IPPROTO_TCP, 1 /* TCP_NODELAY */, &on, sizeof(on));
     fcntl(fd, F_SETFL, O_NONBLOCK);
     int old = -1;
@@ -521,12 +523,23 @@ int sl__gateway_isolate_wake(struct sl_gateway *g, uint32_t isolate, uint32_t po
     return SL_OK;
 }
 
+// Deno cannot end a Worker whose JavaScript never returns.
+static void give_way(int thread) {
+    struct sched_param none = {0};
+    if (thread > 0) {
+        (void)sched_setscheduler(thread, SCHED_IDLE, &none);
+    }
+}
+
 int sl__gateway_isolate_gone(struct sl_gateway *g, uint32_t isolate, uint32_t reason) {
     if (isolate >= g->config.isolates || reason >= SL_COUNT_OF(g->isolate_ends)) {
         return sl_fail(SL_E_INVALID, "isolate %u of %u has ended for reason %u", isolate,
                        g->config.isolates, reason);
     }
     atomic_fetch_add(&g->isolate_ends[reason], 1);
+    if (reason == SL_ISOLATE_BLOCKED) {
+        give_way(atomic_load(&g->isolate_threads[isolate]));
+    }
     for (uint32_t i = 0; i < g->config.workers; i++) {
         struct sl_worker *w = &g->workers[i];
         atomic_store(&w->gone_life[isolate], atomic_load(&w->ring_life[isolate]));

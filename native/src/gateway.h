@@ -46,6 +46,7 @@ struct sl_gateway {
     _Atomic uint32_t drain_ms;
     _Atomic uint32_t isolate_ends[3]; // by enum sl_isolate_end
     _Atomic int wake_fds[SL_ISOLATES_MAX]; // -1: none; set once, then only what it stands for changes
+    _Atomic int isolate_threads[SL_ISOLATES_MAX]; // kernel's ids
     struct sl_log *log;
     struct sl_clients *clients; // NULL: no limit
     struct sl_worker *workers; // config.workers of them

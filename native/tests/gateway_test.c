@@ -1223,7 +1223,7 @@ TEST(an_upgraded_connection_ends_with_its_client_its_isolate_and_the_gateway) {
         REQUIRE(rig_start(&rig, io, (struct sl_config){0}, handle_upgrade));
         fd = upgraded(&rig);
         int reset = 0;
-        CHECK_INT(sl_gateway_isolate_gone((uint32_t)rig.gateway, 0), 0);
+        CHECK_INT(sl_gateway_isolate_gone((uint32_t)rig.gateway, 0, SL_ISOLATE_CRASHED), 0);
         free(peer_read_all(fd, NULL, &reset));
         CHECK(reset);
         close(fd);

@@ -2,7 +2,7 @@
 //
 //   region, page aligned                                offset
 //   +--------------------------------------------------+ 0
-//   | control page: seven words, each on its own 128 B |
+//   | control page: eight words, each on its own 128 B |
 //   +--------------------------------------------------+ SL_RING_EVENTS_OFF (4096)
 //   | events    entries x 64 B   C writes, TS reads    |
 //   +--------------------------------------------------+ SL_RING_EVENTS_OFF + entries * 64
@@ -21,8 +21,9 @@
 // Sleep and wake (both sides alike; all on the flag seq_cst):
 //   consumer: sleeping = 1; if (tail != head) { sleeping = 0; go on } else wait
 //   producer, once per batch: store tail; if (exchange(sleeping, 0) == 1) wake
-// Whether an isolate has begun with a request decides, when it ends, whether another may have it: before a REQUEST event is handled TypeScript stores
-// its counter + 1 as EVENT_BEGUN (EVENT_HEAD moves once per batch). C reads that when the isolate has stopped.
+// When an isolate has ended, or is blocked and must do nothing more, its requests go to another one if it has not begun with them. Nobody can stop a
+// thread that is busy, so both sides agree (all seq_cst): TypeScript stores EVENT_BEGUN = counter + 1, then loads CLOSED, and handles the event only
+// if that is 0; C stores CLOSED = 1, then loads EVENT_BEGUN. (EVENT_HEAD moves once per batch.)
 //
 // TypeScript sleeps on a byte from a loopback socket (sl_gateway_isolate_wake); C sleeps in its loop and is woken by
 // sl_gateway_wake.
@@ -65,6 +66,7 @@
 #define SL_RING_VERDICT_HEAD_OFF 640u     // written by C
 #define SL_RING_WORKER_SLEEPING_OFF 768u  // 1: the worker's loop waits in the kernel
 #define SL_RING_EVENT_BEGUN_OFF 896u       // written by TypeScript: events before this counter are handled, or are being handled
+#define SL_RING_CLOSED_OFF 1024u           // written by C: 1: no event may be begun any more
 #define SL_RING_EVENTS_OFF 4096u
 
 #define SL_SLOT_BYTES 65536u

@@ -4,8 +4,8 @@
 // control plane makes one (warming), gives it listeners, certificates, ring memory and a plan, starts it (active), drains it (draining) and
 // frees it (closed). Handles are small numbers, never pointers, so that a stale one is an error and not a crash.
 //
-// Threads: sl_gateway_wake and sl_gateway_isolate_* may be called from any thread, at any time (a gateway that is being freed is E_STATE); all
-// others from the thread that made the gateway, one at a time. No function calls back. Only sl_gateway_join waits (bounded by its argument).
+// Threads: sl_gateway_wake and sl_gateway_isolate_* may be called from any thread (sl_gateway_isolate_wake: the isolate's own), at any time (a gateway
+// that is being freed is E_STATE); all others from the thread that made the gateway, one at a time. No function calls back. Only sl_gateway_join waits (bounded by its argument).
 // Errors: a negative enum sl_status; sl_error_text then gives what was tried, why it failed and the value at hand (per thread).
 // Buffers are borrowed for the call. Of ring regions the address space is lent, the pages are ours: see sl_gateway_attach.
 #ifndef SLUICE_SLUICE_H
@@ -153,12 +153,12 @@ uint32_t sl_ring_bytes(uint32_t exchanges);
 // workers run: then nobody answers from it, and nothing else happens.
 int sl_gateway_attach(uint32_t gateway, uint32_t worker, uint32_t isolate, uint8_t *region, size_t len);
 
-// Connects the wake socket of an isolate, which listens on 127.0.0.1:port, and sends it the token (16 bytes). Any thread. One byte then
+// Connects the wake socket of an isolate, which listens on 127.0.0.1:port, and sends it the token (16 bytes). The isolate's own thread. One byte then
 // comes for each wake, from any worker. Again for each new life of the isolate.
 int sl_gateway_isolate_wake(uint32_t gateway, uint32_t isolate, uint32_t port, const uint8_t *token, size_t len);
 
-// The isolate has ended (or was terminated) for that reason: its slots are taken back. Requests that it had not begun go to another isolate of their
-// plan, the others answer 503. Any thread, after the isolate stopped.
+// The isolate has ended for that reason, or is given up: its slots are taken back. Requests that it had not begun go to another isolate of their plan,
+// the others answer 503. One that still runs (SL_ISOLATE_BLOCKED) begins no more of them, and gets only the CPU that nobody else wants. Any thread.
 int sl_gateway_isolate_gone(uint32_t gateway, uint32_t isolate, uint32_t reason);
 
 // enum sl_seat_state, over all workers. A reload waits for IDLE before it ends the isolates of the old plan, and for EMPTY before it uses a seat again.
