@@ -27,62 +27,62 @@ const uint8_t sl__classes[256] = {
 
 // ---- Known names
 
-const uint8_t sl__name_slots[256] = {
-    [SL__NAME_HASH(4, 'h', 't')] = SL_H_HOST,
-    [SL__NAME_HASH(14, 'c', 'h')] = SL_H_CONTENT_LENGTH,
-    [SL__NAME_HASH(17, 't', 'g')] = SL_H_TRANSFER_ENCODING,
-    [SL__NAME_HASH(10, 'c', 'n')] = SL_H_CONNECTION,
-    [SL__NAME_HASH(10, 'k', 'e')] = SL_H_KEEP_ALIVE,
-    [SL__NAME_HASH(16, 'p', 'n')] = SL_H_PROXY_CONNECTION,
-    [SL__NAME_HASH(2, 't', 'e')] = SL_H_TE,
-    [SL__NAME_HASH(7, 't', 'r')] = SL_H_TRAILER,
-    [SL__NAME_HASH(7, 'u', 'e')] = SL_H_UPGRADE,
-    [SL__NAME_HASH(6, 'e', 't')] = SL_H_EXPECT,
-    [SL__NAME_HASH(3, 'v', 'a')] = SL_H_VIA,
-    [SL__NAME_HASH(9, 'f', 'd')] = SL_H_FORWARDED,
-    [SL__NAME_HASH(15, 'x', 'r')] = SL_H_X_FORWARDED_FOR,
-    [SL__NAME_HASH(16, 'x', 't')] = SL_H_X_FORWARDED_HOST,
-    [SL__NAME_HASH(17, 'x', 'o')] = SL_H_X_FORWARDED_PROTO,
-    [SL__NAME_HASH(9, 'x', 'p')] = SL_H_X_REAL_IP,
-    [SL__NAME_HASH(6, 'a', 't')] = SL_H_ACCEPT,
-    [SL__NAME_HASH(15, 'a', 'g')] = SL_H_ACCEPT_ENCODING,
-    [SL__NAME_HASH(15, 'a', 'e')] = SL_H_ACCEPT_LANGUAGE,
-    [SL__NAME_HASH(13, 'a', 'n')] = SL_H_AUTHORIZATION,
-    [SL__NAME_HASH(13, 'c', 'l')] = SL_H_CACHE_CONTROL,
-    [SL__NAME_HASH(12, 'c', 'e')] = SL_H_CONTENT_TYPE,
-    [SL__NAME_HASH(16, 'c', 'g')] = SL_H_CONTENT_ENCODING,
-    [SL__NAME_HASH(6, 'c', 'e')] = SL_H_COOKIE,
-    [SL__NAME_HASH(4, 'd', 'e')] = SL_H_DATE,
-    [SL__NAME_HASH(4, 'e', 'g')] = SL_H_ETAG,
-    [SL__NAME_HASH(8, 'i', 'h')] = SL_H_IF_MATCH,
-    [SL__NAME_HASH(13, 'i', 'h')] = SL_H_IF_NONE_MATCH,
-    [SL__NAME_HASH(17, 'i', 'e')] = SL_H_IF_MODIFIED_SINCE,
-    [SL__NAME_HASH(8, 'l', 'n')] = SL_H_LOCATION,
-    [SL__NAME_HASH(6, 'o', 'n')] = SL_H_ORIGIN,
-    [SL__NAME_HASH(5, 'r', 'e')] = SL_H_RANGE,
-    [SL__NAME_HASH(7, 'r', 'r')] = SL_H_REFERER,
-    [SL__NAME_HASH(6, 's', 'r')] = SL_H_SERVER,
-    [SL__NAME_HASH(10, 's', 'e')] = SL_H_SET_COOKIE,
-    [SL__NAME_HASH(10, 'u', 't')] = SL_H_USER_AGENT,
-    [SL__NAME_HASH(4, 'v', 'y')] = SL_H_VARY,
-    [SL__NAME_HASH(12, 'x', 'd')] = SL_H_X_REQUEST_ID,
-    [SL__NAME_HASH(10, 'e', 'a')] = SL_H_EARLY_DATA,
-    [SL__NAME_HASH(18, 'p', 'e')] = SL_H_PROXY_AUTHENTICATE,
-    [SL__NAME_HASH(19, 'p', 'n')] = SL_H_PROXY_AUTHORIZATION,
-    [SL__NAME_HASH(12, 'm', 's')] = SL_H_MAX_FORWARDS,
+// The bits of byte `i` that struct sl__name has as free.
+#define FREE_1(text, i)                                                                            \
+    ((i) >= sizeof(text) - 1 ? 0xff : (text)[(i) % sizeof(text)] >= 'a' ? 0x20 : 0)
+#define FREE_4(text, i)                                                                            \
+    FREE_1(text, i), FREE_1(text, i + 1), FREE_1(text, i + 2), FREE_1(text, i + 3)
+#define FREE_16(text, i)                                                                           \
+    FREE_4(text, i), FREE_4(text, i + 4), FREE_4(text, i + 8), FREE_4(text, i + 12)
+#define NAME(id, first, last, text)                                                                \
+    [SL__NAME_HASH(sizeof(text) - 1, first, last)] = {                                             \
+        text ": ", sizeof(text) - 1, id, {FREE_16(text ": ", 0), FREE_16(text ": ", 16)}}
+const struct sl__name sl__names[256] __attribute__((aligned(64))) = {
+    NAME(SL_H_HOST, 'h', 't', "host"),
+    NAME(SL_H_CONTENT_LENGTH, 'c', 'h', "content-length"),
+    NAME(SL_H_TRANSFER_ENCODING, 't', 'g', "transfer-encoding"),
+    NAME(SL_H_CONNECTION, 'c', 'n', "connection"),
+    NAME(SL_H_KEEP_ALIVE, 'k', 'e', "keep-alive"),
+    NAME(SL_H_PROXY_CONNECTION, 'p', 'n', "proxy-connection"),
+    NAME(SL_H_TE, 't', 'e', "te"),
+    NAME(SL_H_TRAILER, 't', 'r', "trailer"),
+    NAME(SL_H_UPGRADE, 'u', 'e', "upgrade"),
+    NAME(SL_H_EXPECT, 'e', 't', "expect"),
+    NAME(SL_H_VIA, 'v', 'a', "via"),
+    NAME(SL_H_FORWARDED, 'f', 'd', "forwarded"),
+    NAME(SL_H_X_FORWARDED_FOR, 'x', 'r', "x-forwarded-for"),
+    NAME(SL_H_X_FORWARDED_HOST, 'x', 't', "x-forwarded-host"),
+    NAME(SL_H_X_FORWARDED_PROTO, 'x', 'o', "x-forwarded-proto"),
+    NAME(SL_H_X_REAL_IP, 'x', 'p', "x-real-ip"),
+    NAME(SL_H_ACCEPT, 'a', 't', "accept"),
+    NAME(SL_H_ACCEPT_ENCODING, 'a', 'g', "accept-encoding"),
+    NAME(SL_H_ACCEPT_LANGUAGE, 'a', 'e', "accept-language"),
+    NAME(SL_H_AUTHORIZATION, 'a', 'n', "authorization"),
+    NAME(SL_H_CACHE_CONTROL, 'c', 'l', "cache-control"),
+    NAME(SL_H_CONTENT_TYPE, 'c', 'e', "content-type"),
+    NAME(SL_H_CONTENT_ENCODING, 'c', 'g', "content-encoding"),
+    NAME(SL_H_COOKIE, 'c', 'e', "cookie"),
+    NAME(SL_H_DATE, 'd', 'e', "date"),
+    NAME(SL_H_ETAG, 'e', 'g', "etag"),
+    NAME(SL_H_IF_MATCH, 'i', 'h', "if-match"),
+    NAME(SL_H_IF_NONE_MATCH, 'i', 'h', "if-none-match"),
+    NAME(SL_H_IF_MODIFIED_SINCE, 'i', 'e', "if-modified-since"),
+    NAME(SL_H_LOCATION, 'l', 'n', "location"),
+    NAME(SL_H_ORIGIN, 'o', 'n', "origin"),
+    NAME(SL_H_RANGE, 'r', 'e', "range"),
+    NAME(SL_H_REFERER, 'r', 'r', "referer"),
+    NAME(SL_H_SERVER, 's', 'r', "server"),
+    NAME(SL_H_SET_COOKIE, 's', 'e', "set-cookie"),
+    NAME(SL_H_USER_AGENT, 'u', 't', "user-agent"),
+    NAME(SL_H_VARY, 'v', 'y', "vary"),
+    NAME(SL_H_X_REQUEST_ID, 'x', 'd', "x-request-id"),
+    NAME(SL_H_EARLY_DATA, 'e', 'a', "early-data"),
+    NAME(SL_H_PROXY_AUTHENTICATE, 'p', 'e', "proxy-authenticate"),
+    NAME(SL_H_PROXY_AUTHORIZATION, 'p', 'n', "proxy-authorization"),
+    NAME(SL_H_MAX_FORWARDS, 'm', 's', "max-forwards"),
 };
-
-#define CASE_BIT(text, i) ((i) < sizeof(text) && (text)[(i) % sizeof(text)] >= 'a' ? 0x20 : 0)
-#define CASE_BITS_4(text, i)                                                                       \
-    CASE_BIT(text, i), CASE_BIT(text, i + 1), CASE_BIT(text, i + 2), CASE_BIT(text, i + 3)
-#define CASE_BITS(text)                                                                            \
-    {                                                                                              \
-        CASE_BITS_4(text, 0), CASE_BITS_4(text, 4), CASE_BITS_4(text, 8), CASE_BITS_4(text, 12),   \
-            CASE_BITS_4(text, 16)                                                                  \
-    }
-#define NAME_ROW(name, value, text) [value] = {text ":", sizeof(text) - 1, CASE_BITS(text)},
-const struct sl__name sl__names[SL_H_COUNT] = {SL_HEADER_MAP(NAME_ROW)};
-#undef NAME_ROW
+#undef NAME
+_Static_assert(sizeof(sl__names[0]) == 64, "a row is a line of the cache");
 
 // memcmp() == 0 for names: few bytes, and a call each would cost more than the bytes. The last word
 // overlaps the one before it.
@@ -110,9 +110,9 @@ enum sl_header sl_header_id(const uint8_t *lower_name, size_t len) {
     if (len == 0) {
         return SL_H_OTHER;
     }
-    enum sl_header id = sl__name_slots[SL__NAME_HASH(len, lower_name[0], lower_name[len - 1])];
-    const struct sl__name *name = &sl__names[id];
-    return name->len == len && same_bytes(lower_name, name->text, len) ? id : SL_H_OTHER;
+    const struct sl__name *name =
+        &sl__names[SL__NAME_HASH(len, lower_name[0], lower_name[len - 1])];
+    return name->len == len && same_bytes(lower_name, name->text, len) ? name->id : SL_H_OTHER;
 }
 
 // ---- Methods
@@ -227,15 +227,19 @@ static inline bool all_of_class(const uint8_t *data, size_t len, uint8_t class) 
 // uri-host [ ":" port ] with a host of 1 to 255 bytes. '%' is refused although the grammar of a
 // registered name has it: a URL parser behind us would decode it into another name than the one
 // that was routed.
-static bool host_is_valid(const uint8_t *data, size_t len, bool need_port) {
+// Of the host, `name_len` bytes are known to be those of a name; 0: not known.
+static bool host_is_valid(const uint8_t *data, size_t len, size_t name_len, bool need_port) {
+    size_t host_len = name_len;
     if (len == 0) {
         return false;
     }
-    if (len <= HOST_BYTES_MAX && all_of_class(data, len, HOST)) {
-        return !need_port;
+    if (name_len == 0) {
+        if (len <= HOST_BYTES_MAX && all_of_class(data, len, HOST)) {
+            return !need_port;
+        }
+        host_len =
+            data[0] == '[' ? bracketed_len(data, len) : scan_class(data, 0, (uint32_t)len, HOST);
     }
-    size_t host_len =
-        data[0] == '[' ? bracketed_len(data, len) : scan_class(data, 0, (uint32_t)len, HOST);
     if (host_len == 0 || host_len > HOST_BYTES_MAX) {
         return false;
     }
@@ -339,7 +343,7 @@ static void set_path(struct sl_head *head, const uint8_t *base, uint32_t off) {
 
 static int judge_authority(struct sl_head *head, const uint8_t *base, uint32_t off, uint32_t end,
                            bool need_port) {
-    if (!host_is_valid(base + off, end - off, need_port)) {
+    if (!host_is_valid(base + off, end - off, 0, need_port)) {
         return SL_E_BAD_HOST;
     }
     head->host_off = (uint16_t)off;
@@ -589,13 +593,14 @@ static int judge_request_framing(struct sl_head *head, const uint8_t *base) {
 }
 
 // Rule 12.
-static int judge_host(struct sl_head *head, const uint8_t *base, bool is_plain) {
+static int judge_host(struct sl_head *head, const uint8_t *base, uint32_t name_len) {
     const struct sl_field *host = sl_head_field(head, SL_H_HOST);
     if (!host) {
         return head->version == 0 ? 1 : SL_E_BAD_HOST;
     }
+    bool plain = name_len > 0 && name_len == host->value_len;
     if (host->next_same ||
-        (!is_plain && !host_is_valid(base + host->value_off, host->value_len, false))) {
+        (!plain && !host_is_valid(base + host->value_off, host->value_len, name_len, false))) {
         return SL_E_BAD_HOST;
     }
     if (head->form == SL_TARGET_ORIGIN || head->form == SL_TARGET_ASTERISK) {
@@ -635,7 +640,7 @@ static int judge_max_forwards(const struct sl_head *head, const uint8_t *base) {
 static int judge_request(const struct sl__scan *scan) {
     struct sl_head *head = scan->head;
     const uint8_t *base = scan->base;
-    int result = judge_host(head, base, scan->host_is_plain);
+    int result = judge_host(head, base, scan->host_name_len);
     if (result > 0) {
         result = judge_request_framing(head, base);
     }
@@ -710,6 +715,8 @@ static int judge_response(struct sl_head *head, const uint8_t *base,
     0x3a, 0x3f, 0x3e, 0x3f, 0x3f, 0x3f, 0x3f, 0x3f, 0x3e, 0x3e, 0x3d, 0x15, 0x34, 0x15, 0x3d, 0x1c
 #define HOST_LOW                                                                                   \
     0x2a, 0x3f, 0x3e, 0x3e, 0x3f, 0x3e, 0x3f, 0x3f, 0x3f, 0x3f, 0x3d, 0x17, 0x15, 0x17, 0x35, 0x1c
+// Byte n is the one of " #%.?" with n as its lower four bits.
+#define TARGET_SPECIAL ' ', 0, 0, '#', 0, '%', 0, 0, 0, 0, 0, 0, 0, 0, '.', '?'
 #define HIGH 0, 0, 0x01, 0x02, 0x04, 0x08, 0x10, 0x20, 0, 0, 0, 0, 0, 0, 0, 0
 const struct sl__vectors sl__vectors = {
     .last_control = {ROW_32(0x1f)},
@@ -726,6 +733,7 @@ const struct sl__vectors sl__vectors = {
     .percent = {ROW_32('%')},
     .mark = {ROW_32('?')},
     .underscore = {ROW_32('_')},
+    .target_special = {TARGET_SPECIAL, TARGET_SPECIAL},
     .low_bits = {ROW_32(0x0f)},
     .upper_shift = {ROW_32(0x25)},
     .upper_min = {ROW_32(0x65)},

@@ -87,7 +87,7 @@ const char *sl_method_name(enum sl_method method);            // "" for OTHER
 
 static inline const struct sl_field *sl_head_field(const struct sl_head *head, enum sl_header id) {
     uint16_t index = head->first[id];
-    return index ? &head->fields[index - 1] : NULL;
+    return index ? head->fields + index - 1 : NULL;
 }
 
 #endif

@@ -20,6 +20,10 @@ static inline vec vec_greater(vec x, vec y) { return _mm256_cmpgt_epi8(x, y); }
 static inline vec vec_lookup(vec table, vec x) { return _mm256_shuffle_epi8(table, x); }
 static inline vec vec_shift_right_4(vec x) { return _mm256_srli_epi16(x, 4); }
 static inline uint32_t vec_mask(vec x) { return (uint32_t)_mm256_movemask_epi8(x); }
+static inline vec vec_pick(vec mask, vec x, vec y) { return _mm256_blendv_epi8(y, x, mask); }
+static inline bool vec_same_but(vec free, vec x, vec y) {
+    return _mm256_testc_si256(free, _mm256_xor_si256(x, y));
+}
 
 static inline size_t zeros_below(uint32_t mask) { return _tzcnt_u32(mask); }
 

@@ -41,11 +41,11 @@ struct sl__scan {
     struct sl_head *head;
     uint8_t *base; // the head's first byte
     uint32_t at;   // next byte to look at
-    uint32_t end;  // bytes that may be looked at
-    uint32_t line_bytes_max, fields_max;
     bool response;
-    bool
-        host_is_plain; // what reads lines has seen that the first Host has bytes of a name alone; it need not look
+    uint32_t end; // bytes that may be looked at
+    uint32_t line_bytes_max, fields_max;
+    uint32_t
+        host_name_len; // of the first Host, what reads lines has seen to be bytes of a name; 0: not known
 };
 
 // Reads on from scan->at. 1: up to and with the blank line, head->len is set; 0: partial; or a status.
@@ -60,7 +60,6 @@ int sl__http1_field_line(struct sl__scan *scan);
 // What the request line's target says, once the whole line is there: form, path, query, host.
 int sl__http1_judge_target(struct sl_head *head, const uint8_t *base);
 void sl__http1_set_path_flags(struct sl_head *head, const uint8_t *base);
-bool sl__http1_host_is_valid(const uint8_t *data, size_t len, bool need_port);
 
 // ---- Bytes
 
@@ -69,8 +68,7 @@ enum {
     TOKEN = 1,  // tchar of RFC 9110 section 5.6.2
     TARGET = 2, // 0x21-0x7e; not '#', which begins a fragment and has no place in a request
     TEXT = 4,   // of a field value: HTAB, SP, VCHAR, obs-text
-    HOST =
-        8, // of a registered name: unreserved and sub-delims; no '%', see sl__http1_host_is_valid
+    HOST = 8,   // of a registered name: unreserved and sub-delims; no '%', see host_is_valid()
     UNDERSCORE = 16,
     UPPER = 32, // the bit between upper and lower case
 };
@@ -207,15 +205,16 @@ static inline bool lower_name(uint8_t *name, uint32_t len) {
 // Perfect over the known names: the compiler refuses two initializers of one slot. Multiplied by 8, the bit between upper and lower case
 // falls out, so a name has one hash in any case.
 #define SL__NAME_HASH(len, first, last) ((uint8_t)((len)*5u + ((first) + (last)*3u) * 8u))
-extern const uint8_t sl__name_slots[256]; // enum sl_header
 
 struct sl__name {
-    char text[31];         // "name:", zeros behind
-    uint8_t len;           // of the name
-    uint8_t case_bits[32]; // the bit between the cases where the name has a letter
+    char text[30]; // "name: ", zeros behind
+    uint8_t len;   // of the name
+    uint8_t id;    // enum sl_header
+    // The bits in which a line that begins so may differ: of a letter the one between the cases, behind ": " all.
+    uint8_t free[32];
 };
-_Static_assert(offsetof(struct sl__name, case_bits) == 32, "rows of the wide implementations");
-extern const struct sl__name sl__names[SL_H_COUNT];
+_Static_assert(offsetof(struct sl__name, free) == 32, "rows of the wide implementations");
+extern const struct sl__name sl__names[256]; // by hash; zeros where there is no name
 
 // Whether a name of tchars is `lower`, in any case. It is asked before the name is written in lower case: to load what two stores have just
 // written, the processor would have to wait for both. The last word overlaps the one before it.
@@ -242,9 +241,8 @@ static inline bool same_name(const uint8_t *name, const char *lower, size_t len)
 
 // The number of a name of at least one byte, all tchars, in any case.
 static inline uint8_t name_id(const uint8_t *name, size_t len) {
-    uint8_t id = sl__name_slots[SL__NAME_HASH(len, name[0], name[len - 1])];
-    const struct sl__name *known = &sl__names[id];
-    return known->len == len && same_name(name, known->text, len) ? id : SL_H_OTHER;
+    const struct sl__name *known = &sl__names[SL__NAME_HASH(len, name[0], name[len - 1])];
+    return known->len == len && same_name(name, known->text, len) ? known->id : SL_H_OTHER;
 }
 
 #define SL__METHOD_HASH(len, first, third) (((len)*3u + (first) + (third)*2u) & 15)
@@ -276,7 +274,8 @@ struct sl__vectors {
     uint8_t tab[32], one[32], space[32];
     uint8_t last_control[32], del[32], fragment[32], first_visible[32]; // 0x1f, 0x7f, '#', '!'
     uint8_t colon[32], slash[32], backslash[32], dot[32], percent[32], mark[32], underscore[32];
-    uint8_t low_bits[32];                                  // 0x0f
+    uint8_t target_special[32]; // each of " #%.?" at the place of its lower four bits
+    uint8_t low_bits[32];       // 0x0f
     uint8_t upper_shift[32], upper_min[32], case_bits[64]; // 0x25, 0x65, 0x20: see lower_32()
     uint8_t tchar_low[32], host_low[32], high[32];         // see token_stops()
 };

@@ -7,6 +7,8 @@
 //   vec_eq, vec_greater       bytes of all ones where it is so; greater: as signed numbers, so from 0x80 on a byte is below all others
 //   vec_lookup(table, x)      byte x & 15 of the same half of the table; 0 from 0x80 on
 //   vec_mask(x)               the high bit of each byte, the first byte's is bit 0
+//   vec_pick(mask, x, y)      bytes of x where the mask's high bit is set, else of y
+//   vec_same_but(free, x, y)  whether x and y differ in no bits but those of `free`
 //   zeros_below(mask)         how many there are below its lowest bit; 32 if it has none
 //
 // and get `static int lines(struct sl__scan *)`, a sl__read_lines.
@@ -30,10 +32,10 @@
 
 #define CONSTANT(name) vec_load(sl__vectors.name)
 
-// Marks text, but not all: HTAB and bytes from 0x80 on are rare, so exact_stops() tells them when they come. As signed numbers, of which
-// adding 1 makes DEL the lowest, all other text is above the controls.
-static inline uint32_t text_mask(vec x) {
-    return vec_mask(vec_greater(vec_add(x, CONSTANT(one)), CONSTANT(space)));
+// Marks what is not in a line of text, and HTAB and bytes from 0x80 on: they are rare, so exact_stops() tells them when they come. As signed
+// numbers, of which adding 1 makes DEL the lowest, all other text is above the controls.
+static inline uint32_t text_stops(vec x) {
+    return vec_mask(vec_greater(CONSTANT(first_visible), vec_add(x, CONSTANT(one))));
 }
 
 // Marks what is not in a line of text, exactly.
@@ -41,12 +43,6 @@ static inline uint32_t exact_text_stops(vec x) {
     vec controls = vec_eq(vec_min(x, CONSTANT(last_control)), x);
     return vec_mask(vec_or(controls, vec_eq(x, CONSTANT(del)))) &
            ~vec_mask(vec_eq(x, CONSTANT(tab)));
-}
-
-// Marks what is not in a target; the same trick.
-static inline uint32_t target_stops(vec x) {
-    vec visible = vec_greater(vec_add(x, CONSTANT(one)), CONSTANT(first_visible));
-    return ~vec_mask(visible) | vec_mask(vec_eq(x, CONSTANT(fragment)));
 }
 
 // Marks what is not in a class. Two tables of 16 say what is: bit r of `low`[n] that the byte with n as its lower four bits and r + 2 as
@@ -73,8 +69,8 @@ static inline uint32_t low_bits(size_t count) { return (1u << count) - 1; } // c
 
 // Of 64 bytes.
 static inline uint64_t stops_of_block(const uint8_t *data) {
-    uint64_t first = text_mask(vec_load(data)), second = text_mask(vec_load(data + 32));
-    return ~(first | second << 32);
+    uint64_t first = text_stops(vec_load(data)), second = text_stops(vec_load(data + 32));
+    return first | second << 32;
 }
 
 // The first stop is not the CR of a CRLF. Answers `stops` without those that are none, and without the LF of a CR that was the last byte of
@@ -87,44 +83,50 @@ static __attribute__((noinline)) uint64_t exact_stops(const uint8_t *block, uint
     return stops & exact & (first < line ? stops - 1 : ~0ull);
 }
 
-// The walk along them.
+// The walk along them. All are offsets: what a field's record holds, and no more registers than addresses would take.
 struct walk {
-    uint8_t *line;        // where the line begins
-    const uint8_t *block; // 64 bytes
-    uint64_t stops;       // of them, those that lie ahead
+    size_t line;        // where the line begins
+    size_t block;       // 64 bytes
+    uint64_t stops;     // of them, those that lie ahead
+    size_t whole_until; // blocks that begin before it have a whole one behind them, and more
+    uint32_t linked_twice; // not 0: a name came again, and link_again() has to be called
+    uint32_t spaced;       // the sign bit: a value begins with a space, and trim_again() has to be called
 };
 
 // Moves on to a block with stops, if there is none left in this one. False at the end of the bytes. The last block ends with them, so it
 // overlaps the one before. A stop that is the very last byte is left out: so two bytes can be read where one is.
-static inline __attribute__((always_inline)) bool walk_on(struct walk *walk, const uint8_t *end) {
+static inline __attribute__((always_inline)) bool walk_on(struct walk *walk, const uint8_t *base,
+                                                          size_t end) {
     while (walk->stops == 0) {
-        size_t ahead = (size_t)(end - walk->block);
-        if (SL_LIKELY(ahead > 2 * BLOCK)) {
+        if (SL_LIKELY(walk->block < walk->whole_until)) {
             walk->block += BLOCK;
-            walk->stops = stops_of_block(walk->block);
-        } else if (ahead > BLOCK) {
-            walk->block = end - BLOCK;
-            walk->stops = stops_of_block(walk->block) & ~0ull >> 1 & ~0ull << (2 * BLOCK - ahead);
-        } else {
+            walk->stops = stops_of_block(base + walk->block);
+            continue;
+        }
+        size_t ahead = end - walk->block;
+        if (ahead <= BLOCK) {
             return false;
         }
+        walk->block = end - BLOCK;
+        walk->stops = stops_of_block(base + walk->block) & ~0ull >> 1 & ~0ull << (2 * BLOCK - ahead);
     }
     return true;
 }
 
 // From `line` on, behind which at least a block lies.
-static inline struct walk walk_from(uint8_t *line, const uint8_t *end) {
+static inline struct walk walk_from(const uint8_t *base, size_t line, size_t end) {
     uint64_t last = end - line == BLOCK ? ~0ull >> 1 : ~0ull;
-    return (struct walk){line, line, stops_of_block(line) & last};
+    size_t whole_until = end > 2 * BLOCK ? end - 2 * BLOCK : 0;
+    return (struct walk){line, line, stops_of_block(base + line) & last, whole_until, 0, 0};
 }
 
 // The byte of the first stop ahead.
-static inline uint8_t *walk_stop(const struct walk *walk) {
-    return walk->line + (walk->block - walk->line) + __builtin_ctzll(walk->stops);
+static inline size_t walk_stop(const struct walk *walk) {
+    return walk->block + (size_t)__builtin_ctzll(walk->stops);
 }
 
 // Goes on behind the CRLF that ends the line.
-static inline void walk_behind(struct walk *walk, uint8_t *line_end) {
+static inline void walk_behind(struct walk *walk, size_t line_end) {
     walk->line = line_end + 2;
     walk->stops &= walk->stops - 1;
     walk->stops &= walk->stops - 1; // the LF, unless it is in the next block
@@ -132,33 +134,32 @@ static inline void walk_behind(struct walk *walk, uint8_t *line_end) {
 
 // ---- Field lines
 
-// The first 32 bytes of a line, and the known name that they may begin with.
+// The first 32 bytes of a line.
 struct name {
-    vec bytes, lower; // as they are, and with the known name's letters in lower case
+    vec bytes, lower; // as they are, and with the name's letters in lower case
     size_t len;       // up to the first ':'; 32: there is none
-    uint32_t id;
-    const struct sl__name *known;
+    size_t id;
 };
 
-static inline __attribute__((always_inline)) struct name look_up(const uint8_t *line) {
-    struct name name = {.bytes = vec_load(line)};
-    name.len = zeros_below(vec_mask(vec_eq(name.bytes, CONSTANT(colon))));
-    name.id = sl__name_slots[SL__NAME_HASH(name.len, line[0], (line - 1)[name.len])];
-    name.known = &sl__names[name.id];
-    name.lower = vec_or(name.bytes, vec_load(name.known->case_bits));
-    return name;
+// Whether the line at `at` begins with a known name and ": ". If so, finds its lower case.
+static inline __attribute__((always_inline)) bool is_known(struct name *name, const uint8_t *base,
+                                                           size_t at) {
+    name->bytes = vec_load(base + at);
+    name->len = zeros_below(vec_mask(vec_eq(name->bytes, CONSTANT(colon))));
+    const struct sl__name *known =
+        &sl__names[SL__NAME_HASH(name->len, base[at], base[at + name->len - 1])];
+    vec text = vec_load(known->text), free = vec_load(known->free);
+    name->id = known->id;
+    name->lower = vec_pick(free, name->bytes, text);
+    return vec_same_but(free, name->bytes, text);
 }
 
-// Whether it is that name. The table's names end in ':' as the line's do, so one that is the beginning of another does not match, and
-// OTHER's, which is empty, matches nothing.
-static inline bool is_known(const struct name *name) {
-    uint32_t same = vec_mask(vec_eq(name->lower, vec_load(name->known->text)));
-    return zeros_below(~same) > name->len;
-}
-
-// Whether it is any good name of at most 31 bytes. Then finds its lower case, and its flags, which stand in `id` as in a field's last word.
-static inline bool is_other(struct name *name) {
-    if (name->len > 31 || zeros_below(token_stops(name->bytes)) != name->len || name->len == 0) {
+// Whether it begins with any other good name of at most 29 bytes and ": ". Then finds its lower case, and its flags, which stand in `id` as
+// in a field's last word.
+static inline bool is_other(struct name *name, const uint8_t *base, size_t at) {
+    const uint8_t *colon = base + at + name->len;
+    if (name->len > 29 || zeros_below(token_stops(name->bytes)) != name->len || name->len == 0 ||
+        colon[1] != ' ') {
         return false;
     }
     uint32_t underscores = vec_mask(vec_eq(name->bytes, CONSTANT(underscore)));
@@ -175,63 +176,91 @@ static inline void write_name(uint8_t *line, const struct name *name) {
     }
 }
 
-// Writes the field of a line whose name has `len` bytes.
-static inline __attribute__((always_inline)) void
-write_field(struct sl_field *field, const uint8_t *base, const uint8_t *line,
-            const uint8_t *line_end, size_t len, uint32_t id) {
-    const uint8_t *value = line + len + 2, *value_end = line_end; // behind ": "
-    if (SL_UNLIKELY(value[-1] != ' ' || value[0] <= ' ' || value_end[-1] <= ' ')) {
-        for (value--; is_space(*value); value++) {
+static inline void write_field(struct sl_field *field, size_t line, size_t len, size_t value,
+                               size_t value_end, size_t id) {
+    store_4(&field->name_off, (uint32_t)(line | len << 16));
+    store_4(&field->value_off, (uint32_t)(value | (value_end - value) << 16));
+    store_4(&field->id, (uint32_t)id);
+}
+
+// Whether CRLF is there, behind a byte that is no space: as one range of a word of 32 bits.
+static inline bool ends_plainly(const uint8_t *line_end) {
+    return load_4(line_end - 2) - ((uint32_t)SL__CRLF << 16 | 0x2100) <= 0xdeff;
+}
+
+// Takes the spaces before all values away.
+static __attribute__((noinline)) void trim_again(struct sl_head *head, const uint8_t *base) {
+    for (size_t i = 0; i < head->field_count; i++) {
+        struct sl_field *field = &head->fields[i];
+        for (; field->value_len > 0 && is_space(base[field->value_off]); field->value_len--) {
+            field->value_off++;
         }
-        value_end = value + trimmed_len(value, 0, (uint32_t)(value_end - value));
     }
-    store_4(&field->name_off, (uint32_t)((size_t)(line - base) | len << 16));
-    store_4(&field->value_off,
-            (uint32_t)((size_t)(value - base) | (size_t)(value_end - value) << 16));
-    store_4(&field->id, id);
+}
+
+// Links all fields anew, in order.
+static __attribute__((noinline)) void link_again(struct sl_head *head) {
+    uint16_t *link[SL_H_COUNT]; // where the number of the next field of a name goes
+    memset(head->first, 0, sizeof(head->first));
+    for (size_t id = 0; id < SL_H_COUNT; id++) {
+        link[id] = &head->first[id];
+    }
+    for (size_t i = 0; i < head->field_count; i++) {
+        struct sl_field *field = &head->fields[i];
+        field->next_same = 0;
+        if (field->id) {
+            *link[field->id] = (uint16_t)(i + 1);
+            link[field->id] = &field->next_same;
+        }
+    }
 }
 
 // ---- The request line
 
 // What stands in a target.
 struct target {
-    uint32_t mark;    // offset of the first '?', 0: none
-    uint32_t escapes; // not 0: the path has a '%'
-    uint32_t dots;    // not 0: the path has a '.' behind a '/' or '\'
+    size_t mark;  // offset of the first '?', 0: none
+    uint32_t odd; // not 0: the path has a '%', or a '.' behind a '/' or '\'
 };
 
-// Looks at [at, target_end) 32 bytes at a time. False: a byte does not belong, or 32 bytes cannot be loaded.
+static inline uint32_t separators(const uint8_t *data) {
+    vec bytes = vec_load(data);
+    return vec_mask(vec_or(vec_eq(bytes, CONSTANT(slash)), vec_eq(bytes, CONSTANT(backslash))));
+}
+
+// Looks at [at, target_end) 32 bytes at a time. The line has no controls and nothing from 0x80 on, so a space and '#' are all that can be
+// wrong. False: a byte does not belong, or 32 bytes cannot be loaded.
 static inline bool read_target(const uint8_t *base, size_t at, size_t target_end, size_t end,
                                struct target *out) {
     struct target target = {0};
-    uint32_t slash_before = 0;
-    for (;; at += 32) {
-        if (at + 32 > end) {
-            return false;
-        }
+    for (; at + 32 <= end; at += 32) {
         vec bytes = vec_load(base + at);
-        uint32_t stops = target_stops(bytes), marks = vec_mask(vec_eq(bytes, CONSTANT(mark)));
-        uint32_t path = target.mark ? 0 : bits_below_first(stops | marks);
-        vec slashes = vec_or(vec_eq(bytes, CONSTANT(slash)), vec_eq(bytes, CONSTANT(backslash)));
-        uint32_t behind_slash = vec_mask(slashes);
-        target.escapes |= vec_mask(vec_eq(bytes, CONSTANT(percent))) & path;
-        target.dots |=
-            vec_mask(vec_eq(bytes, CONSTANT(dot))) & (behind_slash << 1 | slash_before) & path;
-        slash_before = behind_slash >> 31;
-        if (!target.mark && marks & bits_below_first(stops)) {
-            target.mark = (uint32_t)(at + zeros_below(marks));
+        vec special = vec_eq(vec_lookup(CONSTANT(target_special), bytes), bytes);
+        if (vec_mask(special) == 0) {
+            continue;
+        }
+        vec spaces = vec_eq(bytes, CONSTANT(space)), fragments = vec_eq(bytes, CONSTANT(fragment));
+        uint32_t stops = vec_mask(vec_or(spaces, fragments));
+        if (target.mark == 0) {
+            uint32_t marks = vec_mask(vec_eq(bytes, CONSTANT(mark))) & bits_below_first(stops);
+            uint32_t path = bits_below_first(stops | marks);
+            uint32_t dots = vec_mask(vec_eq(bytes, CONSTANT(dot))) & path;
+            target.odd |= vec_mask(vec_eq(bytes, CONSTANT(percent))) & path;
+            target.odd |= dots ? dots & separators(base + at - 1) : 0;
+            target.mark = marks ? at + zeros_below(marks) : 0;
         }
         if (stops) {
             *out = target;
             return at + zeros_below(stops) == target_end;
         }
     }
+    return false;
 }
 
 static inline void set_origin_form(struct sl_head *head, const uint8_t *base,
                                    const struct target *target) {
     uint32_t target_end = head->target_off + head->target_len;
-    uint32_t path_end = target->mark ? target->mark : target_end;
+    uint32_t path_end = target->mark ? (uint32_t)target->mark : target_end;
     head->form = SL_TARGET_ORIGIN;
     head->path_off = head->target_off;
     head->path_len = (uint16_t)(path_end - head->path_off);
@@ -239,7 +268,7 @@ static inline void set_origin_form(struct sl_head *head, const uint8_t *base,
         head->query_off = (uint16_t)(target->mark + 1);
         head->query_len = (uint16_t)(target_end - head->query_off);
     }
-    if (target->escapes | target->dots) {
+    if (target->odd) {
         sl__http1_set_path_flags(head, base);
     }
 }
@@ -262,6 +291,7 @@ static inline enum sl_method read_method(const uint8_t *base, size_t *out_len) {
 // Reads the line [0, line_end). 1; a status of its target; or 0: not a good line, or for the reference to read.
 static inline int good_request_line(struct sl__scan *scan, size_t line_end) {
     enum { SHORTEST = sizeof("GET / HTTP/1.1") - 1 };
+    struct sl_head *head = scan->head;
     const uint8_t *base = scan->base, *version = base + line_end - SL__VERSION_BYTES;
     if (line_end < SHORTEST || line_end > scan->line_bytes_max || version[-1] != ' ' ||
         load_2(base + line_end) != SL__CRLF ||
@@ -275,7 +305,6 @@ static inline int good_request_line(struct sl__scan *scan, size_t line_end) {
         !read_target(base, method_len + 1, target_end, scan->end, &target)) {
         return 0;
     }
-    struct sl_head *head = scan->head;
     head->method = (uint8_t)method;
     head->method_len = (uint16_t)method_len;
     head->target_off = (uint16_t)(method_len + 1);
@@ -291,61 +320,69 @@ static inline int good_request_line(struct sl__scan *scan, size_t line_end) {
 
 // ---- All lines
 
-// Reads good lines until one is unusual: the first stop ahead is no CRLF, it is the blank line, its name is too long or too close to the
-// end, or there is no more.
+// Reads good lines until one is unusual: the first stop ahead is no CRLF, or a space stands before it; it is the blank line; its name is
+// too long or too close to the end, or no space follows the colon; or there is no more.
 //
-// The hot loop. It calls nothing, so that what it needs can stay in registers.
+// The hot loop. It calls nothing, so that what it needs can stay in registers. What is rare and waits for the name's length or number is
+// not branched on, but noted: a name that came before, and a second space before a value, are put right at the end for all fields.
 static inline __attribute__((always_inline)) void usual_fields(const struct sl__scan *scan,
                                                                struct walk *out_walk) {
     struct sl_head *const head = scan->head;
-    const uint8_t *const base = scan->base, *const end = base + scan->end;
-    const uint8_t *const last_load = end - 32;
-    const size_t fields_max = scan->fields_max;
+    uint8_t *const base = scan->base;
+    const size_t end = scan->end, last_load = end - 32, fields_max = scan->fields_max;
     struct walk walk = *out_walk;
-    size_t count = head->field_count;
-    while (walk_on(&walk, end)) {
-        uint8_t *line = walk.line, *line_end = walk_stop(&walk);
-        if (load_2(line_end) != SL__CRLF || line > last_load || count == fields_max) {
+    size_t number = head->field_count + 1u;
+    for (; number <= fields_max && walk_on(&walk, base, end); number++) {
+        size_t line_end = walk_stop(&walk);
+        if (!ends_plainly(base + line_end) || walk.line > last_load) {
             break;
         }
-        struct name name = look_up(line);
-        if (SL_LIKELY(is_known(&name))) {
-            field_link(head, name.id, (uint32_t)count + 1);
-        } else if (!is_other(&name)) {
+        struct name name;
+        if (SL_LIKELY(is_known(&name, base, walk.line))) {
+            walk.linked_twice |= head->first[name.id];
+            head->first[name.id] = (uint16_t)number;
+        } else if (!is_other(&name, base, walk.line)) {
             break;
         }
-        write_field(&head->fields[count], base, line, line_end, name.len, name.id);
-        write_name(line, &name);
-        count++;
+        walk.spaced |= base[walk.line + name.len + 2] - 0x21u;
+        write_field(&head->fields[number - 1], walk.line, name.len, walk.line + name.len + 2,
+                    line_end, name.id);
+        write_name(base + walk.line, &name);
         walk_behind(&walk, line_end);
     }
-    head->field_count = (uint16_t)count;
+    head->field_count = (uint16_t)(number - 1);
     *out_walk = walk;
 }
 
 // Reads the line that stopped usual_fields(). False: it is not a good one, or the last.
 static bool unusual_line(struct sl__scan *scan, struct walk *walk) {
     struct sl_head *head = scan->head;
-    uint8_t *line = walk->line, *line_end = walk_stop(walk);
-    if (load_2(line_end) != SL__CRLF) {
-        uint64_t exact = exact_stops(walk->block, walk->stops, line);
+    uint8_t *base = scan->base, *line = base + walk->line;
+    size_t line_end = walk_stop(walk);
+    if (load_2(base + line_end) != SL__CRLF) {
+        uint64_t exact = exact_stops(base + walk->block, walk->stops, line);
         bool bad = exact & walk->stops & -walk->stops;
         walk->stops = exact;
         return !bad;
     }
-    if (line_end == line) {
+    if (line_end == walk->line) {
         walk->line += 2;
-        head->len = (uint32_t)(walk->line - scan->base);
+        head->len = (uint32_t)walk->line;
         head->state = LINES_DONE;
         return false;
     }
-    uint32_t len = scan_class(line, 0, (uint32_t)(line_end - line), TOKEN);
+    uint32_t len = scan_class(line, 0, (uint32_t)(line_end - walk->line), TOKEN);
     if (len == 0 || line[len] != ':' || head->field_count == scan->fields_max) {
         return false;
     }
     uint32_t id = name_id(line, len), index = head->field_count++;
     uint32_t flags = lower_name(line, len) ? SL_FIELD_UNDERSCORE << 8 : 0;
-    write_field(&head->fields[index], scan->base, line, line_end, len, id | flags);
+    uint32_t value = (uint32_t)walk->line + len + 1;
+    while (is_space(base[value])) {
+        value++;
+    }
+    write_field(&head->fields[index], walk->line, len, value,
+                value + trimmed_len(base, value, (uint32_t)line_end), id | flags);
     if (id) {
         field_link(head, id, index + 1);
     }
@@ -355,39 +392,44 @@ static bool unusual_line(struct sl__scan *scan, struct walk *walk) {
 
 // Reads good lines from scan->at on. 1, or a status of the target. What it does not take begins at scan->at, and the state says so.
 static int good_lines(struct sl__scan *scan) {
-    const uint8_t *end = scan->base + scan->end;
-    if (scan->end - scan->at < BLOCK) {
+    const uint8_t *base = scan->base;
+    size_t end = scan->end;
+    if (end - scan->at < BLOCK) {
         return 1; // nothing to gain
     }
-    struct walk walk = walk_from(scan->base + scan->at, end);
+    struct walk walk = walk_from(base, scan->at, end);
     if (scan->head->state == METHOD) {
-        if (!walk_on(&walk, end)) {
+        if (!walk_on(&walk, base, end)) {
             return 1;
         }
-        uint8_t *line_end = walk_stop(&walk);
-        int result = good_request_line(scan, (size_t)(line_end - scan->base));
+        size_t line_end = walk_stop(&walk);
+        int result = good_request_line(scan, line_end);
         if (result <= 0) {
             return result == 0 ? 1 : result;
         }
         walk_behind(&walk, line_end);
     }
     do {
-        if (end - walk.line >= 32) {
-            usual_fields(scan, &walk);
-        }
-    } while (walk_on(&walk, end) && unusual_line(scan, &walk));
-    scan->at = (uint32_t)(walk.line - scan->base);
+        usual_fields(scan, &walk);
+    } while (walk_on(&walk, base, end) && unusual_line(scan, &walk));
+    if (SL_UNLIKELY(walk.spaced & 1u << 31)) {
+        trim_again(scan->head, base);
+    }
+    if (SL_UNLIKELY(walk.linked_twice)) {
+        link_again(scan->head);
+    }
+    scan->at = (uint32_t)walk.line;
     return 1;
 }
 
-// Looks at the first Host, if it is short and 32 bytes are there.
-static inline bool host_is_plain(const struct sl__scan *scan) {
+// Of the first Host, if 32 bytes are there: how many bytes at its start are those of a name.
+static inline uint32_t host_name_len(const struct sl__scan *scan) {
     const struct sl_field *host = sl_head_field(scan->head, SL_H_HOST);
     if (!host || host->value_off + 32u > scan->end) {
-        return false;
+        return 0;
     }
-    uint32_t stops = host_stops(vec_load(scan->base + host->value_off));
-    return host->value_len > 0 && zeros_below(stops) >= host->value_len;
+    size_t len = zeros_below(host_stops(vec_load(scan->base + host->value_off)));
+    return len < 32 || host->value_len <= 32 ? (uint32_t)sl_min_size(len, host->value_len) : 0;
 }
 
 // The reference finishes a line that a call before began, and reads on behind the first line that is not a good one. So each call looks at
@@ -405,7 +447,7 @@ static int lines(struct sl__scan *scan) {
     if (result > 0 && SL_UNLIKELY(head->state != LINES_DONE)) {
         result = sl__http1_lines_scalar(scan);
     }
-    scan->host_is_plain = result > 0 && host_is_plain(scan);
+    scan->host_name_len = result > 0 ? host_name_len(scan) : 0;
     return result;
 }
 

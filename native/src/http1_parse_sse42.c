@@ -46,6 +46,13 @@ static inline vec vec_shift_right_4(vec x) {
 static inline uint32_t vec_mask(vec x) {
     return (uint32_t)_mm_movemask_epi8(x.a) | (uint32_t)_mm_movemask_epi8(x.b) << 16;
 }
+static inline vec vec_pick(vec mask, vec x, vec y) {
+    return BOTH(_mm_blendv_epi8(y.a, x.a, mask.a), _mm_blendv_epi8(y.b, x.b, mask.b));
+}
+static inline bool vec_same_but(vec free, vec x, vec y) {
+    return _mm_testc_si128(free.a, _mm_xor_si128(x.a, y.a)) &&
+           _mm_testc_si128(free.b, _mm_xor_si128(x.b, y.b));
+}
 
 static inline size_t zeros_below(uint32_t mask) {
     return (size_t)__builtin_ctzll(mask | 1ull << 32);
