@@ -44,8 +44,8 @@ struct sl__scan {
     bool response;
     uint32_t end; // bytes that may be looked at
     uint32_t line_bytes_max, fields_max;
-    uint32_t
-        host_name_len; // of the first Host, what reads lines has seen to be bytes of a name; 0: not known
+    // Of the first Host, what reads lines has seen to be bytes of a name; 0: not known.
+    uint32_t host_name_len;
 };
 
 // Reads on from scan->at. 1: up to and with the blank line, head->len is set; 0: partial; or a status.

@@ -436,7 +436,7 @@ static inline uint32_t host_name_len(const struct sl__scan *scan) {
 // a byte twice at most.
 static int lines(struct sl__scan *scan) {
     struct sl_head *head = scan->head;
-    bool fresh = head->state == FIELD || (head->state == METHOD && scan->at == 0);
+    bool fresh = (head->state == METHOD && scan->at == 0) || head->state == FIELD;
     int result = 1;
     if (SL_UNLIKELY(!fresh)) {
         result = head->state < FIELD ? sl__http1_first_line(scan) : sl__http1_field_line(scan);
@@ -447,7 +447,9 @@ static int lines(struct sl__scan *scan) {
     if (result > 0 && SL_UNLIKELY(head->state != LINES_DONE)) {
         result = sl__http1_lines_scalar(scan);
     }
-    scan->host_name_len = result > 0 ? host_name_len(scan) : 0;
+    if (result > 0) {
+        scan->host_name_len = host_name_len(scan);
+    }
     return result;
 }
 
