@@ -104,6 +104,7 @@ export const SL_PLAN_OP_REQUEST_ID = 16;
 export const SL_PLAN_OP_IP_RESTRICTION = 17;
 export const SL_PLAN_OP_CORS = 18;
 export const SL_PLAN_OP_BODY_LIMIT = 19;
+export const SL_PLAN_OP_METHOD_NOT_ALLOWED = 20;
 export const SL_PLAN_OP_RATE_LIMIT = 32;
 export const SL_PLAN_OP_CONCURRENCY_LIMIT = 33;
 export const SL_PLAN_OP_TIMEOUT = 34;
@@ -202,6 +203,7 @@ export const SL_E_UNAUTHORIZED = -53;
 export const SL_E_BAD_CREDENTIALS = -54;
 export const SL_E_BAD_FRAME = -59;
 export const SL_E_TOO_EARLY = -55;
+export const SL_E_METHOD_NOT_ALLOWED = -47;
 export const SL_E_SHED_EXCHANGES = -60;
 export const SL_E_SHED_REQUESTS = -61;
 export const SL_E_SHED_CONNS = -62;
@@ -490,6 +492,13 @@ export const SL_PLAN_CORS_RESERVED1_OFF = 24;
 export const SL_PLAN_CORS_RESERVED2_OFF = 28;
 export const SL_PLAN_BODY_LIMIT_BYTES = 8;
 export const SL_PLAN_BODY_LIMIT_BYTES_MAX_OFF = 0;
+export const SL_PLAN_ALLOWED_BYTES = 12;
+export const SL_PLAN_ALLOWED_ENTRY_OFF = 0;
+export const SL_PLAN_ALLOWED_OFF_OFF = 4;
+export const SL_PLAN_ALLOWED_LEN_OFF = 8;
+export const SL_PLAN_METHOD_NOT_ALLOWED_BYTES = 8;
+export const SL_PLAN_METHOD_NOT_ALLOWED_ROWS_OFF_OFF = 0;
+export const SL_PLAN_METHOD_NOT_ALLOWED_ROWS_COUNT_OFF = 4;
 export const SL_PLAN_EARLY_DATA_BYTES = 8;
 export const SL_PLAN_EARLY_DATA_REFUSE_OFF = 0;
 export const SL_PLAN_EARLY_DATA_RESERVED_OFF = 4;
@@ -776,6 +785,13 @@ export const ABI: readonly (readonly [name: string, value: number])[] = [
   ["SL_PLAN_CORS_RESERVED2_OFF", 28],
   ["SL_PLAN_BODY_LIMIT_BYTES", 8],
   ["SL_PLAN_BODY_LIMIT_BYTES_MAX_OFF", 0],
+  ["SL_PLAN_ALLOWED_BYTES", 12],
+  ["SL_PLAN_ALLOWED_ENTRY_OFF", 0],
+  ["SL_PLAN_ALLOWED_OFF_OFF", 4],
+  ["SL_PLAN_ALLOWED_LEN_OFF", 8],
+  ["SL_PLAN_METHOD_NOT_ALLOWED_BYTES", 8],
+  ["SL_PLAN_METHOD_NOT_ALLOWED_ROWS_OFF_OFF", 0],
+  ["SL_PLAN_METHOD_NOT_ALLOWED_ROWS_COUNT_OFF", 4],
   ["SL_PLAN_EARLY_DATA_BYTES", 8],
   ["SL_PLAN_EARLY_DATA_REFUSE_OFF", 0],
   ["SL_PLAN_EARLY_DATA_RESERVED_OFF", 4],
@@ -886,6 +902,7 @@ export const STATUS: readonly StatusRow[] = [
   { status: -54, name: "E_BAD_CREDENTIALS", label: "bad_credentials", source: "client", retry: false, http: 400, text: "Bad Request" },
   { status: -59, name: "E_BAD_FRAME", label: "bad_websocket_frame", source: "client", retry: false, http: 0, text: "The client broke the WebSocket protocol." },
   { status: -55, name: "E_TOO_EARLY", label: "too_early", source: "client", retry: true, http: 425, text: "The request came in TLS early data, which this route does not take." },
+  { status: -47, name: "E_METHOD_NOT_ALLOWED", label: "method_not_allowed", source: "client", retry: false, http: 405, text: "This path has no route for the method." },
   { status: -60, name: "E_SHED_EXCHANGES", label: "shed_exchanges", source: "gateway", retry: true, http: 503, text: "Too many requests wait for TypeScript." },
   { status: -61, name: "E_SHED_REQUESTS", label: "shed_requests", source: "gateway", retry: true, http: 503, text: "Too many requests are in flight." },
   { status: -62, name: "E_SHED_CONNS", label: "shed_conns", source: "gateway", retry: true, http: 503, text: "Too many connections are open." },

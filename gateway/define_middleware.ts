@@ -165,6 +165,13 @@ export interface CanaryStep extends PolicyBase {
   client: ClientSource;
 }
 
+/** Answers 405 where only the method is wrong. */
+export interface MethodNotAllowedStep extends PolicyBase {
+  op: "methodNotAllowed";
+  /** The app whose routes are meant: a plan does this step if it is the plan's own. */
+  app: unknown;
+}
+
 /** The steps that are policies: each has an entry in `policies.ts`. */
 export type PolicyStep =
   | RequestIdStep
@@ -177,7 +184,8 @@ export type PolicyStep =
   | TimeoutStep
   | BasicAuthStep
   | BearerAuthStep
-  | CanaryStep;
+  | CanaryStep
+  | MethodNotAllowedStep;
 
 /** What C does for a middleware. */
 export type NativeStep =
@@ -225,6 +233,8 @@ export interface MiddlewareDefinition {
   handler: (c: Context, next: Next) => Response | Promise<Response | void>;
   /** What is left to do here when C has done the step. */
   passed?: (c: Context) => void;
+  /** The same on the way out, once the next handler has answered. */
+  after?: (c: Context) => void | Promise<void>;
 }
 
 const NATIVE: unique symbol = Symbol.for("sluice.native");
@@ -243,7 +253,7 @@ export function defineMiddleware(
       const progress = takeStep(c.req.raw);
       if (progress === undefined) return definition.handler(c, next);
       definition.passed?.(c);
-      return pass(c, next, progress);
+      return pass(c, next, progress, definition.after);
     };
   Object.defineProperty(handler, "name", { value: definition.name });
   const [key, value] = native
@@ -258,6 +268,7 @@ async function pass(
   c: Context,
   next: Next,
   progress: Progress,
+  after: MiddlewareDefinition["after"],
 ): Promise<void> {
   const bit = 1 << (progress.taken - 1);
   try {
@@ -267,6 +278,7 @@ async function pass(
     throw error;
   }
   if (!c.finalized) progress.failed |= bit;
+  await after?.(c);
 }
 
 interface Marked {

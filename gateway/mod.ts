@@ -36,6 +36,7 @@ export {
   type CorsStep,
   defineMiddleware,
   type IpRestrictionStep,
+  type MethodNotAllowedStep,
   type MiddlewareDefinition,
   type NativeStep,
   type PolicyStep,
@@ -94,6 +95,10 @@ export {
   ipRestriction,
   type IpRestrictionOptions,
 } from "./middleware/ip_restriction.ts";
+export {
+  methodNotAllowed,
+  type MethodNotAllowedOptions,
+} from "./middleware/method_not_allowed.ts";
 export { proxy, type ProxyOptions } from "./middleware/proxy.ts";
 export { rateLimit, type RateLimitOptions } from "./middleware/rate_limit.ts";
 export { redirect, type RedirectStatus } from "./middleware/redirect.ts";

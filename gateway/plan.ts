@@ -24,6 +24,7 @@ import {
 import { OptionsError } from "./errors.ts";
 import { VIA_NAME } from "./forward.ts";
 import { editBytes } from "./header_edits.ts";
+import { isFieldName } from "./header_fields.ts";
 import { type CheckedOptions, fillPool } from "./options.ts";
 import {
   compilePattern,
@@ -33,7 +34,12 @@ import {
   patternMatches,
   type RouterName,
 } from "./pattern.ts";
-import { describePolicy, isPolicy, policyCost } from "./policies.ts";
+import {
+  type AllowedMethods,
+  describePolicy,
+  isPolicy,
+  policyCost,
+} from "./policies.ts";
 import { parseOrigin, type UpstreamOptions } from "./upstream.ts";
 
 /** What `app.fetch` means to us: a Hono app, or anything with the same function. */
@@ -239,7 +245,7 @@ export function compilePlan(app: App, options: CheckedOptions): Plan {
   plan.dropsSlash = matching.dropsSlash;
   const upstreams = new UpstreamTable(plan.upstreams, options);
   for (const [index, route] of (app as HonoApp).routes.entries()) {
-    addRoute(plan, route, index, upstreams, matching.router);
+    addRoute(plan, route, index, upstreams, matching.router, app);
   }
   warnOfShadows(plan);
   const policies = plan.policies.map(({ step }) => describePolicy(step));
@@ -301,6 +307,7 @@ function addRoute(
   index: number,
   upstreams: UpstreamTable,
   router: RouterName,
+  app: App,
 ): void {
   if (route.method === "HEAD") return; // Hono dispatches HEAD as GET: such a route never matches
   const fits =
@@ -311,13 +318,15 @@ function addRoute(
   const odd = patterns.find((pattern) => !pattern.exact);
   const why = native && odd
     ? `C cannot match this pattern exactly (${odd.why})`
+    : native && !knowsMethods(native, app, router)
+    ? "it is for another app, or C cannot match every route exactly"
     : typescriptOf(route.handler);
-  if (native && odd) {
+  if (native && why) {
     plan.warnings.push(
       `${route.method} ${route.path}: ${name}() runs in TypeScript here, because ${why}`,
     );
   }
-  const step: PlanStep = native && !odd
+  const step: PlanStep = native && !why
     ? {
       op: native.op,
       arg: argument(plan, native, upstreams, `${route.method} ${route.path}`),
@@ -340,6 +349,45 @@ function addRoute(
   }
 }
 
+// methodNotAllowed() needs to know of every route for which paths it is.
+function knowsMethods(
+  step: NativeStep,
+  app: App,
+  router: RouterName,
+): boolean {
+  if (step.op !== "methodNotAllowed") return true;
+  const routes = (app as HonoApp).routes.filter(({ method }) =>
+    method !== "ALL" && method !== "HEAD"
+  );
+  const methods = new Set(routes.map(({ method }) => method));
+  return step.app === app && [...methods].join(", ").length <= ALLOW_MAX &&
+    [...methods].every((method) => isFieldName(method)) &&
+    routes.every(({ path }) =>
+      compilePattern(path, router).every(({ exact }) => exact)
+    );
+}
+
+/** The methods that have routes, by pattern, in the order in which Hono's methodNotAllowed lists them. */
+export function allowedMethods(
+  entries: readonly PlanEntry[],
+): AllowedMethods[] {
+  const groups = new Map<string, { entries: number[]; methods: Set<string> }>();
+  for (const [i, { method, path, segments }] of entries.entries()) {
+    if (method === "ALL") continue;
+    const key = JSON.stringify([path, segments]);
+    const group = groups.get(key) ??
+      { entries: [i], methods: new Set<string>() };
+    groups.set(key, group);
+    group.methods.add(method);
+    if (method === "GET") group.methods.add("HEAD");
+  }
+  return [...groups.values()].map(({ entries: [entry], methods }) => ({
+    entry,
+    methods: [...methods].join(", "),
+  }));
+}
+
+const ALLOW_MAX = 900;
 const ENTRY_STEPS_MAX = 64;
 
 // The entries of the same pattern right before, if a step may follow there.

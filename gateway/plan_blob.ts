@@ -9,6 +9,7 @@ import { GatewayError } from "./errors.ts";
 import { editBytes, editText, type HeaderEdit } from "./header_edits.ts";
 import type { CharacterClass, Segment } from "./pattern.ts";
 import {
+  allowedMethods,
   fingerprint,
   type Plan,
   type PlanEntry,
@@ -16,7 +17,12 @@ import {
   type PlanStep,
   type PlanUpstream,
 } from "./plan.ts";
-import { POLICY_OPS, policyCost, policyRecord } from "./policies.ts";
+import {
+  type AllowedMethods,
+  POLICY_OPS,
+  policyCost,
+  policyRecord,
+} from "./policies.ts";
 
 const METHODS: Record<string, number> = {
   ALL: abi.SL_PLAN_METHOD_ALL,
@@ -113,7 +119,13 @@ export function encodePlan(plan: Plan, isolates = 0): Uint8Array {
   edits.forEach((edit, i) =>
     writeEdit(view, at.edits + i * abi.SL_PLAN_EDIT_BYTES, edit, heap)
   );
-  writePolicies(view, at.policies, plan.policies, heap);
+  writePolicies(
+    view,
+    at.policies,
+    plan.policies,
+    allowedMethods(plan.entries),
+    heap,
+  );
   const via = heap.text(plan.via);
   const bytes = tables.end + heap.bytes + (-heap.bytes & 7);
   if (bytes > abi.SL_PLAN_BYTES_MAX) {
@@ -309,13 +321,20 @@ function writePolicies(
   view: DataView,
   off: number,
   policies: readonly PlanPolicy[],
+  allowed: readonly AllowedMethods[],
   heap: BlobHeap,
 ): void {
   policies.forEach((policy, i) => {
     const { step, respond, upstream, route } = policy;
     const at = off + i * abi.SL_PLAN_POLICY_BYTES;
     const cost = policyCost(step);
-    const record = policyRecord(step, heap, policy.headers, policy.others);
+    const record = policyRecord(
+      step,
+      heap,
+      policy.headers,
+      policy.others,
+      allowed,
+    );
     view.setUint8(at + abi.SL_PLAN_POLICY_OP_OFF, OPS[step.op]);
     const halves: [number, number][] = [
       [abi.SL_PLAN_POLICY_REQUEST_BYTES_OFF, cost.request],
@@ -339,7 +358,12 @@ function identityOf(step: PlanPolicy["step"], route?: string): number {
   return fingerprint(
     JSON.stringify(
       [step, route],
-      (_, value) => typeof value === "bigint" ? String(value) : value,
+      (key, value) =>
+        key === "app"
+          ? undefined
+          : typeof value === "bigint"
+          ? String(value)
+          : value,
     ),
   );
 }

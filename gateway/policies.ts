@@ -22,6 +22,14 @@ export interface PolicyCost {
   scratch: number;
 }
 
+/** The methods that a path's pattern has routes for. */
+export interface AllowedMethods {
+  /** The pattern's first entry in the plan. */
+  entry: number;
+  /** As in Allow. */
+  methods: string;
+}
+
 /** One op's entry. */
 export interface Policy<Step> {
   /** `enum sl_plan_op`. */
@@ -35,6 +43,7 @@ export interface Policy<Step> {
     heap: BlobHeap,
     headers: readonly number[],
     others: readonly number[],
+    allowed: readonly AllowedMethods[],
   ): Uint8Array;
   /** What it does, for `explain`. No secrets. */
   describe(step: Step): string;
@@ -153,6 +162,26 @@ const POLICIES: Policies = {
     describe: ({ refuse }) =>
       refuse ? "else 425 in early data" : "else they wait for the handshake",
   },
+  methodNotAllowed: {
+    op: abi.SL_PLAN_OP_METHOD_NOT_ALLOWED,
+    cost: () => NOTHING,
+    record(_step, heap, _headers, _others, allowed) {
+      const view = recordOf(abi.SL_PLAN_METHOD_NOT_ALLOWED_BYTES);
+      const words = allowed.flatMap(({ entry, methods }) => {
+        const { off, len } = heap.latin1(methods);
+        return [entry, off, len];
+      });
+      setWords(view, [
+        [
+          abi.SL_PLAN_METHOD_NOT_ALLOWED_ROWS_OFF_OFF,
+          heap.addAligned(wordsOf(words)),
+        ],
+        [abi.SL_PLAN_METHOD_NOT_ALLOWED_ROWS_COUNT_OFF, allowed.length],
+      ]);
+      return bytesOf(view);
+    },
+    describe: () => "405 where only the method is wrong",
+  },
   ipRestriction: {
     op: abi.SL_PLAN_OP_IP_RESTRICTION,
     cost: () => NOTHING,
@@ -213,8 +242,9 @@ export function policyRecord(
   heap: BlobHeap,
   headers: readonly number[],
   others: readonly number[],
+  allowed: readonly AllowedMethods[],
 ): Uint8Array {
-  return policyOf(step).record(step, heap, headers, others);
+  return policyOf(step).record(step, heap, headers, others, allowed);
 }
 
 /** What it does, in a few words. */

@@ -59,6 +59,7 @@ export function bodyLimit(options: BodyLimitOptions): MiddlewareHandler {
     native: onError
       ? undefined
       : { op: "bodyLimit", maxSize, answer: TOO_LARGE },
+    typescript: "its onError is a function",
     handler: (c, next) => limit(c, next, maxSize, refuse),
   });
 }

@@ -53,6 +53,7 @@ export function cors(options: CorsOptions = {}): MiddlewareHandler {
   return defineMiddleware({
     name: "cors",
     native: step,
+    typescript: "its origin or allowMethods is a function",
     handler: honoCors(options),
   });
 }

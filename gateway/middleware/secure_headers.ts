@@ -96,6 +96,9 @@ export function secureHeaders(
     native: response && options.overwrite !== false
       ? { op: "headers", request: [], response }
       : undefined,
+    typescript: response
+      ? "overwrite: false asks for each answer"
+      : "its content security policy has a function",
     handler: honoSecureHeaders(options),
   });
 }

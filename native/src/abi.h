@@ -62,6 +62,8 @@
     F(plan_cors, preflight_len) F(plan_cors, vary_last) F(plan_cors, reflects) F(plan_cors, reserved0) F(plan_cors, reserved1) \
     F(plan_cors, reserved2) \
     S(plan_body_limit) F(plan_body_limit, bytes_max) \
+    S(plan_allowed) F(plan_allowed, entry) F(plan_allowed, off) F(plan_allowed, len) \
+    S(plan_method_not_allowed) F(plan_method_not_allowed, rows_off) F(plan_method_not_allowed, rows_count) \
     S(plan_early_data) F(plan_early_data, refuse) F(plan_early_data, reserved) \
     S(plan_text) F(plan_text, off) F(plan_text, len) \
     S(plan_key) F(plan_key, kind) F(plan_key, reserved) F(plan_key, name_len) F(plan_key, name_off) F(plan_key, client) \

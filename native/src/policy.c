@@ -9,6 +9,7 @@ static const struct sl_policy_op *const ops[] = {
     [SL_PLAN_OP_IP_RESTRICTION - SL_PLAN_OP_POLICY] = &sl__ip_restriction_op,
     [SL_PLAN_OP_CORS - SL_PLAN_OP_POLICY] = &sl__cors_op,
     [SL_PLAN_OP_BODY_LIMIT - SL_PLAN_OP_POLICY] = &sl__body_limit_op,
+    [SL_PLAN_OP_METHOD_NOT_ALLOWED - SL_PLAN_OP_POLICY] = &sl__method_not_allowed_op,
     [SL_PLAN_OP_EARLY_DATA - SL_PLAN_OP_POLICY] = &sl__early_data_op,
     [SL_PLAN_OP_RATE_LIMIT - SL_PLAN_OP_POLICY] = &sl__rate_limit_op,
     [SL_PLAN_OP_CONCURRENCY_LIMIT - SL_PLAN_OP_POLICY] = &sl__concurrency_limit_op,

@@ -94,6 +94,7 @@ extern const struct sl_policy_op sl__cors_op;
 extern const struct sl_policy_op sl__body_limit_op;
 extern const struct sl_policy_op sl__rate_limit_op, sl__concurrency_limit_op, sl__timeout_op;
 extern const struct sl_policy_op sl__basic_auth_op, sl__bearer_auth_op, sl__canary_op;
+extern const struct sl_policy_op sl__method_not_allowed_op;
 
 // Whether the request's chain lets it run in early data (early_data.c). If not: the place in the chain of the step that refuses it goes to *out_refuse,
 // -1 if it is to wait.

@@ -145,8 +145,8 @@ bool sl_route_param_takes(const struct sl_plan *plan, const struct sl_plan_seg *
     return seg->kind == SL_PLAN_SEG_PARAM ? text.len > 0 : is_of_class(plan->blob + seg->off, text);
 }
 
-static bool path_matches(const struct sl_plan *plan, const struct sl_plan_entry *entry,
-                         struct sl_span path) {
+bool sl_route_takes(const struct sl_plan *plan, const struct sl_plan_entry *entry,
+                    struct sl_span path) {
     const uint8_t *at = path.data, *end = path.data + path.len;
     const struct sl_plan_seg *seg = plan->segs + entry->seg_first;
     for (uint32_t i = 0; i < entry->seg_count; i++, seg++) {
@@ -241,7 +241,7 @@ void sl_route_chain_slowly(struct sl_chain *out, const struct sl_plan *plan, enu
     }
     for (uint32_t i = 0; i < plan->header->entry_count; i++) {
         const struct sl_plan_entry *entry = &plan->entries[i];
-        if (method_matches(plan, entry, method, method_name) && path_matches(plan, entry, path) &&
+        if (method_matches(plan, entry, method, method_name) && sl_route_takes(plan, entry, path) &&
             add_entry(out, plan, entry)) {
             return;
         }

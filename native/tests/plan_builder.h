@@ -173,6 +173,14 @@ static inline uint32_t plan_body_limit(struct plan_builder *b, uint64_t bytes_ma
     return index;
 }
 
+// One row, of the first entry.
+static inline uint32_t plan_method_not_allowed(struct plan_builder *b, const char *methods) {
+    struct sl_plan_allowed row = {0, plan_bytes(b, methods, strlen(methods)), (uint32_t)strlen(methods)};
+    b->used = (b->used + 7) & ~7u;
+    struct sl_plan_method_not_allowed r = {plan_bytes(b, &row, sizeof(row)), 1};
+    return plan_policy(b, SL_PLAN_OP_METHOD_NOT_ALLOWED, &r, sizeof(r));
+}
+
 // Two origins, each with its row of headers; the last edit of all rows is Vary's.
 static inline uint32_t plan_cors(struct plan_builder *b, const char *first, const char *second, const char *preflight) {
     uint32_t none = plan_headers(b, "", "+vary: Origin");
@@ -206,6 +214,14 @@ static inline void plan_move_record(struct plan_builder *b, const struct sl_plan
         }
         r->origins_off += base;
         r->preflight_off += base;
+    }
+    if (p->op == SL_PLAN_OP_METHOD_NOT_ALLOWED) {
+        struct sl_plan_method_not_allowed *r = record;
+        struct sl_plan_allowed *rows = (void *)(b->bytes + r->rows_off);
+        for (uint32_t i = 0; i < r->rows_count; i++) {
+            rows[i].off += base;
+        }
+        r->rows_off += base;
     }
     if (p->op == SL_PLAN_OP_IP_RESTRICTION) {
         struct sl_plan_ip_restriction *r = record;

@@ -25,6 +25,7 @@ static void build(void) {
     plan_step(&builder, SL_PLAN_OP_REQUEST_ID, plan_request_id(&builder, "x-id", SL_PLAN_TRUST_SOME, trusted, 2));
     plan_step(&builder, SL_PLAN_OP_BODY_LIMIT, plan_body_limit(&builder, 10));
     plan_step(&builder, SL_PLAN_OP_CORS, plan_cors(&builder, "http://a", "http://b", "x-a: 1\r\n"));
+    plan_step(&builder, SL_PLAN_OP_METHOD_NOT_ALLOWED, plan_method_not_allowed(&builder, "GET, HEAD"));
     plan_step(&builder, SL_PLAN_OP_IP_RESTRICTION, plan_ip_restriction(&builder, trusted, trusted, trusted, 2));
     plan_step(&builder, SL_PLAN_OP_WHOAMI, 0);
     uint32_t name = plan_bytes(&builder, "LOCK", 4);
@@ -46,7 +47,9 @@ static struct sl_plan_policy *policy(void) { return (void *)(builder.blob + head
 static struct sl_plan_request_id *request_id(void) { return (void *)(builder.blob + policy()->record_off); }
 static struct sl_plan_cors *cors(void) { return (void *)(builder.blob + policy()[2].record_off); }
 static struct sl_plan_cors_origin *origin(uint32_t i) { return (struct sl_plan_cors_origin *)(void *)(builder.blob + cors()->origins_off) + i; }
-static struct sl_plan_ip_restriction *restriction(void) { return (void *)(builder.blob + policy()[3].record_off); }
+static struct sl_plan_method_not_allowed *allowed(void) { return (void *)(builder.blob + policy()[3].record_off); }
+static struct sl_plan_allowed *allowed_row(void) { return (void *)(builder.blob + allowed()->rows_off); }
+static struct sl_plan_ip_restriction *restriction(void) { return (void *)(builder.blob + policy()[4].record_off); }
 static struct sl_plan_upstream *upstream(void) { return (void *)(builder.blob + header()->upstreams_off); }
 
 // Makes the last row of headers one that edits no answer.
@@ -174,7 +177,14 @@ BAD(cors_preflight_date, memcpy(builder.blob + cors()->preflight_off, "date:1\r\
 BAD(cors_vary, cors()->vary_last = 2)
 BAD(cors_reflects, cors()->reflects = 2)
 BAD(cors_few_response_bytes, policy()[2].response_bytes = 45)
-BAD(restriction_answers_nothing, policy()[3].respond = SL_PLAN_NONE)
+BAD(allowed_rows_behind, allowed()->rows_off = len - 8)
+BAD(allowed_rows_odd, allowed()->rows_off += 2)
+BAD(allowed_rows_many, allowed()->rows_count = 0x15555556)
+BAD(allowed_entry, allowed_row()->entry = header()->entry_count)
+BAD(allowed_nothing, allowed_row()->len = 0)
+BAD(allowed_behind, allowed_row()->off = len - 8)
+BAD(allowed_crlf, builder.blob[allowed_row()->off + 3] = '\r')
+BAD(restriction_answers_nothing, policy()[4].respond = SL_PLAN_NONE)
 BAD(restriction_proxies_behind, restriction()->client.proxies_off = len - 63)
 BAD(restriction_forwarded, restriction()->client.forwarded = 2)
 BAD(restriction_deny_behind, restriction()->deny_off = len - 63)
@@ -290,7 +300,9 @@ TEST(plan_that_breaks_one_rule_is_refused_with_its_reason) {
         {cors_otherwise, "policy"}, {cors_otherwise_without_vary, "policy"}, {cors_headers, "policy"}, {cors_origin_behind, "policy"}, {cors_origin_wrap, "policy"},
         {cors_unsorted, "policy"}, {cors_same_twice, "policy"}, {cors_preflight_behind, "policy"}, {cors_preflight_long, "policy"},
         {cors_preflight_cut, "policy"}, {cors_preflight_framing, "policy"}, {cors_preflight_date, "policy"}, {cors_vary, "policy"},
-        {cors_reflects, "policy"}, {cors_few_response_bytes, "policy"}, {restriction_answers_nothing, "policy"},
+        {cors_reflects, "policy"}, {cors_few_response_bytes, "policy"}, {allowed_rows_behind, "policy"}, {allowed_rows_odd, "policy"},
+        {allowed_rows_many, "policy"}, {allowed_entry, "policy"}, {allowed_nothing, "policy"}, {allowed_behind, "policy"},
+        {allowed_crlf, "policy"}, {restriction_answers_nothing, "policy"},
         {restriction_proxies_behind, "policy"}, {restriction_forwarded, "policy"}, {restriction_deny_behind, "policy"}, {restriction_allow_many, "policy"},
         {no_segments, "entry without segments"}, {many_segments, "entry segments"}, {segments_behind, "entry segments"},
         {segments_wrap, "entry segments"}, {respond_missing, "step arg"}, {upstream_missing, "step arg"},

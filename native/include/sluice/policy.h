@@ -47,6 +47,17 @@ struct sl_plan_body_limit {
 };
 _Static_assert(sizeof(struct sl_plan_body_limit) == 8, "ABI");
 
+struct sl_plan_allowed {
+    uint32_t entry;    // the first one of a pattern
+    uint32_t off, len; // the methods that have a route of that pattern: "GET, HEAD"
+};
+_Static_assert(sizeof(struct sl_plan_allowed) == 12, "ABI");
+
+struct sl_plan_method_not_allowed {
+    uint32_t rows_off, rows_count; // in the order of Allow
+};
+_Static_assert(sizeof(struct sl_plan_method_not_allowed) == 8, "ABI");
+
 #define SL_PLAN_ID_BYTES_MAX 255u // of a request id that is taken over
 enum sl_plan_request_id_trust { SL_PLAN_TRUST_NOBODY = 0, SL_PLAN_TRUST_ALL = 1, SL_PLAN_TRUST_SOME = 2 };
 

@@ -52,6 +52,7 @@
     X(E_BAD_CREDENTIALS,  -54, "bad_credentials",     CLIENT,   0, 400, "Bad Request") \
     X(E_BAD_FRAME,        -59, "bad_websocket_frame", CLIENT,   0,   0, "The client broke the WebSocket protocol.") \
     X(E_TOO_EARLY,        -55, "too_early",           CLIENT,   1, 425, "The request came in TLS early data, which this route does not take.") \
+    X(E_METHOD_NOT_ALLOWED, -47, "method_not_allowed", CLIENT,  0, 405, "This path has no route for the method.") \
     X(E_SHED_EXCHANGES,   -60, "shed_exchanges",      GATEWAY,  1, 503, "Too many requests wait for TypeScript.") \
     X(E_SHED_REQUESTS,    -61, "shed_requests",       GATEWAY,  1, 503, "Too many requests are in flight.") \
     X(E_SHED_CONNS,       -62, "shed_conns",          GATEWAY,  1, 503, "Too many connections are open.") \
