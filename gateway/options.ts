@@ -83,7 +83,10 @@ export interface LimitOptions {
   bodyGraceMs?: number;
   /** Between two requests of a connection. @default 65000 */
   idleTimeoutMs?: number;
-  /** A send that makes no progress. @default 60000 */
+  /**
+   * A send that makes no progress, which acknowledgements tell. A client whose window opens only in large lumps (loopback's are 64 KiB) cannot be told
+   * from one that has stopped until the next lump comes: one that reads 1 KB/s so is cut, too. @default 60000
+   */
   writeStallMs?: number;
   /** What counts as progress of a send, in bytes a second. @default 240 */
   writeBytesPerSecondMin?: number;
