@@ -146,7 +146,7 @@ export async function startChild(
   options: GatewayOptions = {},
   more: {
     upstream?: string;
-    pool?: { connsMax?: number };
+    pool?: { connsMax?: number; connectTimeoutMs?: number };
     env?: Record<string, string>;
     through?: string[];
   } = {},

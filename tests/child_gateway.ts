@@ -9,7 +9,7 @@ interface Start {
   /** Where /up goes; empty: this one is an upstream itself. */
   upstream: string;
   /** Connections to it. */
-  pool?: { connsMax?: number };
+  pool?: { connsMax?: number; connectTimeoutMs?: number };
 }
 
 const { options, upstream, pool }: Start = JSON.parse(Deno.args[0]);

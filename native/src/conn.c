@@ -320,7 +320,10 @@ static struct sl_buf *plain_buf(struct sl_conn *conn) {
     }
     const struct sl_request *req = conn->req;
     bool body = req && req->head_done && !req->body_done && !req->upgraded;
-    struct sl_buf *buf = sl_buf_take(&conn->worker->bufs, body ? SL_BUF_OUT : SL_BUF_PAGE);
+    // A body that nobody reads holds it: while large ones are scarce, a page.
+    struct sl_buf_pool *pool = &conn->worker->bufs;
+    bool large = body && !sl_buf_scarce(pool, SL_BUF_OUT);
+    struct sl_buf *buf = sl_buf_take(pool, large ? SL_BUF_OUT : SL_BUF_PAGE);
     if (buf) {
         buf->pos = buf->end = 0;
     }
