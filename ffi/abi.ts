@@ -116,6 +116,7 @@ export const SL_PLAN_SEG_STATIC = 0;
 export const SL_PLAN_SEG_PARAM = 1;
 export const SL_PLAN_SEG_REST = 2;
 export const SL_PLAN_SEG_CLASS = 3;
+export const SL_PLAN_SEG_TAIL = 4;
 export const SL_PLAN_EDIT_REMOVE = 0;
 export const SL_PLAN_EDIT_SET = 1;
 export const SL_PLAN_EDIT_APPEND = 2;

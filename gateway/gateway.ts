@@ -701,7 +701,7 @@ export class Gateway {
    * import { defineGateway, respond } from "sluice";
    * import { Hono } from "hono";
    *
-   * const app = new Hono().get("/files/:name{.+}", respond("x"));
+   * const app = new Hono().get("/files/:name{.*}", respond("x"));
    * console.log(String(defineGateway(app).explain("GET", "/files/a/b")));
    * ```
    */

@@ -14,6 +14,8 @@ export type Segment =
   | { kind: "param" }
   /** `min` to `max` characters, all of a set: `{[0-9]+}`. */
   | CharacterClass
+  /** Last: all that remains, slashes too, if that is something: `{.+}`. */
+  | { kind: "tail" }
   /** Last: whatever remains, also nothing. */
   | { kind: "rest" };
 
@@ -88,6 +90,7 @@ function isPlain(part: string): boolean {
 
 function parameter(part: string): Segment | undefined {
   const [, expression] = /^:[\w-]+(?:\{(.+)\})?$/.exec(part) ?? [];
+  if (expression === ".+") return { kind: "tail" };
   if (expression !== undefined) return characterClass(expression);
   return /^:[\w-]+$/.test(part) ? { kind: "param" } : undefined;
 }
@@ -117,6 +120,7 @@ function compilePart(
   }
   if (isPlain(part)) return staticSegment(part);
   const segment = parameter(part);
+  if (segment?.kind === "tail") return next === undefined ? segment : undefined;
   return segment?.kind === "class" && !mayFollow(next) ? undefined : segment;
 }
 
@@ -223,7 +227,9 @@ export function patternMatches(
   const parts = path.slice(1).split("/");
   for (const [i, segment] of segments.entries()) {
     if (segment.kind === "rest") return true;
-    if (i >= parts.length || !segmentMatches(segment, parts[i])) return false;
+    if (i >= parts.length) return false;
+    if (segment.kind === "tail") return /^.+$/.test(parts.slice(i).join("/"));
+    if (!segmentMatches(segment, parts[i])) return false;
   }
   return parts.length === segments.length;
 }
@@ -248,6 +254,9 @@ export function patternCovers(
 }
 
 function segmentCovers(wide: Segment, narrow: Segment): boolean {
+  if (wide.kind === "tail" || narrow.kind === "tail") {
+    return wide.kind === narrow.kind;
+  }
   if (narrow.kind === "static") return segmentMatches(wide, narrow.text);
   return wide.kind === "param" ||
     JSON.stringify(wide) === JSON.stringify(narrow);

@@ -12,6 +12,7 @@ function show(path: string, router?: RouterName): string[] {
   return compilePattern(path, router).map((pattern) => {
     const parts = pattern.segments.map((segment) => {
       if (segment.kind === "static") return segment.text;
+      if (segment.kind === "tail") return "<.+>";
       if (segment.kind === "class") return `<${classText(segment)}>`;
       return segment.kind === "param" ? "<>" : "**";
     });
@@ -50,7 +51,10 @@ describe("compilePattern()", () => {
     ["/a/:id{[a-c_-]}?", ["=/a", "=/a/<[-_abc]{1,1}>"]],
     ["/a/:id{[.]{2,}}/*", ["=/a/<[.]{2,}>/**"]],
     ["/a/:id{[^/]+}", ["~/a/**"]],
-    ["/a/:id{.+}", ["~/a/**"]],
+    ["/a/:id{.+}", ["=/a/<.+>"]],
+    ["/:id{.+}?", ["=/", "=/<.+>"]],
+    ["/a/:id{.+}/b", ["~/a/**"]],
+    ["/a/:id{.*}", ["~/a/**"]],
     ["/a/:id{[a-z/]+}", ["~/a/**"]],
     ["/a/:id{[^.]+}", ["~/a/**"]],
     ["/a/:id{[0-9]*}", ["~/a/**"]],
@@ -81,7 +85,7 @@ describe("compilePattern()", () => {
 
   it("says why a pattern is not exact", () => {
     for (
-      const path of ["/a/*/b", "/a/x*", "/a/:id{.+}", "/a/:b?/:c?", "/a%41"]
+      const path of ["/a/*/b", "/a/x*", "/a/:id{.*}", "/a/:b?/:c?", "/a%41"]
     ) {
       const why = compilePattern(path)[0].why!;
       expect(why).toMatch(/^(a|an|the) /);
@@ -110,6 +114,9 @@ describe("patternMatches()", () => {
     ["/*", "/", true],
     ["/", "/", true],
     ["/", "//", false],
+    ["/a/:id{.+}", "/a/b/c/", true],
+    ["/a/:id{.+}", "/a/", false],
+    ["/a/:id{.+}", "/a/b\nc", false],
     ["/a/:id{[0-9]+}", "/a/12", true],
     ["/a/:id{[0-9]+}", "/a/1x", false],
     ["/a/:id{[0-9]+}", "/a/", false],
@@ -140,6 +147,10 @@ describe("patternCovers()", () => {
     ["/a/:id{[0-9]+}", "/a/12", true],
     ["/a/:id{[0-9]+}", "/a/b", false],
     ["/:id", "/a/b", false],
+    ["/:id", "/:id{.+}", false],
+    ["/*", "/:id{.+}", true],
+    ["/:id{.+}", "/:x{.+}", true],
+    ["/:id{.+}", "/a/b", false],
   ];
   for (const [wide, narrow, covers] of table) {
     it(`${wide} ${covers ? "covers" : "does not cover"} ${narrow}`, () => {

@@ -57,6 +57,7 @@ const SEGMENT_KINDS: Record<Segment["kind"], number> = {
   static: abi.SL_PLAN_SEG_STATIC,
   param: abi.SL_PLAN_SEG_PARAM,
   class: abi.SL_PLAN_SEG_CLASS,
+  tail: abi.SL_PLAN_SEG_TAIL,
   rest: abi.SL_PLAN_SEG_REST,
 };
 
@@ -268,7 +269,7 @@ function writeSegment(
   heap: BlobHeap,
 ): void {
   view.setUint8(at + abi.SL_PLAN_SEG_KIND_OFF, SEGMENT_KINDS[segment.kind]);
-  if (segment.kind === "param" || segment.kind === "rest") return;
+  if (segment.kind !== "static" && segment.kind !== "class") return;
   const text = segment.kind === "static"
     ? heap.text(segment.text)
     : { off: heap.add(classBytes(segment)), len: abi.SL_PLAN_CLASS_BYTES };

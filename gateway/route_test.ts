@@ -77,7 +77,7 @@ interface Ask {
 // deno-fmt-ignore
 const PARTS = [
   "a", "b", "c", "api", "v1", "users", "a.js", "a+b", "$()", "x:y", "ü", "日本", "[a]", "(b)", "A", "-", "~", "", // static
-  ":id", ":id", ":name", "*", ":id{[0-9]+}", ":id{\\d+}", ":n{[a-z0-9-]{2,4}}", ":y{\\d{4}}", // C can have them
+  ":id", ":id", ":name", "*", ":p{.+}", ":id{[0-9]+}", ":id{\\d+}", ":n{[a-z0-9-]{2,4}}", ":y{\\d{4}}", // C can have them
   ":n{[\\w.-]+}", ":x{[^/]+}", ":x{[0-9]}", ":n{a|b}", ":n{.+}", ":n{.*}", ":n{[a-z/]+}", ":n{[^.]+}", ":f{[a-z]+\\.png}",
   ":o{(?:a|b)c}", ":g{(a|b)}", "*", "a*", "*.js", "x%41", "a%2Fb", ":id:x", "a b",
 ];
@@ -86,7 +86,7 @@ const TEXTS = [
   "a", "b", "c", "api", "v1", "users", "a.js", "a+b", "$()", "x:y", "[a]", "(b)", "A", "-", "~", "", "1", "42", "2024", "12345", "0x",
   "ab", "ab-1", "abcde", "a_b", "a.b", "bc", "ac", "x.png", "apix", "%C3%BC", "%c3%bc", "%E6%97%A5%E6%9C%AC", "%61", "%61pi", "%41", "%2F",
   "%2f", "a%2Fb", "%25", "%2541", "%", "%zz", "%4", "%%41", "%%341", "%ff", "%41%ff", "%C3", "%C3%28", "%ed%a0%80", "%00", "%20", "a%20b", ";x",
-  "a,b", "@", "!", "|", "^", "`", "{}", "\"", "<", "\\", "%5C", "%23", "%3F", "%7B", "%0A",
+  "a,b", "@", "!", "|", "^", "`", "{}", "\"", "<", "\\", "%5C", "%23", "%3F", "%7B", "%0A", "a%0Ab", "%E2%80%A8", "%E2%80%AA", "a/b",
 ];
 const METHODS = ["GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "PURGE"];
 // deno-fmt-ignore
@@ -97,7 +97,7 @@ const HANDLERS: Handler[] = ["respond", "headers", "policy", "code"];
 type Style = (level: number) => readonly string[];
 
 const STATIC = PARTS.slice(0, 18);
-const PLAIN = PARTS.slice(0, 26);
+const PLAIN = PARTS.slice(0, 27);
 
 // RegExpRouter takes only tables whose patterns do not compete; one odd part sends a whole table to TrieRouter.
 function randomStyle(rand: Random): Style {
@@ -105,7 +105,7 @@ function randomStyle(rand: Random): Style {
   if (kind === 0) return () => PARTS;
   if (kind === 1) return () => PLAIN;
   const levels = many(rand, 8, 8, () => {
-    const param = [pick(rand, PARTS.slice(18, kind === 2 ? 26 : PARTS.length))];
+    const param = [pick(rand, PARTS.slice(18, kind === 2 ? 27 : PARTS.length))];
     return rand(2) === 0 ? STATIC : param;
   });
   return (level) => levels[level];

@@ -110,7 +110,7 @@ static void put_routes_right(uint8_t *data, size_t size) {
         struct sl_plan_seg s;
         struct sl_plan_step p;
         memcpy(&s, data + SEGS + i * sizeof(s), sizeof(s));
-        s.kind %= 4;
+        s.kind %= 5;
         s.len %= 16;
         s.len = s.kind == SL_PLAN_SEG_CLASS ? sizeof(struct sl_plan_class) : s.len;
         s.off %= (uint32_t)size;

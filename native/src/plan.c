@@ -97,7 +97,8 @@ static int check_entry(const struct check *c, const struct sl_plan *plan, uint32
         return bad("entry without segments", i, 0);
     }
     for (uint32_t s = 0; s + 1 < e->seg_count; s++) {
-        if (plan->segs[e->seg_first + s].kind == SL_PLAN_SEG_REST) {
+        uint8_t kind = plan->segs[e->seg_first + s].kind;
+        if (kind == SL_PLAN_SEG_REST || kind == SL_PLAN_SEG_TAIL) {
             return bad("entry with REST before its end", i, s);
         }
     }
@@ -260,7 +261,7 @@ static int check_tables(const struct check *c, const struct sl_plan *plan) {
     const struct sl_plan_header *h = plan->header;
     for (uint32_t i = 0; i < h->seg_count; i++) {
         const struct sl_plan_seg *s = &plan->segs[i];
-        if (s->kind > SL_PLAN_SEG_CLASS || !in_bounds(c, s->off, s->len) ||
+        if (s->kind > SL_PLAN_SEG_TAIL || !in_bounds(c, s->off, s->len) ||
             (s->kind == SL_PLAN_SEG_CLASS && s->len != sizeof(struct sl_plan_class))) {
             return bad("segment", i, s->kind);
         }

@@ -140,9 +140,24 @@ static bool is_of_class(const uint8_t *at, struct sl_span text) {
     return true;
 }
 
+// What "." does not match in JavaScript: LF, CR, U+2028 and U+2029.
+static bool has_line_end(struct sl_span text) {
+    for (size_t i = 0; i < text.len; i++) {
+        const uint8_t *at = text.data + i;
+        if (*at == '\n' || *at == '\r' ||
+            (*at == 0xe2 && text.len - i > 2 && at[1] == 0x80 && (at[2] | 1) == 0xa9)) {
+            return true;
+        }
+    }
+    return false;
+}
+
 bool sl_route_param_takes(const struct sl_plan *plan, const struct sl_plan_seg *seg,
                           struct sl_span text) {
-    return seg->kind == SL_PLAN_SEG_PARAM ? text.len > 0 : is_of_class(plan->blob + seg->off, text);
+    if (seg->kind == SL_PLAN_SEG_CLASS) {
+        return is_of_class(plan->blob + seg->off, text);
+    }
+    return text.len > 0 && !(seg->kind == SL_PLAN_SEG_TAIL && has_line_end(text));
 }
 
 bool sl_route_takes(const struct sl_plan *plan, const struct sl_plan_entry *entry,
@@ -165,7 +180,8 @@ bool sl_route_takes(const struct sl_plan *plan, const struct sl_plan_entry *entr
             }
             next += seg->len;
         } else {
-            const uint8_t *slash = memchr(at, '/', (size_t)(end - at));
+            bool tail = seg->kind == SL_PLAN_SEG_TAIL;
+            const uint8_t *slash = tail ? NULL : memchr(at, '/', (size_t)(end - at));
             next = slash ? slash : end;
             if (!sl_route_param_takes(plan, seg, (struct sl_span){at, (size_t)(next - at)})) {
                 return false;

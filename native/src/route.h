@@ -31,7 +31,7 @@ void sl_route_chain_slowly(struct sl_chain *out, const struct sl_plan *plan, enu
 // Whether an entry's pattern takes the path, whatever the method.
 bool sl_route_takes(const struct sl_plan *plan, const struct sl_plan_entry *entry, struct sl_span path);
 
-// Whether a PARAM or CLASS segment takes what lies between two slashes.
+// Whether a PARAM or CLASS segment takes what lies between two slashes, or TAIL what remains.
 bool sl_route_param_takes(const struct sl_plan *plan, const struct sl_plan_seg *seg, struct sl_span text);
 
 #endif

@@ -48,7 +48,7 @@ static struct edge *edge_of(const struct sl_route_index *index, const struct sl_
 static bool same_kind(const struct sl_plan *plan, uint32_t a, uint32_t b) {
     const struct sl_plan_seg *x = &plan->segs[a], *y = &plan->segs[b];
     return x->kind == y->kind &&
-           (x->kind == SL_PLAN_SEG_PARAM ||
+           (x->kind != SL_PLAN_SEG_CLASS ||
             (x->len == y->len && memcmp(plan->blob + x->off, plan->blob + y->off, x->len) == 0));
 }
 
@@ -210,8 +210,10 @@ static void visit(struct search *s, uint32_t number, const uint8_t *at) {
         visit(s, child, next);
     }
     for (child = node->other; child; child = s->index->nodes[child].sibling) {
-        if (sl_route_param_takes(s->plan, &s->plan->segs[s->index->nodes[child].seg], text)) {
-            visit(s, child, next);
+        const struct sl_plan_seg *seg = &s->plan->segs[s->index->nodes[child].seg];
+        const uint8_t *end = seg->kind == SL_PLAN_SEG_TAIL ? s->end : next;
+        if (sl_route_param_takes(s->plan, seg, (struct sl_span){at, (size_t)(end - at)})) {
+            visit(s, child, end);
         }
     }
 }

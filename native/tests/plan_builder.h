@@ -58,7 +58,7 @@ static inline void plan_class(struct plan_builder *b, struct sl_plan_seg *seg, c
     *seg = (struct sl_plan_seg){.kind = SL_PLAN_SEG_CLASS, .len = sizeof(class), .off = plan_bytes(b, &class, sizeof(class))};
 }
 
-// pattern: "/a/:id/x", "/api/*", "/a/:{0-9}2,4". op 255: its steps follow.
+// pattern: "/a/:id/x", "/api/*", "/a/:{0-9}2,4", "/a/:+" (TAIL). op 255: its steps follow.
 static inline struct sl_plan_entry *plan_entry(struct plan_builder *b, uint8_t method, const char *pattern, uint8_t op, uint32_t arg) {
     struct sl_plan_entry *e = &b->entries[b->header.entry_count++];
     e->method = method;
@@ -76,6 +76,8 @@ static inline struct sl_plan_entry *plan_entry(struct plan_builder *b, uint8_t m
         seg->off = plan_bytes(b, at, seg->len);
         if (at[0] == ':' && at[1] == '{') {
             plan_class(b, seg, at);
+        } else if (at[0] == ':' && at[1] == '+') {
+            seg->kind = SL_PLAN_SEG_TAIL;
         }
         e->seg_count++;
         at += len;

@@ -253,7 +253,8 @@ BAD(edit_remove_framing, (edit(1)->off = header()->via_off, memcpy(builder.blob 
 BAD(edit_of_host, (edit(0)->name_len = 4, memcpy(builder.blob + edit(0)->off, "host: \r\n", 8)))
 BAD(edit_of_date, (edit(2)->name_len = 4, memcpy(builder.blob + edit(2)->off, "date: \r\n", 8)))
 BAD(rest_inside, seg(0)->kind = SL_PLAN_SEG_REST)
-BAD(seg_kind, seg(1)->kind = 4)
+BAD(tail_inside, seg(0)->kind = SL_PLAN_SEG_TAIL)
+BAD(seg_kind, seg(1)->kind = 5)
 BAD(seg_class_len, seg(1)->kind = SL_PLAN_SEG_CLASS)
 BAD(seg_behind, seg(0)->off = len)
 BAD(seg_wrap, seg(0)->off = 0xffffffff)
@@ -315,7 +316,7 @@ TEST(plan_that_breaks_one_rule_is_refused_with_its_reason) {
         {edit_two_lines, "edit line"}, {edit_crlf_in_value, "edit line"}, {edit_blank_before_value, "edit line"}, {edit_blank_behind_value, "edit line"}, {edit_remove_with_more, "edit length"},
         {edit_framing, "edit name"}, {edit_remove_framing, "edit name"}, {edit_of_host, "forbidden name"},
         {edit_of_date, "forbidden name"},
-        {rest_inside, "REST before its end"}, {seg_kind, "segment"}, {seg_class_len, "segment"}, {seg_behind, "segment"}, {seg_wrap, "segment"},
+        {rest_inside, "REST before its end"}, {tail_inside, "REST before its end"}, {seg_kind, "segment"}, {seg_class_len, "segment"}, {seg_behind, "segment"}, {seg_wrap, "segment"},
         {status_low, "respond status"}, {status_high, "respond status"}, {fields_behind, "respond fields"}, {fields_many, "respond fields"},
         {fields_cut, "respond field lines"}, {fields_framing, "respond field lines"}, {fields_date, "respond field lines"},
         {body_behind, "respond body"}, {body_wrap, "respond body"}, {body_of_204, "respond body of 204 or 304"},

@@ -82,7 +82,9 @@ TEST(route_match_by_pattern) {
         {"/api/*", "/api", true}, {"/api/*", "/api/", true}, {"/api/*", "/api/x/y", true}, {"/api/*", "/apix", false},
         {"/:{0-9}1,3", "/7", true}, {"/:{0-9}1,3", "/789", true}, {"/:{0-9}1,3", "/7890", false}, {"/:{0-9}1,3", "/", false},
         {"/:{0-9}1,3", "/7a", false}, {"/:{0-9}1,3", "/7\xc3\xbc", false}, {"/:{0-9}1,3/x", "/7/x", true}, {"/:{0-9}1,3/*", "/7", true},
-        {"/:{0-9}1,3", "/7/", false}, {"/api/*", "/", false}, {"/:v/*", "/1", true}, {"/:v/*", "/", false}, {"/:v/*", "/1/x", true},
+        {"/:{0-9}1,3", "/7/", false}, {"/a/:+", "/a/b", true}, {"/a/:+", "/a/b/c/", true}, {"/a/:+", "/a//", true}, {"/a/:+", "/a/", false},
+        {"/a/:+", "/a", false}, {"/a/:+", "/a/b\nc", false}, {"/a/:+", "/a/b/\r", false}, {"/a/:+", "/a/\xe2\x80\xa8", false},
+        {"/a/:+", "/a/b\xe2\x80\xa9", false}, {"/a/:+", "/a/\xe2\x80\xaa", true}, {"/a/:+", "/a/\xe2\x80", true}, {"/a/:+", "/b/c", false}, {"/api/*", "/", false}, {"/:v/*", "/1", true}, {"/:v/*", "/", false}, {"/:v/*", "/1/x", true},
     };
     for (size_t i = 0; i < SL_COUNT_OF(rows); i++) {
         struct sl_plan *plan = plan_of(&rows[i].pattern, 1);
@@ -122,6 +124,7 @@ static void random_text(uint32_t *state, char *out, const char *const *parts, ui
 
 TEST(route_index_finds_what_a_walk_over_all_entries_finds) {
     static const char *const parts[] = {"a", "b", "ab", "", ":x", ":y", ":{0-9}1,2", ":{a-b}1,1"};
+    static const char *const ends_of[] = {"/*", "/:+", "", "", "", ""};
     static const char *const texts[] = {"a", "b", "ab", "", "7", "78", "789", "c"};
     uint32_t state = 1, ends = 0;
     for (int round = 0; round < 300; round++) {
@@ -131,9 +134,7 @@ TEST(route_index_finds_what_a_walk_over_all_entries_finds) {
         for (uint32_t i = 0; i < count; i++) {
             char pattern[64];
             random_text(&state, pattern, parts, SL_COUNT_OF(parts), 3);
-            if (next_random(&state, 4) == 0) {
-                strcat(pattern, "/*");
-            }
+            strcat(pattern, ends_of[next_random(&state, SL_COUNT_OF(ends_of))]);
             static const uint8_t methods[] = {SL_PLAN_METHOD_ALL, SL_METHOD_GET, SL_METHOD_POST};
             plan_entry(&builder, methods[next_random(&state, 3)], pattern, next_random(&state, 3) ? SL_PLAN_OP_HEADERS : SL_PLAN_OP_WHOAMI, row);
         }

@@ -22,6 +22,7 @@
 //   STATIC  equals its bytes (may be empty)
 //   PARAM   any non-empty segment
 //   CLASS   min to max bytes, each of a set of ASCII characters: `:id{[0-9]+}`
+//   TAIL    last: all that remains, slashes too, if that is something and on one line: `:path{.+}`
 //   REST    last: matches whatever remains, also nothing ("/api/*" takes /api, /api/ and /api/x)
 // A pattern that cannot be compiled exactly is cut before its first odd segment, ends in REST and has op TYPESCRIPT: it may only send too
 // much to Hono, never too little.
@@ -75,7 +76,7 @@ enum sl_plan_op {
 
 static inline int sl_plan_op_ends(uint8_t op) { return op < SL_PLAN_OP_HEADERS; }
 
-enum sl_plan_seg_kind { SL_PLAN_SEG_STATIC = 0, SL_PLAN_SEG_PARAM = 1, SL_PLAN_SEG_REST = 2, SL_PLAN_SEG_CLASS = 3 };
+enum sl_plan_seg_kind { SL_PLAN_SEG_STATIC = 0, SL_PLAN_SEG_PARAM = 1, SL_PLAN_SEG_REST = 2, SL_PLAN_SEG_CLASS = 3, SL_PLAN_SEG_TAIL = 4 };
 
 struct sl_plan_header {
     uint32_t magic, version;
