@@ -22,6 +22,7 @@
 #define FDS_EACH_MIN 8u   // connections per worker, else it is not worth starting
 #define START_WAIT_MS 30000u
 #define STATS_WAIT_MS 1000u
+#define BLOCKED_NICE 15
 
 // Configuration: 0 is the default; what is out of range is an error that names field, value and range.
 
@@ -523,11 +524,10 @@ int sl__gateway_isolate_wake(struct sl_gateway *g, uint32_t isolate, uint32_t po
     return SL_OK;
 }
 
-// Deno cannot end a Worker whose JavaScript never returns.
+// Deno cannot end a Worker whose JavaScript never returns. Not SCHED_IDLE: on a busy machine the process could not end before that thread gets a turn.
 static void give_way(int thread) {
-    struct sched_param none = {0};
     if (thread > 0) {
-        (void)sched_setscheduler(thread, SCHED_IDLE, &none);
+        (void)setpriority(PRIO_PROCESS, (id_t)thread, BLOCKED_NICE);
     }
 }
 

@@ -158,7 +158,7 @@ int sl_gateway_attach(uint32_t gateway, uint32_t worker, uint32_t isolate, uint8
 int sl_gateway_isolate_wake(uint32_t gateway, uint32_t isolate, uint32_t port, const uint8_t *token, size_t len);
 
 // The isolate has ended for that reason, or is given up: its slots are taken back. Requests that it had not begun go to another isolate of their plan,
-// the others answer 503. One that still runs (SL_ISOLATE_BLOCKED) begins no more of them, and gets only the CPU that nobody else wants. Any thread.
+// the others answer 503. One that still runs (SL_ISOLATE_BLOCKED) begins no more of them, and gets little CPU beside others. Any thread.
 int sl_gateway_isolate_gone(uint32_t gateway, uint32_t isolate, uint32_t reason);
 
 // enum sl_seat_state, over all workers. A reload waits for IDLE before it ends the isolates of the old plan, and for EMPTY before it uses a seat again.
