@@ -338,10 +338,11 @@ class Run {
     return seats;
   }
 
-  /** SIGUSR1. */
+  /** SIGUSR2. */
   tellStats(): void {
     if (this.#isReady && !this.#closing) {
-      say(`stats ${JSON.stringify(this.#plane.stats())}`);
+      const generations = 1 + this.#retiring.size;
+      say(`stats ${JSON.stringify({ ...this.#plane.stats(), generations })}`);
     }
   }
 
@@ -651,7 +652,7 @@ async function main(args: readonly string[]): Promise<void> {
       Deno.addSignalListener(signal, () => run.signal(signal));
     }
     Deno.addSignalListener("SIGHUP", () => run.hangup());
-    Deno.addSignalListener("SIGUSR1", () => run.tellStats());
+    Deno.addSignalListener("SIGUSR2", () => run.tellStats());
     await run.start(command);
   } catch (error) {
     report(error);

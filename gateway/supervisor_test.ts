@@ -1,7 +1,12 @@
 import { expect } from "@std/expect";
 import { describe, it } from "@std/testing/bdd";
 import type { AppSource } from "./isolate_messages.ts";
-import { IsolateHandle, ModuleError, RestartPolicy } from "./supervisor.ts";
+import {
+  IsolateHandle,
+  ModuleError,
+  RestartPolicy,
+  Watchdog,
+} from "./supervisor.ts";
 
 function moduleOf(text: string): AppSource {
   return {
@@ -123,5 +128,40 @@ describe("RestartPolicy", () => {
     for (const at of [0, 1000, 2000, 3000]) policy.crashed(at);
     expect(policy.crashed(30_000)).toBe(800); // the first is forgotten
     expect(policy.crashed(90_000)).toBe(100);
+  });
+});
+
+describe("Watchdog", () => {
+  it("tells once that neither pulse nor work goes on", async () => {
+    let blocked = 0;
+    const told = Promise.withResolvers<void>();
+    const watchdog = new Watchdog(20, () => 7, () => {
+      blocked++;
+      told.resolve();
+    });
+    await told.promise;
+    const later = Promise.withResolvers<void>();
+    const other = new Watchdog(40, () => 7, later.resolve); // longer than the first would need again
+    await later.promise;
+    expect(blocked).toBe(1);
+    watchdog.stop();
+    other.stop();
+  });
+
+  it("is content with either of them, and off with 0", async () => {
+    const told: string[] = [];
+    let progress = 0;
+    const dogs = [
+      new Watchdog(25, () => progress++, () => told.push("by its work")),
+      new Watchdog(25, () => 0, () => told.push("by its pulse")),
+      new Watchdog(0, () => 0, () => told.push("off")),
+    ];
+    const beat = setInterval(() => Atomics.add(dogs[1].pulse.count, 0, 1), 1);
+    const done = Promise.withResolvers<void>();
+    const last = new Watchdog(100, () => 0, done.resolve);
+    await done.promise;
+    clearInterval(beat);
+    for (const dog of [...dogs, last]) dog.stop();
+    expect(told).toEqual([]);
   });
 });
