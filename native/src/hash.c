@@ -35,7 +35,9 @@ uint64_t sl_hash(const struct sl_hash_key *key, const void *data, size_t len) {
         mix(&s, word);
     }
     word = 0;
-    memcpy(&word, at, len & 7);
+    if (len & 7) {
+        memcpy(&word, at, len & 7);
+    }
     mix(&s, word | (uint64_t)len << 56);
     s.v2 ^= 0xff;
     round_of(&s);

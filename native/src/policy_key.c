@@ -44,7 +44,7 @@ static bool hash_field(const struct sl_policy *p, const struct sl_plan_key *key,
         return false;
     }
     const uint8_t *name = p->plan->blob + key->name_off;
-    uint64_t hash = sl_hash(secret, NULL, 0);
+    uint64_t hash = sl_hash(secret, "", 0);
     bool first = true;
     for (uint32_t i = 0; i < head->field_count; i++) {
         const struct sl_field *field = &head->fields[i];
