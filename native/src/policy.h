@@ -93,6 +93,7 @@ extern const struct sl_policy_op sl__ip_restriction_op;
 extern const struct sl_policy_op sl__cors_op;
 extern const struct sl_policy_op sl__body_limit_op;
 extern const struct sl_policy_op sl__rate_limit_op, sl__concurrency_limit_op, sl__timeout_op;
+uint64_t sl__concurrency_limit_live(const struct sl_policy_state *state); // requests in flight
 extern const struct sl_policy_op sl__basic_auth_op, sl__bearer_auth_op, sl__canary_op;
 extern const struct sl_policy_op sl__method_not_allowed_op;
 

@@ -43,6 +43,10 @@ static void leave(const struct sl_policy *p) {
     }
 }
 
+uint64_t sl__concurrency_limit_live(const struct sl_policy_state *base) {
+    return sl_concurrency_live(SL_CONTAINER_OF(base, struct state, base)->table);
+}
+
 static void close_state(struct sl_policy_state *base) {
     struct state *state = SL_CONTAINER_OF(base, struct state, base);
     sl_concurrency_free(state->table);

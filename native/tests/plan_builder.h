@@ -23,7 +23,7 @@ struct plan_builder {
     struct sl_plan_policy policies[64];
     uint8_t bytes[1 << 21]; // strings; offsets are made absolute by plan_finish
     uint32_t used;
-    uint8_t blob[1 << 22];
+    _Alignas(8) uint8_t blob[1 << 22]; // tests look into it
 };
 
 static inline uint32_t plan_bytes(struct plan_builder *b, const void *data, size_t len) {
@@ -205,9 +205,101 @@ static inline uint32_t plan_early_data(struct plan_builder *b, uint32_t respond)
     return index;
 }
 
+// Limits answer with the last row of responds. By route, unless name says the field.
+static inline struct sl_plan_key plan_key(struct plan_builder *b, const char *name) {
+    return (struct sl_plan_key){.kind = name ? SL_PLAN_KEY_HEADER : SL_PLAN_KEY_ROUTE, .name_len = (uint16_t)(name ? strlen(name) : 0),
+                                .name_off = plan_bytes(b, name ? name : "", name ? strlen(name) : 0)};
+}
+
+static inline uint32_t plan_limit(struct plan_builder *b, uint8_t op, const void *record, size_t len) {
+    uint32_t index = plan_policy(b, op, record, len);
+    b->policies[index].respond = b->header.respond_count - 1;
+    if (op != SL_PLAN_OP_RATE_LIMIT) { // others write no lines
+        b->policies[index].request_bytes = b->policies[index].response_bytes = b->policies[index].scratch_bytes = 0;
+    }
+    return index;
+}
+
+static inline uint32_t plan_rate_limit(struct plan_builder *b, const char *field, uint64_t interval_us, uint32_t burst) {
+    static const char policy[] = "ratelimit-policy: \"n\";q=2;w=20\r\n";
+    struct sl_plan_rate_limit r = {.key = plan_key(b, field), .interval_us = interval_us, .burst = burst, .keys_max = 8,
+                                   .policy_off = plan_bytes(b, policy, sizeof(policy) - 1), .policy_len = sizeof(policy) - 1,
+                                   .name_off = plan_bytes(b, "n", 1), .name_len = 1};
+    return plan_limit(b, SL_PLAN_OP_RATE_LIMIT, &r, sizeof(r));
+}
+
+static inline uint32_t plan_concurrency_limit(struct plan_builder *b, const char *field, uint32_t max) {
+    struct sl_plan_concurrency_limit r = {.key = plan_key(b, field), .max = max, .keys_max = 8};
+    return plan_limit(b, SL_PLAN_OP_CONCURRENCY_LIMIT, &r, sizeof(r));
+}
+
+static inline uint32_t plan_timeout(struct plan_builder *b, uint32_t ms) {
+    struct sl_plan_timeout r = {.ms = ms};
+    return plan_limit(b, SL_PLAN_OP_TIMEOUT, &r, sizeof(r));
+}
+
+static inline struct sl_plan_text plan_text(struct plan_builder *b, const char *text) {
+    return (struct sl_plan_text){plan_bytes(b, text, strlen(text)), (uint32_t)strlen(text)};
+}
+
+static inline uint32_t plan_basic_auth(struct plan_builder *b, const char *name, const char *password) {
+    struct sl_plan_user user = {plan_text(b, name), plan_text(b, password)};
+    struct sl_plan_basic_auth r = {.user_count = 1};
+    b->used = (b->used + 7) & ~7u;
+    r.users_off = plan_bytes(b, &user, sizeof(user));
+    return plan_limit(b, SL_PLAN_OP_BASIC_AUTH, &r, sizeof(r));
+}
+
+static inline uint32_t plan_bearer_auth(struct plan_builder *b, const char *token) {
+    struct sl_plan_text text = plan_text(b, token);
+    struct sl_plan_bearer_auth r = {.name = plan_text(b, "authorization"), .prefix = plan_text(b, "bearer"), .token_count = 1};
+    b->used = (b->used + 7) & ~7u;
+    r.tokens_off = plan_bytes(b, &text, sizeof(text));
+    return plan_limit(b, SL_PLAN_OP_BEARER_AUTH, &r, sizeof(r));
+}
+
+// To the last row of upstreams.
+static inline uint32_t plan_canary(struct plan_builder *b, const char *field, const char *cookie, uint32_t shares) {
+    struct sl_plan_canary r = {.header = plan_text(b, field), .cookie = plan_text(b, cookie), .cookie_value = plan_text(b, "yes"),
+                               .sticky = plan_text(b, "id"), .shares = shares, .flags = SL_PLAN_CANARY_COOKIE_VALUE};
+    uint32_t index = plan_policy(b, SL_PLAN_OP_CANARY, &r, sizeof(r));
+    b->policies[index].upstream = b->header.upstream_count - 1;
+    return index;
+}
+
+static inline void plan_move_texts(struct sl_plan_text *texts, uint32_t count, uint32_t base) {
+    for (uint32_t i = 0; i < count; i++) {
+        texts[i].off += base;
+    }
+}
+
+static inline void plan_move_limit(struct plan_builder *b, const struct sl_plan_policy *p, uint32_t base) {
+    void *record = b->bytes + p->record_off;
+    if (p->op == SL_PLAN_OP_RATE_LIMIT) {
+        struct sl_plan_rate_limit *r = record;
+        r->key.name_off += base;
+        r->policy_off += base;
+        r->name_off += base;
+    } else if (p->op == SL_PLAN_OP_CONCURRENCY_LIMIT) {
+        ((struct sl_plan_concurrency_limit *)record)->key.name_off += base;
+    } else if (p->op == SL_PLAN_OP_BASIC_AUTH) {
+        struct sl_plan_basic_auth *r = record;
+        plan_move_texts((void *)(b->bytes + r->users_off), 2 * r->user_count, base);
+        r->users_off += base;
+    } else if (p->op == SL_PLAN_OP_BEARER_AUTH) {
+        struct sl_plan_bearer_auth *r = record;
+        plan_move_texts((void *)(b->bytes + r->tokens_off), r->token_count, base);
+        plan_move_texts(&r->name, 2, base);
+        r->tokens_off += base;
+    } else if (p->op == SL_PLAN_OP_CANARY) {
+        plan_move_texts(record, 5, base);
+    }
+}
+
 // Offsets inside of records, once it is known where `bytes` lies.
 static inline void plan_move_record(struct plan_builder *b, const struct sl_plan_policy *p, uint32_t base) {
     void *record = b->bytes + p->record_off;
+    plan_move_limit(b, p, base);
     if (p->op == SL_PLAN_OP_CORS) {
         struct sl_plan_cors *r = record;
         struct sl_plan_cors_origin *origins = (void *)(b->bytes + r->origins_off);
