@@ -53,11 +53,11 @@ async function load(
 ): Promise<LoadedApp> {
   const exported = await exportOf(source);
   const { plugins: _, ...given } = isGateway(exported) ? exported.options : {}; // plugins stay in this isolate
+  const options = checkOptions({ ...given, ...overrides });
   if (isGateway(exported)) plugins = exported.plugins;
   app = isGateway(exported)
     ? await exported.plugins.apply(exported.app)
     : exported;
-  const options = checkOptions({ ...given, ...overrides });
   setNamedUpstreams(options.upstreams);
   setUnderscoreHeaders(options.underscoreHeaders);
   const plan = compilePlan(app, options);
@@ -127,7 +127,8 @@ installUpgradeGuard();
 // One after the other: a module may end the isolate while it is loaded, and main must be able to notice by then.
 let handled = Promise.resolve();
 scope.onmessage = (event: MessageEvent<ToIsolate>) => {
-  handled = handled.then(() => handle(event.data)).catch((error) => {
+  handled = handled.then(() => handle(event.data)).catch(async (error) => {
+    if (!runner) await plugins?.dispose();
     tell({ type: "failed", message: failure(error), place: placeOf(error) });
   });
 };

@@ -12,6 +12,7 @@ import {
   startCommand,
   startGateway,
   startUpstream,
+  until,
 } from "./support.ts";
 
 async function ask(client: RawClient, path: string): Promise<string> {
@@ -184,9 +185,12 @@ describe("a plugin", () => {
     expect(head.all("x-mine")).toEqual(["yes"]);
     expect(await ask(client, "/admin/x")).toBe("403 no");
     expect(command.err).toContain("ALL  /*        TypeScript  plugin mine");
+    Deno.kill(command.pid, "SIGHUP"); // a reload: another isolate, and so another life
+    await until("the old one's end", () => command.err.includes("disposed"));
+    expect(await ask(client, "/")).toBe("200 ok");
     const { code, err } = await command.stop();
     expect(code).toBe(0);
-    expect(err).toContain("sluice: mine: disposed");
+    expect(err.match(/^sluice: mine: disposed$/gm)?.length).toBe(2);
     const wrong = await runCommand(["wrong.ts", "--http", "127.0.0.1:0"], {
       folder: folder.path,
     });
