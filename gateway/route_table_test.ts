@@ -1,6 +1,14 @@
 import { expect } from "@std/expect";
 import { describe, it } from "@std/testing/bdd";
-import { Hono } from "hono";
+import { Hono, type MiddlewareHandler } from "hono";
+import { HTTPException } from "hono/http-exception";
+import { basicAuth } from "./middleware/basic_auth.ts";
+import { bearerAuth } from "./middleware/bearer_auth.ts";
+import { bodyLimit } from "./middleware/body_limit.ts";
+import { concurrencyLimit } from "./middleware/concurrency_limit.ts";
+import { cors } from "./middleware/cors.ts";
+import { rateLimit } from "./middleware/rate_limit.ts";
+import { timeout } from "./middleware/timeout.ts";
 import { requestId } from "./middleware/request_id.ts";
 import { respond } from "./middleware/respond.ts";
 import { routeLines } from "./narrate.ts";
@@ -50,6 +58,41 @@ describe("routeTable()", () => {
     expect(routeTable(plan)[1].runs).toBe("native");
     expect(plan.warnings).toEqual([]);
   });
+});
+
+describe("a middleware of ours that needs TypeScript", () => {
+  const text = () => "x";
+  const table: [middleware: MiddlewareHandler, reason: string][] = [
+    [requestId({ generator: text }), "its generator is a function"],
+    [rateLimit({ key: text, rate: 1 }), "its key is a function"],
+    [concurrencyLimit({ key: text, max: 1 }), "its key is a function"],
+    [
+      basicAuth({ verifyUser: () => true }),
+      "one of its options is a function",
+    ],
+    [
+      bearerAuth({ verifyToken: () => true }),
+      "one of its options is a function",
+    ],
+    [
+      timeout(1000, new HTTPException(503)),
+      "it throws an exception of its own",
+    ],
+    [
+      cors({ origin: text }),
+      "its origin or allowMethods is a function",
+    ],
+    [
+      bodyLimit({ maxSize: 1, onError: (c) => c.text("x") }),
+      "its onError is a function",
+    ],
+  ];
+  for (const [middleware, reason] of table) {
+    it(`says why: ${middleware.name}, ${reason}`, () => {
+      const [row] = routeTable(compile(new Hono().use(middleware)));
+      expect([row.runs, row.reason]).toEqual(["TypeScript", reason]);
+    });
+  }
 });
 
 describe("routeLines()", () => {

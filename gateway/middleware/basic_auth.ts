@@ -103,6 +103,7 @@ export function basicAuth(
   return defineMiddleware({
     name: "basicAuth",
     native: native ? { op: "basicAuth", users: all, answer: fixed } : undefined,
+    typescript: "one of its options is a function",
     handler: async (c, next) => {
       const given = credentialsOf(c);
       if (given && await isUser(given, c, options, all)) {

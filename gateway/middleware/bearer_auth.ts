@@ -127,6 +127,7 @@ export function bearerAuth(options: BearerAuthOptions): MiddlewareHandler {
         otherAnswers: [missing.fixed!, malformed.fixed!],
       }
       : undefined,
+    typescript: "one of its options is a function",
     handler: async (c, next) => {
       const value = c.req.header(name);
       if (!value) return await missing.respond(c);

@@ -82,6 +82,7 @@ export function concurrencyLimit(
       keysMax,
       answer,
     },
+    typescript: "its key is a function",
     handler: async (c, next) => {
       const key = await checked.of(c);
       const count = inFlight.get(key) ?? 0;

@@ -105,6 +105,7 @@ export function rateLimit(options: RateLimitOptions): MiddlewareHandler {
       policy,
       answer: ANSWER,
     },
+    typescript: "its key is a function",
     handler: async (c, next) => {
       const answer = table.take(await checked.of(c));
       if (dryRun) return await next();

@@ -50,6 +50,7 @@ export function timeout(
     native: exception === undefined
       ? { op: "timeout", ms: duration, answer: ANSWER }
       : undefined,
+    typescript: "it throws an exception of its own",
     handler: async (c, next) => {
       const start = performance.now();
       let timer: ReturnType<typeof setTimeout> | undefined;
