@@ -11,6 +11,7 @@ import { RegExpRouter } from "hono/router/reg-exp-router";
 import { TrieRouter } from "hono/router/trie-router";
 import { Hono as TinyHono } from "hono/tiny";
 import * as abi from "../ffi/abi.ts";
+import { explain } from "./explain.ts";
 import { headers } from "./middleware/headers.ts";
 import { requestId } from "./middleware/request_id.ts";
 import { respond } from "./middleware/respond.ts";
@@ -86,7 +87,7 @@ const TEXTS = [
   "a", "b", "c", "api", "v1", "users", "a.js", "a+b", "$()", "x:y", "[a]", "(b)", "A", "-", "~", "", "1", "42", "2024", "12345", "0x",
   "ab", "ab-1", "abcde", "a_b", "a.b", "bc", "ac", "x.png", "apix", "%C3%BC", "%c3%bc", "%E6%97%A5%E6%9C%AC", "%61", "%61pi", "%41", "%2F",
   "%2f", "a%2Fb", "%25", "%2541", "%", "%zz", "%4", "%%41", "%%341", "%ff", "%41%ff", "%C3", "%C3%28", "%ed%a0%80", "%00", "%20", "a%20b", ";x",
-  "a,b", "@", "!", "|", "^", "`", "{}", "\"", "<", "\\", "%5C", "%23", "%3F", "%7B", "%0A", "a%0Ab", "%E2%80%A8", "%E2%80%AA", "a/b",
+  "a,b", "@", "!", "|", "^", "`", "{}", "\"", "<", "\\", "%5C", "%23", "%3F", "%7B", "%0A", ".", "..", "%2e", "%2E.", "...", "a%0Ab", "%E2%80%A8", "%E2%80%AA", "a/b",
 ];
 const METHODS = ["GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "PURGE"];
 // deno-fmt-ignore
@@ -225,7 +226,11 @@ interface Found {
   route: number;
 }
 
-const NO_END = 255, LIMIT = 254, ALL_TYPESCRIPT = 253, REFUSED = 252;
+const NO_END = 255,
+  LIMIT = 254,
+  ALL_TYPESCRIPT = 253,
+  BAD_HEAD = 252,
+  BAD_PATH = 251;
 
 interface Case {
   table: Table;
@@ -312,7 +317,14 @@ function judge(
       ? plan.allTypeScript
       : undefined;
   }
-  if (found.end === REFUSED) {
+  if (found.end === BAD_HEAD) return "C cannot read it";
+  const refused = explain(plan, method, target).reason.includes("is refused");
+  if (refused !== (found.end === BAD_PATH)) {
+    return `explain() says that it is ${
+      refused ? "" : "not "
+    }refused; C differs`;
+  }
+  if (refused) {
     seen.refused++;
     return undefined;
   }

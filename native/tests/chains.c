@@ -1,7 +1,8 @@
 // Tells which steps of a plan a request passes, as conn's code finds them: gateway/route_test.ts asks it by the hundred thousand and compares
 // with Hono. Standard input is a row of tables, each a plan's blob (u32 length, bytes), how many requests follow (u32), and those: u16 length,
 // "METHOD target". Standard output for each: how many steps (u8), their routes (u32), and the end: its op (u8) and route (u32). Instead of an
-// op: 255, no step ends the chain; 254, C stops counting and leaves the rest to Hono; 253, all is TypeScript's; 252, the request is refused.
+// op: 255, no step ends the chain; 254, C stops counting and leaves the rest to Hono; 253, all is TypeScript's; 252, the head is
+// refused; 251, its path is.
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -9,7 +10,7 @@
 #include "plan.h"
 #include "route.h"
 
-enum { NO_END = 255, LIMIT = 254, ALL_TYPESCRIPT = 253, REFUSED = 252 };
+enum { NO_END = 255, LIMIT = 254, ALL_TYPESCRIPT = 253, BAD_HEAD = 252, BAD_PATH = 251 };
 
 static bool read_exactly(void *out, size_t len) { return fread(out, 1, len, stdin) == len; }
 
@@ -44,7 +45,7 @@ static void answer(const struct sl_plan *plan, uint8_t *head_bytes, size_t len) 
     int rc = sl_http1_parse_request(&head, head_bytes, len + sizeof(rest) - 1, &limits);
     bool dots_pass = plan->header->flags & SL_PLAN_F_DOTS_PASS;
     if (rc != 1 || ((head.flags & SL_HEAD_DOT_SEGMENT) && !dots_pass)) {
-        put_nothing(REFUSED);
+        put_nothing(rc != 1 ? BAD_HEAD : BAD_PATH);
         return;
     }
     if (plan->header->flags & SL_PLAN_F_ALL_TYPESCRIPT) {
