@@ -34,7 +34,7 @@ static bool is_user(const struct sl_policy *p, struct sl_span name, struct sl_sp
 
 static enum sl_policy_next enter_basic(const struct sl_policy *p) {
     uint8_t text[VALUE_MAX / 4 * 3];
-    const struct sl_head *head = sl_policy_head(p);
+    const struct sl_head *head = sl_policy_head_of(p, sl_span_of("authorization"));
     if (!head) {
         return SL_POLICY_ANSWERED;
     }
@@ -96,7 +96,7 @@ static bool is_token(const struct sl_policy *p, struct sl_span token) {
 
 static enum sl_policy_next enter_bearer(const struct sl_policy *p) {
     const struct sl_plan_bearer_auth *record = p->record;
-    const struct sl_head *head = sl_policy_head(p);
+    const struct sl_head *head = sl_policy_head_of(p, text_of(p->plan, &record->name));
     if (!head) {
         return SL_POLICY_ANSWERED;
     }

@@ -39,11 +39,11 @@ static bool hash_client(const struct sl_policy *p, const struct sl_plan_key *key
 // All lines of that name, in order; requests without it share a key.
 static bool hash_field(const struct sl_policy *p, const struct sl_plan_key *key,
                        const struct sl_hash_key *secret, uint64_t *out_hash) {
-    const struct sl_head *head = sl_policy_head(p);
+    const uint8_t *name = p->plan->blob + key->name_off;
+    const struct sl_head *head = sl_policy_head_of(p, (struct sl_span){name, key->name_len});
     if (!head) {
         return false;
     }
-    const uint8_t *name = p->plan->blob + key->name_off;
     uint64_t hash = sl_hash(secret, "", 0);
     bool first = true;
     for (uint32_t i = 0; i < head->field_count; i++) {
