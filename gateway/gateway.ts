@@ -307,9 +307,12 @@ export class DataPlane {
       (bits, { isolate }) => bits | 1 << isolate,
       0,
     );
-    orGatewayError(() =>
-      native.planLoad(this.handle, encodePlan(plan, isolates >>> 0))
-    );
+    const blob = encodePlan(plan, isolates >>> 0);
+    try {
+      orGatewayError(() => native.planLoad(this.handle, blob));
+    } finally {
+      blob.fill(0); // C has its own, and there may be secrets in it
+    }
   }
 
   start(): void {
