@@ -29,6 +29,21 @@ const EXAMPLES: Record<string, Example> = {
       ["/api", 308, ""],
     ],
   },
+  "rate_limit.ts": {
+    asks: [
+      ["/api/report", 401, "Unauthorized"],
+      [
+        "/api/report",
+        200,
+        '{"report":"done"}',
+        { authorization: "Bearer a-token-for-the-example" },
+      ],
+      ["/login", 404, "404 Not Found"], // it is POST
+    ],
+  },
+  "canary.ts": {
+    asks: [["/healthz", 200, "ok\n"]],
+  },
   "plugin.ts": {
     asks: [
       ["/hello", 403, 'No team ""\n'],
