@@ -6,6 +6,8 @@ export const SL_EVENT_BODY = 2;
 export const SL_EVENT_WRITABLE = 3;
 export const SL_EVENT_ABORT = 4;
 export const SL_EVENT_DRAIN = 5;
+export const SL_EVENT_ANSWER = 6;
+export const SL_EVENT_PROXY_FAILED = 7;
 export const SL_EVENT_F_END = 1;
 export const SL_EVENT_F_TLS = 2;
 export const SL_EVENT_F_IPV6 = 4;
@@ -18,6 +20,8 @@ export const SL_VERDICT_BODY_TAKEN = 3;
 export const SL_VERDICT_FAIL = 4;
 export const SL_VERDICT_RELEASE = 5;
 export const SL_VERDICT_BODY_WANTED = 6;
+export const SL_VERDICT_PROXY = 7;
+export const SL_VERDICT_FORWARD = 8;
 export const SL_VERDICT_F_END = 1;
 export const SL_VERDICT_F_FINAL = 2;
 export const SL_VERDICT_F_LENGTH = 4;
@@ -77,7 +81,7 @@ export const SL_H_PROXY_AUTHORIZATION = 41;
 export const SL_H_MAX_FORWARDS = 42;
 export const SL_H_COUNT = 43;
 export const SL_PLAN_MAGIC = 1313624147;
-export const SL_PLAN_VERSION = 3;
+export const SL_PLAN_VERSION = 4;
 export const SL_PLAN_BYTES_MAX = 67108864;
 export const SL_PLAN_ENTRIES_MAX = 65536;
 export const SL_PLAN_STEPS_MAX = 65536;
@@ -417,7 +421,7 @@ export const SL_PLAN_RESPOND_FIELDS_LEN_OFF = 8;
 export const SL_PLAN_RESPOND_BODY_OFF_OFF = 12;
 export const SL_PLAN_RESPOND_BODY_LEN_OFF = 16;
 export const SL_PLAN_RESPOND_RESERVED1_OFF = 20;
-export const SL_PLAN_UPSTREAM_BYTES = 48;
+export const SL_PLAN_UPSTREAM_BYTES = 52;
 export const SL_PLAN_UPSTREAM_FAMILY_OFF = 0;
 export const SL_PLAN_UPSTREAM_EARLY_DATA_OFF = 1;
 export const SL_PLAN_UPSTREAM_PORT_OFF = 2;
@@ -429,6 +433,7 @@ export const SL_PLAN_UPSTREAM_IDLE_MAX_OFF = 32;
 export const SL_PLAN_UPSTREAM_CONNECT_TIMEOUT_MS_OFF = 36;
 export const SL_PLAN_UPSTREAM_HEAD_TIMEOUT_MS_OFF = 40;
 export const SL_PLAN_UPSTREAM_IDLE_TIMEOUT_MS_OFF = 44;
+export const SL_PLAN_UPSTREAM_ID_OFF = 48;
 export const SL_PLAN_HEADERS_BYTES = 24;
 export const SL_PLAN_HEADERS_REQUEST_FIRST_OFF = 0;
 export const SL_PLAN_HEADERS_REQUEST_COUNT_OFF = 4;
@@ -710,7 +715,7 @@ export const ABI: readonly (readonly [name: string, value: number])[] = [
   ["SL_PLAN_RESPOND_BODY_OFF_OFF", 12],
   ["SL_PLAN_RESPOND_BODY_LEN_OFF", 16],
   ["SL_PLAN_RESPOND_RESERVED1_OFF", 20],
-  ["SL_PLAN_UPSTREAM_BYTES", 48],
+  ["SL_PLAN_UPSTREAM_BYTES", 52],
   ["SL_PLAN_UPSTREAM_FAMILY_OFF", 0],
   ["SL_PLAN_UPSTREAM_EARLY_DATA_OFF", 1],
   ["SL_PLAN_UPSTREAM_PORT_OFF", 2],
@@ -722,6 +727,7 @@ export const ABI: readonly (readonly [name: string, value: number])[] = [
   ["SL_PLAN_UPSTREAM_CONNECT_TIMEOUT_MS_OFF", 36],
   ["SL_PLAN_UPSTREAM_HEAD_TIMEOUT_MS_OFF", 40],
   ["SL_PLAN_UPSTREAM_IDLE_TIMEOUT_MS_OFF", 44],
+  ["SL_PLAN_UPSTREAM_ID_OFF", 48],
   ["SL_PLAN_HEADERS_BYTES", 24],
   ["SL_PLAN_HEADERS_REQUEST_FIRST_OFF", 0],
   ["SL_PLAN_HEADERS_REQUEST_COUNT_OFF", 4],

@@ -9,14 +9,20 @@
 import * as abi from "../ffi/abi.ts";
 import type { Ring } from "../ffi/ring.ts";
 import type { App } from "./plan.ts";
-import { PROGRESS, type Progress, stepsFailed } from "./progress.ts";
-import { type BodySource, IncomingBody, IncomingRequest } from "./request.ts";
+import { ORIGIN, PROGRESS, type Progress, stepsFailed } from "./progress.ts";
+import {
+  type BodySource,
+  IncomingBody,
+  IncomingRequest,
+  type RequestSource,
+} from "./request.ts";
 import {
   LightResponse,
   type OutgoingBody,
   type ResponseParts,
 } from "./response.ts";
 import type { Line, Takeover } from "./upgrade.ts";
+import { UpstreamAnswer } from "./upstream_answer.ts";
 
 const {
   SL_EVENT_F_END,
@@ -29,6 +35,7 @@ const {
 
 const END_FINAL = SL_VERDICT_F_END | SL_VERDICT_F_FINAL;
 const HEAD_BYTES_MAX = 16384;
+const ENCODING = "\r\ncontent-encoding: ";
 const BATCH = 256;
 
 // Short text is written by hand: a call of encodeInto costs more than a hundred characters.
@@ -127,6 +134,9 @@ class Exchange implements BodySource, Line {
   body: IncomingBody | undefined;
   takeover: Takeover | undefined; // after 101
   state: State = "open";
+  /** What an upstream has answered to this request. */
+  answer: UpstreamAnswer | undefined;
+  #answered: PromiseWithResolvers<Response> | undefined;
   #rest: Uint8Array | undefined; // of a whole body: what did not fit
   #restAt = 0;
   #reader: ReadableStreamDefaultReader<Uint8Array> | undefined;
@@ -159,7 +169,7 @@ class Exchange implements BodySource, Line {
 
   onPart(bytes: number, last: boolean): void {
     if (this.takeover) this.takeover.onPart(bytes, last);
-    else this.body?.arrive(bytes, last);
+    else (this.answer?.body ?? this.body)?.arrive(bytes, last);
   }
 
   onWritable(): void {
@@ -168,12 +178,32 @@ class Exchange implements BodySource, Line {
     else this.#resume(true);
   }
 
+  onAnswer(status: number, head: string, bodiless: boolean): void {
+    const body = new IncomingBody(this);
+    this.answer = new UpstreamAnswer(status, head, bodiless, body);
+    this.#answered!.resolve(LightResponse.ofUpstream(this.answer));
+  }
+
+  onProxyFailed(status: number): void {
+    const row = abi.STATUS.find((row) => row.status === status);
+    const text = row?.text ?? `status ${status}`;
+    this.answer?.body.fail(new TypeError(text));
+    this.#answered!.resolve(failureAnswer(row?.http || 502, text));
+  }
+
   onAbort(status: number): void {
     const reason = new DOMException(abortText(status), "AbortError");
     this.#end(reason);
     this.dispatcher.verdict(abi.SL_VERDICT_RELEASE, SL_VERDICT_F_FINAL, this);
     if (this.request) IncomingRequest.abort(this.request, reason);
     this.takeover?.onGone();
+  }
+
+  /** The answer of the upstream that the request was sent to. */
+  awaitAnswer(): Promise<Response> {
+    this.#answered = Promise.withResolvers();
+    this.#answered.promise.catch(() => {}); // a handler need not wait for it
+    return this.#answered.promise;
   }
 
   /** The answer is written, or never will be: nobody may use the slot from here on. */
@@ -186,6 +216,8 @@ class Exchange implements BodySource, Line {
     this.state = "closed";
     this.dispatcher.forget(this);
     this.body?.fail(reason);
+    this.answer?.body.fail(reason);
+    this.#answered?.reject(reason);
     this.#rest = undefined;
     this.#reader?.cancel(reason).catch(() => {});
     this.#resume(false);
@@ -329,6 +361,18 @@ function bytesOf(part: unknown): Uint8Array {
   throw new TypeError("A response's stream must give Uint8Arrays");
 }
 
+// As C answers where no TypeScript is on the way.
+function failureAnswer(status: number, text: string): Response {
+  const headers: Record<string, string> = {
+    "content-type": "text/plain; charset=UTF-8",
+  };
+  if (status === 503) headers["retry-after"] = "1";
+  return new LightResponse(`${text}\n`, {
+    status,
+    headers,
+  }) as unknown as Response;
+}
+
 function abortText(status: number): string {
   if (status === abi.SL_E_CLIENT_CLOSED) {
     return "The client closed the connection";
@@ -343,7 +387,7 @@ function abortText(status: number): string {
 const APPS_KEPT = 8;
 
 /** Answers the events of one ring with an app. */
-export class Dispatcher {
+export class Dispatcher implements RequestSource {
   #app: App;
   #apps = new Map<number, App>(); // by the id of their plan
   #ring: Ring;
@@ -425,6 +469,14 @@ export class Dispatcher {
     if (exchange === undefined || exchange.gen !== gen) return; // crossed with our last verdict
     if (kind === abi.SL_EVENT_BODY) {
       exchange.onPart(len, (head >> 8 & SL_EVENT_F_END) !== 0);
+    } else if (kind === abi.SL_EVENT_ANSWER) {
+      const off = this.#ring.slotsOff + slot * abi.SL_SLOT_BYTES +
+        abi.SL_SLOT_HEAD_OFF;
+      const text = this.#ring.latin1(off, len);
+      const bodiless = (head >> 8 & SL_EVENT_F_END) !== 0;
+      exchange.onAnswer(words[at + 4] >>> 16, text, bodiless);
+    } else if (kind === abi.SL_EVENT_PROXY_FAILED) {
+      exchange.onProxyFailed(-len);
     } else if (kind === abi.SL_EVENT_WRITABLE) exchange.onWritable();
     else if (kind === abi.SL_EVENT_ABORT) exchange.onAbort(-len);
     else if (kind === abi.SL_EVENT_DRAIN) exchange.takeover?.onDrain();
@@ -458,7 +510,16 @@ export class Dispatcher {
     let exchange: Exchange | undefined;
     let request: IncomingRequest;
     if ((flags & SL_EVENT_F_END) !== 0) {
-      request = new IncomingRequest(method, url, text, undefined, progress);
+      request = new IncomingRequest(
+        method,
+        url,
+        text,
+        undefined,
+        progress,
+        this,
+        slot,
+        gen,
+      );
     } else {
       exchange = this.#live[slot] = new Exchange(this, slot, gen);
       const hidden = method === "GET" || method === "HEAD"; // fetch knows no body there
@@ -469,6 +530,10 @@ export class Dispatcher {
         text,
         exchange.body,
         progress,
+        this,
+        slot,
+        gen,
+        false,
       );
     }
     if ((flags & abi.SL_EVENT_F_UPGRADE) !== 0) {
@@ -485,14 +550,16 @@ export class Dispatcher {
     try {
       result = app.fetch(
         request as unknown as Request,
-        { remoteAddr },
+        { remoteAddr, [ORIGIN]: request },
         CONTEXT,
       );
+      exchange ??= this.#live[slot]; // it was sent on
       if (!isPromise(result)) {
         this.#respond(slot, gen, request, result, exchange);
         return;
       }
     } catch (error) {
+      exchange ??= this.#live[slot];
       this.#answerThrown(slot, gen, request, exchange, error);
       return;
     }
@@ -536,6 +603,38 @@ export class Dispatcher {
     this.flushSoon();
   }
 
+  /** Has C send a request to an upstream. */
+  sendOn(
+    request: IncomingRequest,
+    slot: number,
+    gen: number,
+    upstream: number,
+    head: string,
+    ours: number,
+  ): Promise<Response> {
+    let exchange = this.#live[slot];
+    if (exchange?.gen !== gen) exchange = this.#open(slot, gen, request);
+    if (head.length > HEAD_BYTES_MAX) {
+      throw new RangeError(
+        `The request's head has ${head.length} bytes; at most ${HEAD_BYTES_MAX} can be sent on`,
+      );
+    }
+    this.#writeLines(slot, head);
+    this.#ring.verdict(
+      abi.SL_VERDICT_PROXY,
+      0,
+      slot,
+      gen,
+      0,
+      head.length,
+      upstream,
+      ours,
+      0,
+    );
+    this.flushSoon();
+    return exchange.awaitAnswer();
+  }
+
   // Answers.
 
   #respond(
@@ -549,7 +648,7 @@ export class Dispatcher {
       throw new TypeError("The handler gave no Response");
     }
     const parts = LightResponse.parts(response);
-    const { status, lines, body, declaredLength } = parts;
+    const { status, lines, declaredLength } = parts;
     if (lines.length > HEAD_BYTES_MAX) {
       throw new RangeError(
         `The response's headers have ${lines.length} bytes; at most ${HEAD_BYTES_MAX} can be sent`,
@@ -561,6 +660,16 @@ export class Dispatcher {
       return;
     }
     const failed = stepsFailed(request[PROGRESS]);
+    const answer = exchange?.answer;
+    if (answer?.isWhole && isAnswer(parts, answer, request.method)) {
+      this.#forward(slot, gen, parts, answer, failed);
+      exchange!.close();
+      return;
+    }
+    if (parts.body instanceof UpstreamAnswer) {
+      parts.body = parts.body.bodiless ? null : parts.body.stream(); // it was read, or is another request's
+    }
+    const { body } = parts;
     if (request.method === "HEAD") {
       this.#respondHead(slot, gen, parts, failed, exchange);
       return;
@@ -594,6 +703,35 @@ export class Dispatcher {
     }
     this.writeHead(exchange, 101, lines, undefined, false, -1);
     exchange.upgrade(takeover);
+  }
+
+  // The upstream's body goes on without us, under its own head if that is as it was.
+  #forward(
+    slot: number,
+    gen: number,
+    { status, lines }: ResponseParts,
+    answer: UpstreamAnswer,
+    failed: number,
+  ): void {
+    const isAsItWas = lines === answer.lines && status === answer.status;
+    let text = "";
+    if (!isAsItWas) {
+      const isCoded = `\r\n${lines}`.includes(ENCODING);
+      text = isCoded ? lines : lines + answer.coded;
+      this.#writeLines(slot, text);
+    }
+    this.#ring.verdict(
+      abi.SL_VERDICT_FORWARD,
+      SL_VERDICT_F_FINAL,
+      slot,
+      gen,
+      isAsItWas ? 0 : status,
+      text.length,
+      0,
+      0,
+      0,
+      failed,
+    );
   }
 
   // HEAD: the length that GET would have, or, if nobody knows it, the framing of an unknown length.
@@ -931,8 +1069,19 @@ function isPromise(
     typeof (value as PromiseLike<Response> | null)?.then === "function";
 }
 
+// Whether what a handler gave is the upstream's answer. Where there is no body, it is not asked for.
+function isAnswer(
+  { body, headBody }: ResponseParts,
+  answer: UpstreamAnswer,
+  method: string,
+): boolean {
+  if (body === answer) return true;
+  return body === null && headBody === answer &&
+    (answer.bodiless || method === "HEAD");
+}
+
 function byteLength(body: OutgoingBody): number {
-  if (body === null) return -1;
+  if (body === null || body instanceof UpstreamAnswer) return -1;
   if (typeof body === "string") return encoder.encode(body).length;
   return body instanceof Uint8Array ? body.length : -1;
 }

@@ -56,8 +56,8 @@ const REWRITTEN = new Set([
 // A client's word about itself that only a trusted proxy may give; or ours.
 const NOT_BELIEVED = new Set(["forwarded", "x-real-ip", "proxy-authorization"]);
 
-// An alias with `_` is held to the rules of the name that it may be read as.
-function passesOn(field: string, dropped: ReadonlySet<string>): boolean {
+/** Whether a client may say this field to an upstream. An alias with `_` is held to the rules of the name that it may be read as. */
+export function passesOn(field: string, dropped: ReadonlySet<string>): boolean {
   const name = field.replaceAll("_", "-");
   return !REWRITTEN.has(name) && !NOT_BELIEVED.has(name) &&
     !name.startsWith("x-forwarded-") && (keepsUnderscores || name === field) &&

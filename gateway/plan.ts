@@ -24,6 +24,7 @@ import {
 import { OptionsError } from "./errors.ts";
 import { VIA_NAME } from "./forward.ts";
 import { editBytes } from "./header_edits.ts";
+import { fingerprint } from "./fingerprint.ts";
 import { isFieldName } from "./header_fields.ts";
 import { type CheckedOptions, fillPool } from "./options.ts";
 import {
@@ -40,7 +41,7 @@ import {
   isPolicy,
   policyCost,
 } from "./policies.ts";
-import { parseOrigin, type UpstreamOptions } from "./upstream.ts";
+import { parseOrigin, upstreamId, type UpstreamOptions } from "./upstream.ts";
 
 /** What `app.fetch` means to us: a Hono app, or anything with the same function. */
 export interface App {
@@ -76,6 +77,8 @@ export interface PlanEntry extends Pattern {
 
 /** An upstream of the plan; `address` is filled in by `resolveUpstreams`. */
 export interface PlanUpstream extends Required<PoolOptions> {
+  /** How a step in TypeScript names it. */
+  id: number;
   name: string;
   hostname: string;
   port: number;
@@ -237,13 +240,14 @@ export function compilePlan(app: App, options: CheckedOptions): Plan {
     dropsSlash: false,
     warnings: [],
   };
+  const upstreams = new UpstreamTable(plan.upstreams, options);
+  addUpstreams(app, upstreams);
   const matching = matchingOf(app);
   if (typeof matching === "string") {
     plan.allTypeScript = matching;
     return plan;
   }
   plan.dropsSlash = matching.dropsSlash;
-  const upstreams = new UpstreamTable(plan.upstreams, options);
   for (const [index, route] of (app as HonoApp).routes.entries()) {
     addRoute(plan, route, index, upstreams, matching.router, app);
   }
@@ -251,15 +255,6 @@ export function compilePlan(app: App, options: CheckedOptions): Plan {
   const policies = plan.policies.map(({ step }) => describePolicy(step));
   plan.id = fingerprint(JSON.stringify([plan.entries, plan.headers, policies]));
   return plan;
-}
-
-/** FNV-1a, 32 bits. */
-export function fingerprint(text: string): number {
-  let hash = 0x811c9dc5;
-  for (let i = 0; i < text.length; i++) {
-    hash = Math.imul(hash ^ text.charCodeAt(i), 0x01000193);
-  }
-  return hash >>> 0;
 }
 
 // How the app matches, or why C cannot match as it does.
@@ -388,6 +383,18 @@ export function allowedMethods(
 }
 
 const ALLOW_MAX = 900;
+
+// Of all routes: a step that runs in TypeScript has C send its requests, too.
+function addUpstreams(app: App, upstreams: UpstreamTable): void {
+  for (const { handler } of isHono(app) ? app.routes : []) {
+    const step = nativeOf(handler);
+    if (step?.op === "proxy") upstreams.index(step.target, step.pool);
+    else if (step && isPolicy(step) && step.to) {
+      upstreams.index(step.to.target, step.to.pool);
+    }
+  }
+}
+
 const ENTRY_STEPS_MAX = 64;
 
 // The entries of the same pattern right before, if a step may follow there.
@@ -447,7 +454,7 @@ function indexIn<T>(rows: T[], row: T): number {
 }
 
 class UpstreamTable {
-  #indices = new Map<string, number>();
+  #indices = new Map<number, number>(); // by id
 
   constructor(
     readonly rows: PlanUpstream[],
@@ -464,11 +471,11 @@ class UpstreamTable {
       const reason = `names no upstream of options.upstreams (known: ${known})`;
       throw new OptionsError([{ path: "proxy() target", value: name, reason }]);
     }
+    const id = upstreamId(target, pool);
+    const known = this.#indices.get(id);
+    if (known !== undefined) return known;
     const { url, earlyData = false, ...defaults } = named as UpstreamOptions;
     const limits = fillPool({ ...defaults, ...pool });
-    const key = JSON.stringify([name, limits]);
-    const known = this.#indices.get(key);
-    if (known !== undefined) return known;
     const origin = parseOrigin(url);
     if ("reason" in origin) {
       throw new OptionsError([{
@@ -478,6 +485,7 @@ class UpstreamTable {
       }]);
     }
     const row = {
+      id,
       name,
       hostname: origin.hostname,
       port: origin.port,
@@ -486,7 +494,7 @@ class UpstreamTable {
       ...limits,
     };
     const index = this.rows.push(row) - 1;
-    this.#indices.set(key, index);
+    this.#indices.set(id, index);
     return index;
   }
 }

@@ -8,9 +8,9 @@ import { BlobHeap } from "./blob_heap.ts";
 import { GatewayError } from "./errors.ts";
 import { editBytes, editText, type HeaderEdit } from "./header_edits.ts";
 import type { CharacterClass, Segment } from "./pattern.ts";
+import { fingerprint } from "./fingerprint.ts";
 import {
   allowedMethods,
-  fingerprint,
   type Plan,
   type PlanEntry,
   type PlanPolicy,
@@ -396,6 +396,7 @@ function writeUpstream(
     [abi.SL_PLAN_UPSTREAM_CONNECT_TIMEOUT_MS_OFF, upstream.connectTimeoutMs],
     [abi.SL_PLAN_UPSTREAM_HEAD_TIMEOUT_MS_OFF, upstream.headTimeoutMs],
     [abi.SL_PLAN_UPSTREAM_IDLE_TIMEOUT_MS_OFF, upstream.idleTimeoutMs],
+    [abi.SL_PLAN_UPSTREAM_ID_OFF, upstream.id],
   ];
   for (const [off, value] of words) view.setUint32(at + off, value, true);
 }

@@ -21,6 +21,34 @@ export interface Progress {
 /** Where a Request of ours has its progress: an own property, undefined if C has done no step. */
 export const PROGRESS: unique symbol = Symbol.for("sluice.progress") as never;
 
+/** Where the bindings of a request that came here over a socket keep our Request: middleware may have put another in `c.req.raw`. */
+export const ORIGIN: unique symbol = Symbol.for("sluice.origin") as never;
+
+/** Where our Request has its way to an upstream that C takes. */
+export const SEND_ON: unique symbol = Symbol.for("sluice.sendOn") as never;
+
+/** What our Request can do besides what a Request does. */
+export interface SendsOn extends Request {
+  /** The one that came, which this was made of: itself, but for `new Request(raw, init)`. */
+  readonly [ROOT]: unknown;
+  /** No body comes with it, not even one that a Request does not show (GET). */
+  readonly [BODILESS]: boolean;
+  /** Nobody has looked at its fields in a way that lets them be changed. */
+  readonly [UNTOUCHED]: boolean;
+  /**
+   * Has C send it to an upstream, and gives the answer back; undefined: the body was read, so C cannot.
+   * `head`: another one, "" for none; its last `ours` fields are the app's own.
+   */
+  [SEND_ON](
+    upstream: number,
+    head: string,
+    ours: number,
+  ): Promise<Response> | undefined;
+}
+export const ROOT: unique symbol = Symbol.for("sluice.root") as never;
+export const BODILESS: unique symbol = Symbol.for("sluice.bodiless") as never;
+export const UNTOUCHED: unique symbol = Symbol.for("sluice.untouched") as never;
+
 /** Whether this is a Request that the dispatcher made. */
 export function isOurs(request: Request): boolean {
   return PROGRESS in request;

@@ -5,8 +5,18 @@
  */
 import type { Context } from "hono";
 import { GatewayError, type OptionProblem } from "./errors.ts";
-import { forwardHeaders, returnHeaders } from "./forward.ts";
-import { namedUpstream, parseOrigin } from "./upstream.ts";
+import { forwardHeaders, passesOn, returnHeaders } from "./forward.ts";
+import { writtenFields } from "./header_edits.ts";
+import { isFieldValue, nominated } from "./header_fields.ts";
+import {
+  BODILESS,
+  ORIGIN,
+  ROOT,
+  SEND_ON,
+  type SendsOn,
+  UNTOUCHED,
+} from "./progress.ts";
+import { namedUpstream, parseOrigin, upstreamId } from "./upstream.ts";
 
 /** A URL origin, or the name of an upstream of the options. */
 export type ProxyTarget = string | { upstream: string };
@@ -38,12 +48,20 @@ export function checkTarget(
 // fetch() rewrites Host unless the client allows it; the native form keeps the client's Host, so this one does too.
 let client: Deno.HttpClient | undefined;
 
-/** Sends the request on and gives the upstream's answer back. `who` is named in errors. */
+/**
+ * Sends the request on and gives the upstream's answer back. Where the request came here over a socket of ours, C does it, and no byte of
+ * either body enters V8 unless somebody reads it. `who` is named in errors; `id` is what the plan knows the upstream by.
+ */
 export async function forward(
   c: Context,
   target: ProxyTarget,
   who: string,
+  id: number = upstreamId(target, {}),
 ): Promise<Response> {
+  const request = c.req.raw;
+  if (endsHere(request)) return c.text("");
+  const native = sendOn(c, id);
+  if (native) return await native;
   const origin = typeof target === "string"
     ? target
     : namedUpstream(target.upstream);
@@ -55,7 +73,6 @@ export async function forward(
       { kind: "unknown_upstream" },
     );
   }
-  const request = c.req.raw;
   client ??= Deno.createHttpClient({ allowHost: true });
   let answer: Response;
   try {
@@ -78,6 +95,65 @@ export async function forward(
   });
 }
 
+// OPTIONS with Max-Forwards: 0 asks about us (RFC 9110 section 7.6.2).
+function endsHere({ method, headers }: Request): boolean {
+  return method === "OPTIONS" && /^0+$/.test(headers.get("max-forwards") ?? "");
+}
+
+/** Has C send the request on; undefined: it did not come over a socket of ours, or is not what came any more. */
+function sendOn(c: Context, id: number): Promise<Response> | undefined {
+  const ours = (c.env as { [ORIGIN]?: SendsOn } | undefined)?.[ORIGIN];
+  if (!ours) return undefined;
+  const raw = c.req.raw as SendsOn;
+  if (raw === ours && ours[UNTOUCHED]) return ours[SEND_ON](id, "", 0);
+  // Another body cannot be sent by who does not know it; and HEAD decides what a client gets.
+  const isMadeOfIt = raw[ROOT] === ours;
+  if (!isMadeOfIt && (raw.body !== null || !ours[BODILESS])) return undefined;
+  if ((raw.method === "HEAD") !== (ours.method === "HEAD")) return undefined;
+  const { head, count } = headOf(c);
+  return (isMadeOfIt ? raw : ours)[SEND_ON](id, head, count);
+}
+
+const FRAMING: ReadonlySet<string> = new Set([
+  "content-length",
+  "expect",
+  "keep-alive",
+  "proxy-connection",
+  "te",
+  "trailer",
+  "transfer-encoding",
+  "upgrade",
+]);
+
+// The request's head as it is now, with what the app's own headers() wrote at its end. C knows the framing, and drops what goes no further.
+function headOf(c: Context): { head: string; count: number } {
+  const { method, url, headers } = c.req.raw;
+  const written = writtenFields(c);
+  const dropped = new Set(nominated(headers.get("connection")));
+  let head = `${method} ${pathAndQuery(url)} HTTP/1.1\r\n`;
+  let own = "";
+  let count = 0;
+  if (!headers.has("host")) head += `host: ${new URL(url).host}\r\n`;
+  for (const [name, value] of headers) {
+    if (!isFieldValue(value)) {
+      throw new TypeError(`Invalid header value: ${JSON.stringify(value)}`);
+    }
+    if (FRAMING.has(name)) continue;
+    const lines = written.get(name);
+    if (lines === undefined) head += `${name}: ${value}\r\n`;
+    else { // only what the app has written, where a client may say nothing
+      for (const line of passesOn(name, dropped) ? [value] : lines) {
+        own += `${name}: ${line}\r\n`;
+        count++;
+      }
+    }
+  }
+  return { head: `${head}${own}\r\n`, count };
+}
+
+// Without a fragment, which is never sent.
 function pathAndQuery(url: string): string {
-  return url.slice(url.indexOf("/", url.indexOf(":") + 3));
+  const from = url.indexOf("/", url.indexOf(":") + 3);
+  const hash = url.indexOf("#", from);
+  return hash < 0 ? url.slice(from) : url.slice(from, hash);
 }

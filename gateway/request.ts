@@ -6,7 +6,14 @@
  * @module
  */
 import { isFieldName } from "./header_fields.ts";
-import { PROGRESS, type Progress } from "./progress.ts";
+import {
+  BODILESS,
+  PROGRESS,
+  type Progress,
+  ROOT,
+  SEND_ON,
+  UNTOUCHED,
+} from "./progress.ts";
 import { type Takeover, UPGRADE } from "./upgrade.ts";
 
 const NativeRequest = globalThis.Request;
@@ -20,7 +27,7 @@ export interface BodySource {
   take(bytes: number, last: boolean): Uint8Array<ArrayBuffer>;
 }
 
-/** A request's body as it arrives, part by part. */
+/** A body as it arrives, part by part. */
 export class IncomingBody {
   #source: BodySource;
   #wanted = false;
@@ -34,6 +41,12 @@ export class IncomingBody {
 
   constructor(source: BodySource) {
     this.#source = source;
+  }
+
+  /** Nobody has asked for any of it, and it has not failed. */
+  get untouched(): boolean {
+    return !this.#wanted && this.#part < 0 && this.#error === undefined &&
+      !this.#ended;
   }
 
   /** A part has arrived. */
@@ -135,6 +148,18 @@ export class IncomingHeaders {
     return this.#head.includes(fieldKey(name));
   }
 
+  /** Of fields that are given otherwise. */
+  static of(native: Headers): IncomingHeaders {
+    const headers = new IncomingHeaders("");
+    headers.#native = native;
+    return headers;
+  }
+
+  /** Whether somebody may have changed them. */
+  static isTouched(headers: IncomingHeaders): boolean {
+    return headers.#native !== undefined;
+  }
+
   /** The same fields in a real Headers object, from now on the only truth. */
   static materialize(headers: IncomingHeaders): Headers {
     return headers.#native ??= new NativeHeaders(fieldsOf(headers.#head));
@@ -207,6 +232,18 @@ const upgrades = new WeakMap<IncomingRequest, Takeover | undefined>();
 const BODY_USED = "Body already consumed";
 const decoder = new TextDecoder();
 
+/** Who has made a Request, and can have C send it on. */
+export interface RequestSource {
+  sendOn(
+    request: IncomingRequest,
+    slot: number,
+    gen: number,
+    upstream: number,
+    head: string,
+    ours: number,
+  ): Promise<Response>;
+}
+
 /** A light Request over one exchange. */
 export class IncomingRequest {
   readonly [PROGRESS]: Progress | undefined;
@@ -219,6 +256,12 @@ export class IncomingRequest {
   #native: Request | undefined;
   #controller: AbortController | undefined;
   #aborted: unknown;
+  #isShared = false;
+  #source: RequestSource | undefined;
+  #slot: number;
+  #gen: number;
+  #parent: IncomingRequest | undefined; // that this was made of
+  readonly [BODILESS]: boolean;
 
   /** `head`: from the request line to the blank line; names in lower case. */
   constructor(
@@ -227,12 +270,50 @@ export class IncomingRequest {
     head: string,
     body: IncomingBody | undefined,
     progress?: Progress,
+    source?: RequestSource,
+    slot = 0,
+    gen = 0,
+    bodiless = body === undefined,
   ) {
     this.#method = method;
     this.#url = url;
     this[PROGRESS] = progress;
     this.#head = head;
     this.#body = body;
+    this.#source = source;
+    this.#slot = slot;
+    this.#gen = gen;
+    this[BODILESS] = bodiless;
+  }
+
+  get [ROOT](): IncomingRequest {
+    return this.#parent?.[ROOT] ?? this;
+  }
+
+  get [UNTOUCHED](): boolean {
+    return this.#headers === undefined ||
+      !IncomingHeaders.isTouched(this.#headers);
+  }
+
+  [SEND_ON](
+    upstream: number,
+    head: string,
+    ours: number,
+  ): Promise<Response> | undefined {
+    const isRead = this.#used || this.#isShared || this.#native?.bodyUsed ||
+      this.#native?.body?.locked || this.#body?.untouched === false;
+    if (!this.#source || isRead) return undefined;
+    this.#body?.fail(
+      new TypeError("The request's body has gone to the upstream"),
+    );
+    return this.#source.sendOn(
+      this,
+      this.#slot,
+      this.#gen,
+      upstream,
+      head,
+      ours,
+    );
   }
 
   get method(): string {
@@ -254,10 +335,11 @@ export class IncomingRequest {
   }
 
   get bodyUsed(): boolean {
-    return this.#native ? this.#native.bodyUsed : this.#used;
+    return this.#used || (this.#native?.bodyUsed ?? false);
   }
 
   get signal(): AbortSignal {
+    if (this.#parent) return this.#parent.signal;
     if (!this.#controller) {
       this.#controller = new AbortController();
       if (this.#aborted !== undefined) this.#controller.abort(this.#aborted);
@@ -266,15 +348,15 @@ export class IncomingRequest {
   }
 
   async bytes(): Promise<Uint8Array<ArrayBuffer>> {
+    if (this.#used) throw new TypeError(BODY_USED);
     if (this.#native) return await this.#native.bytes();
     if (!this.#body) return new Uint8Array();
-    if (this.#used) throw new TypeError(BODY_USED);
     this.#used = true;
     return await this.#body.rest();
   }
 
   async text(): Promise<string> {
-    return this.#native
+    return this.#native && !this.#used
       ? await this.#native.text()
       : decoder.decode(await this.bytes());
   }
@@ -288,12 +370,14 @@ export class IncomingRequest {
   }
 
   clone(): Request {
+    this.#isShared = true; // the copy may be read at any time
     return IncomingRequest.materialize(this).clone();
   }
 
   [UPGRADE](takeover: Takeover): boolean {
-    if (!upgrades.has(this) || upgrades.get(this)) return false;
-    upgrades.set(this, takeover);
+    const root = this[ROOT];
+    if (!upgrades.has(root) || upgrades.get(root)) return false;
+    upgrades.set(root, takeover);
     return true;
   }
 
@@ -305,6 +389,55 @@ export class IncomingRequest {
   /** Who takes the connection over, if the answer is 101. */
   static takeover(request: IncomingRequest): Takeover | undefined {
     return upgrades.get(request);
+  }
+
+  /** `new Request(input, init)` where that only changes the head of ours, so that its body stays where it is; else undefined. */
+  static derive(
+    input: unknown,
+    init: RequestInit | undefined,
+  ): IncomingRequest | undefined {
+    if (isIncoming(input)) {
+      return changesHeadOnly(init)
+        ? input.#derive(input.#url, init)
+        : undefined;
+    }
+    if (!isIncoming(init)) return undefined;
+    const url = plainUrl(input);
+    return url === undefined ? undefined : init.#derive(url, undefined);
+  }
+
+  #derive(url: string, init?: RequestInit): IncomingRequest | undefined {
+    const isRead = this.bodyUsed || this.#isShared ||
+      this.#native?.body?.locked || this.#body?.untouched === false;
+    const method = init?.method === undefined
+      ? this.#method
+      : methodOf(init.method);
+    if (isRead || method === undefined) return undefined;
+    if (this.#body && (method === "GET" || method === "HEAD")) return undefined;
+    const headers = init?.headers
+      ? new NativeHeaders(init.headers)
+      : this[UNTOUCHED]
+      ? undefined
+      : new NativeHeaders(this.headers);
+    const request = new IncomingRequest(
+      method,
+      url,
+      this.#head,
+      this.#body,
+      this[PROGRESS],
+      this.#source,
+      this.#slot,
+      this.#gen,
+      this[BODILESS],
+    );
+    request.#parent = this;
+    if (headers) request.#headers = IncomingHeaders.of(headers);
+    if (this.#body) this.#used = true;
+    return request;
+  }
+
+  static [Symbol.hasInstance](value: unknown): boolean {
+    return typeof value === "object" && value !== null && #slot in value;
   }
 
   /** The client is gone: tells whoever looks at the signal, now or later. */
@@ -336,6 +469,78 @@ export class IncomingRequest {
   }
 }
 
+// ---- Requests that are made of one
+
+function isIncoming(value: unknown): value is IncomingRequest {
+  return value instanceof IncomingRequest;
+}
+
+const HEAD_KEYS: ReadonlySet<string> = new Set(["headers", "method", "duplex"]);
+
+function changesHeadOnly(init: RequestInit | undefined): boolean {
+  if (init === undefined) return true;
+  if (init === null || typeof init !== "object" || isIncoming(init)) {
+    return false;
+  }
+  if (init instanceof NativeRequest) return false;
+  return Object.entries(init).every(([key, value]) =>
+    HEAD_KEYS.has(key) || value === undefined
+  );
+}
+
+const NORMALIZED = /^(?:delete|get|head|options|post|put)$/i;
+const FORBIDDEN = /^(?:connect|trace|track)$/i;
+
+// As fetch() takes it; undefined: the real Request says what is wrong.
+function methodOf(given: string): string | undefined {
+  const method = String(given);
+  if (!isFieldName(method) || FORBIDDEN.test(method)) return undefined;
+  return NORMALIZED.test(method) ? method.toUpperCase() : method;
+}
+
+function plainUrl(input: unknown): string | undefined {
+  if (typeof input !== "string" && !(input instanceof URL)) return undefined;
+  const url = URL.parse(input);
+  if (!url || url.username || url.password || url.hash) return undefined;
+  return url.href;
+}
+
+/** Makes `new Request()` of a request of ours a light one, too. Returns a function that takes it back. */
+export function installRequest(): () => void {
+  const real = NativeRequest.prototype.constructor;
+  Object.defineProperty(NativeRequest.prototype, "constructor", {
+    value: DerivingRequest,
+    configurable: true,
+    writable: true,
+  });
+  globalThis.Request = DerivingRequest as unknown as typeof Request;
+  return () => {
+    Object.defineProperty(NativeRequest.prototype, "constructor", {
+      value: real,
+      configurable: true,
+      writable: true,
+    });
+    globalThis.Request = NativeRequest;
+  };
+}
+
+function DerivingRequest(
+  this: unknown,
+  input: RequestInfo | URL,
+  init?: RequestInit,
+): unknown {
+  if (new.target === undefined) {
+    throw new TypeError("Class constructor Request needs 'new'");
+  }
+  if (new.target !== DerivingRequest as unknown) {
+    return Reflect.construct(NativeRequest, [input, init], new.target);
+  }
+  return IncomingRequest.derive(input, init) ?? new NativeRequest(input, init);
+}
+Object.setPrototypeOf(DerivingRequest, NativeRequest);
+DerivingRequest.prototype = NativeRequest.prototype;
+Object.defineProperty(DerivingRequest, "name", { value: "Request" });
+
 // ---- What makes them pass for the real ones
 
 /**
@@ -353,8 +558,8 @@ export function standIn<L extends object, N extends object>(
   const prototype = light.prototype;
   Object.setPrototypeOf(prototype, native.prototype);
   if (!isInstalled) {
-    const value = native.prototype.constructor;
-    Object.defineProperty(prototype, "constructor", { value });
+    const get = () => native.prototype.constructor; // whatever is installed
+    Object.defineProperty(prototype, "constructor", { get });
   }
   const forward = (key: PropertyKey) => {
     Object.defineProperty(prototype, key, {

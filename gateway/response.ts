@@ -5,14 +5,16 @@
  * @module
  */
 import { HOP_BY_HOP, isFieldName, isFieldValue } from "./header_fields.ts";
-import { standIn } from "./request.ts";
+import { installRequest, standIn } from "./request.ts";
+import { UpstreamAnswer } from "./upstream_answer.ts";
 
 const NativeResponse = globalThis.Response;
 const NativeHeaders = globalThis.Headers;
 
-/** A body that can be sent: whole, or as a stream. */
+/** A body that can be sent: whole, as a stream, or as it comes from an upstream. */
 export type OutgoingBody =
   | string
+  | UpstreamAnswer
   | Uint8Array<ArrayBuffer>
   | ReadableStream<Uint8Array<ArrayBuffer>>
   | null;
@@ -196,7 +198,9 @@ export class LightResponse {
   #takeStream(stream: ReadableStream): boolean {
     if (stream.locked) return false;
     const origin = lightBodies.get(stream);
-    this.#body = origin && !origin.bodyUsed ? origin.#body : stream;
+    this.#body = origin && !origin.bodyUsed && isKept(origin.#body)
+      ? origin.#body
+      : stream;
     return true;
   }
 
@@ -225,7 +229,7 @@ export class LightResponse {
       return this.#body;
     }
     const stream = LightResponse.materialize(this).body;
-    if (stream && isWhole(this.#body)) {
+    if (stream && isKept(this.#body)) {
       lightBodies.set(stream, this);
       this.#streamed = stream;
     }
@@ -233,7 +237,18 @@ export class LightResponse {
   }
 
   clone(): Response {
+    if (this.#body instanceof UpstreamAnswer) this.#body.share();
     return LightResponse.materialize(this).clone();
+  }
+
+  /** The answer of an upstream. */
+  static ofUpstream(answer: UpstreamAnswer): Response {
+    const response = new LightResponse();
+    response.#status = answer.status;
+    response.#lines = answer.lines;
+    response.#body = answer;
+    response.#declaredLength = answer.declaredLength;
+    return response as unknown as Response;
   }
 
   /** The real Response with the same parts. The light one uses it from now on. */
@@ -252,8 +267,16 @@ export class LightResponse {
     if (this.#declaredLength >= 0) {
       headers.set("content-length", String(this.#declaredLength));
     }
-    const body = this.#body;
-    const native = new NativeResponse(body, { status: this.#status, headers });
+    const body = this.#body instanceof UpstreamAnswer
+      ? this.#body.bodiless ? null : this.#body.stream()
+      : this.#body;
+    // Somebody has piped it on, and wants the rest: what is left of the body is that it was used.
+    const isGone = body instanceof ReadableStream && body.locked;
+    const native = new NativeResponse(isGone ? "" : body, {
+      status: this.#status,
+      headers,
+    });
+    if (isGone) native.text();
     // A body has a default type, but a light one that has none was made so: from bytes.
     if (!headers.has("content-type")) native.headers.delete("content-type");
     return native;
@@ -264,10 +287,10 @@ export class LightResponse {
     if (!(#lines in response)) return nativeParts(response, response.body);
     if (!response.#native) return response.#parts();
     if (response.#streamed?.locked || response.#native.bodyUsed) throw used();
-    const whole = isWhole(response.#body) ? response.#body : null;
+    const kept = isKept(response.#body) ? response.#body : null;
     const parts = nativeParts(
       response.#native,
-      whole ?? response.#native.body,
+      kept ?? response.#native.body,
     );
     parts.headBody = response.#headBody;
     return parts;
@@ -320,8 +343,12 @@ function copyOf(bytes: Uint8Array): Uint8Array<ArrayBuffer> {
   return copy;
 }
 
-function isWhole(body: OutgoingBody): body is string | Uint8Array<ArrayBuffer> {
-  return typeof body === "string" || body instanceof Uint8Array;
+// What can be sent although somebody was handed a stream of it.
+function isKept(
+  body: OutgoingBody,
+): body is string | Uint8Array<ArrayBuffer> | UpstreamAnswer {
+  return typeof body === "string" || body instanceof Uint8Array ||
+    body instanceof UpstreamAnswer && body.isWhole;
 }
 
 function used(): TypeError {
@@ -356,10 +383,12 @@ standIn(
 );
 Object.defineProperty(LightResponse, "name", { value: "Response" });
 
-/** Makes `new Response()` light in this isolate. Returns a function that takes it back. */
+/** Makes `new Response()` light in this isolate, and `new Request()` of a light one. Returns a function that takes it back. */
 export function installResponse(): () => void {
+  const uninstallRequest = installRequest();
   globalThis.Response = LightResponse as unknown as typeof Response;
   return () => {
+    uninstallRequest();
     globalThis.Response = NativeResponse;
   };
 }

@@ -4,6 +4,7 @@
  * @module
  */
 import type { PoolOptions } from "./define_middleware.ts";
+import { fingerprint } from "./fingerprint.ts";
 
 /** An upstream of the options, under its name. */
 export interface UpstreamOptions extends PoolOptions {
@@ -55,6 +56,14 @@ export function parseOrigin(text: string): Origin | { reason: string } {
     port,
     origin: url.origin,
   };
+}
+
+/** The number by which a step in TypeScript names its upstream, in whatever plan: that of what it was given. */
+export function upstreamId(
+  target: string | { upstream: string },
+  pool: PoolOptions,
+): number {
+  return fingerprint(JSON.stringify([target, pool]));
 }
 
 // The TypeScript form of proxy({ upstream: "name" }) has no options at hand: whoever starts the gateway names them here.

@@ -6,7 +6,7 @@
  */
 import { expect } from "@std/expect";
 import { afterAll, beforeAll, describe, it } from "@std/testing/bdd";
-import { type Context, Hono } from "hono";
+import { type Context, Hono, type MiddlewareHandler } from "hono";
 import {
   ask,
   head,
@@ -369,6 +369,30 @@ const RESPONSES: Record<string, Handler> = {
     ).then(() => writer.close());
     return new Response(readable);
   },
+  "of another's stream, piped, with its fields": () => {
+    const old = new Response(new Blob(["piped on"]).stream(), {
+      status: 203,
+      headers: { "x-a": "1" },
+    });
+    const piped = old.body!.pipeThrough(new TransformStream());
+    const response = new Response(piped, {
+      status: old.status,
+      headers: old.headers,
+    });
+    response.headers.set("x-used", String(old.ok));
+    return response;
+  },
+  "of another's stream, piped, made of the other": () => {
+    const old = new Response(new Blob(["piped on"]).stream(), {
+      headers: { "x-a": "1" },
+    });
+    const response = new Response(
+      old.body!.pipeThrough(new TransformStream()),
+      old,
+    );
+    response.headers.set("x-b", old.headers.get("x-a")!);
+    return response;
+  },
   "of a number and an object": (c) =>
     c.req.header("x-never")
       ? c.text("")
@@ -438,10 +462,24 @@ function createApp(): Hono {
   add("request", REQUESTS);
   add("response", RESPONSES);
   for (const [i, after] of Object.values(AFTER).entries()) {
-    app.get(`/after/${i}`, async (c, next) => {
+    const around: MiddlewareHandler = async (c, next) => {
       await next();
       await after(c);
-    }, (c) => c.text("handler", 200, { "x-handler": "1" }));
+    };
+    app.get(
+      `/after/${i}`,
+      around,
+      (c) => c.text("handler", 200, { "x-handler": "1" }),
+    );
+    app.get(
+      `/streamed/${i}`,
+      around,
+      (c) =>
+        c.body(new Blob(["a ", "stream"]).stream(), 200, {
+          "content-type": "text/plain",
+          "x-handler": "1",
+        }),
+    );
   }
   return app;
 }
@@ -475,6 +513,12 @@ function questions(group: string, handlers: Record<string, unknown>) {
   });
 }
 
+// The same around a handler whose answer is a stream.
+const STREAMED_QUESTIONS = Object.keys(AFTER).map((name, i): Question => ({
+  name: `${name}, of a stream`,
+  request: head("GET", `/streamed/${i}`),
+}));
+
 const AFTER_QUESTIONS = Object.keys(AFTER).flatMap((name, i): Question[] => [
   { name: `${name}, GET`, request: head("GET", `/after/${i}`) },
   { name: `${name}, HEAD`, request: head("HEAD", `/after/${i}`), toHead: true },
@@ -483,7 +527,7 @@ const AFTER_QUESTIONS = Object.keys(AFTER).flatMap((name, i): Question[] => [
 const GROUPS: Record<string, Question[]> = {
   "a handler's Request": questions("request", REQUESTS),
   "a Response": questions("response", RESPONSES),
-  "middleware after the handler": AFTER_QUESTIONS,
+  "middleware after the handler": [...AFTER_QUESTIONS, ...STREAMED_QUESTIONS],
 };
 
 describe("light objects", () => {

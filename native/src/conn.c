@@ -242,7 +242,8 @@ static void resume_producer(struct sl_conn *conn) {
     }
     if (req->upstream) {
         sl_work_mark(conn->worker, &req->upstream->work);
-    } else if (req->exchange) {
+    }
+    if (req->exchange) {
         sl_exchange_writable(req->exchange);
     }
 }
@@ -510,10 +511,10 @@ static void discard_body(struct sl_request *req) {
 static void feed_body(struct sl_request *req) {
     if (req->discard) {
         discard_body(req);
-    } else if (req->exchange) {
-        sl_exchange_pump(req->exchange);
     } else if (req->upstream) {
         sl_proxy_pump_request(req->upstream);
+    } else if (req->exchange) {
+        sl_exchange_pump(req->exchange);
     }
 }
 
@@ -724,7 +725,7 @@ static void choose_deadline(struct sl_conn *conn) {
     } else if (lags) {
         conn->deadline = SL_DUE_BODY;
         conn->deadline_ns = body_until(conn);
-    } else if (req->exchange && !req->status) {
+    } else if (req->exchange && !req->status && !sl_exchange_awaits(req->exchange)) {
         conn->deadline = SL_DUE_HANDLER;
         conn->deadline_ns =
             conn->active_ns + ms(c->handler_timeout_ms); // a slow upload is not the handler's fault

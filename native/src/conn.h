@@ -60,6 +60,12 @@ struct sl_conn {
     uint16_t remote_port, local_port;
 };
 
+// What the client asked for, once TypeScript has given the request another head: method, host and target, one behind the other.
+struct sl_asked {
+    const uint8_t *data; // NULL: the head still says it
+    uint16_t method_len, host_len, target_len;
+};
+
 enum sl_handled { SL_BY_NATIVE, SL_BY_TYPESCRIPT, SL_BY_UPSTREAM };
 
 // Lines that policies have added, in the order of the chain; at most one run of a step.
@@ -84,6 +90,7 @@ struct sl_request {
     uint8_t due_step; // the timeout() that said due_ns
     uint64_t due_ns; // when it has to be over, 0: no such time
     uint32_t policies_held; // steps whose policy has to be told of the end, a bit each
+    struct sl_asked asked;
     struct sl_exchange *exchange;      // TypeScript answers
     struct sl_upstream_conn *upstream; // an upstream answers
     struct sl_upstream *proxied;       // the upstream that it was sent to or waits for
@@ -153,6 +160,9 @@ void sl_request_end(struct sl_request *req); // the body is whole; a length not 
 void sl_request_continue(struct sl_request *req); // 100 Continue if it is due
 void sl_request_give_up(struct sl_request *req, int reason); // tells what works for it to stop; an answer follows
 void sl_request_due(struct sl_request *req); // due_ns has come
+// From here on the head is this one, whose last `ours` fields the app has written. It has no framing of
+// its own. False: it is no such head.
+bool sl_request_rewrite(struct sl_request *req, struct sl_span head, uint32_t ours);
 void sl_request_answer(struct sl_request *req, uint32_t respond); // with a row of the plan's responds
 // The next piece of the request's body, at most `max` bytes: DATA (inside *out_buf, consumed already; the reference is yours), PARTIAL, DONE, or
 // a status.

@@ -6,6 +6,7 @@
 
 #include "gateway.h"
 #include "region.h"
+#include "upstream.h"
 
 // The shared words. A region is mapped by TypeScript as well, so every access is atomic.
 static _Atomic uint32_t *word(const struct sl_ring *ring, uint32_t off) {
@@ -151,6 +152,8 @@ static struct sl_exchange *exchange_take(struct sl_ring *ring, struct sl_request
     ex->lent = true;
     ex->final = ex->tx_busy = ex->rx_busy = ex->responded = ex->ended = false;
     ex->not_found = ex->aborted = ex->writable_due = false;
+    ex->proxied = ex->answered = false;
+    ex->failure = SL_OK;
     return ex;
 }
 
@@ -264,13 +267,18 @@ static void fill_request(struct sl_exchange *ex, struct sl_event *e) {
     memcpy(e->remote_addr, conn->remote_addr, 16);
 }
 
+static bool is_too_large(const struct sl_request *req, uint64_t bytes_max) {
+    return req->head.body == SL_BODY_LENGTH && req->head.content_length > bytes_max;
+}
+
 static int admit(struct sl_request *req, bool not_found, struct sl_ring **out_ring) {
     struct sl_worker *w = req->conn->worker;
     const struct sl_config *c = sl_worker_config(w);
     if (req->head.len > SL_SLOT_HEAD_BYTES) {
         return SL_E_HEAD_TOO_LARGE;
     }
-    if (req->head.body == SL_BODY_LENGTH && req->head.content_length > c->body_bytes_max) {
+    // Where there are upstreams the body may be for one of them, and as large as it likes: then the limit is that of who reads it here.
+    if (req->hold->plan->header->upstream_count == 0 && is_too_large(req, c->body_bytes_max)) {
         return SL_E_BODY_TOO_LARGE;
     }
     if (not_found && w->not_found_live >= c->not_found_max) {
@@ -346,7 +354,7 @@ static int copy_body(struct sl_exchange *ex, uint32_t *out_len) {
 
 void sl_exchange_pump(struct sl_exchange *ex) {
     struct sl_request *req = ex->req;
-    if (!req || !req->body_wanted || req->body_done || ex->rx_busy) {
+    if (!req || ex->proxied || !req->body_wanted || req->body_done || ex->rx_busy) {
         return;
     }
     uint32_t n;
@@ -367,6 +375,83 @@ void sl_exchange_pump(struct sl_exchange *ex) {
     }
 }
 
+// A proxied request.
+
+bool sl_exchange_awaits(const struct sl_exchange *ex) { return ex->proxied && !ex->answered; }
+
+// From here on TypeScript's time runs.
+static void answered(struct sl_exchange *ex) {
+    struct sl_conn *conn = ex->req->conn;
+    ex->answered = true;
+    conn->active_ns = ex->ring->worker->now_ns;
+    sl_conn_mark(conn);
+}
+
+_Static_assert(SL_SLOT_HEAD_OFF + SL_SLOT_HEAD_BYTES == SL_SLOT_RX_OFF,
+               "an answer's head may reach on");
+
+void sl_exchange_answer(struct sl_exchange *ex, struct sl_forward_response *forward,
+                        bool bodiless) {
+    uint32_t cap = SL_SLOT_TX_OFF - SL_SLOT_HEAD_OFF;
+    size_t n = sl_http1_forward_response(slot_of(ex) + SL_SLOT_HEAD_OFF, cap, forward);
+    SL_ASSERT(n > 0);
+    answered(ex);
+    struct sl_event *event = ex->ring->gone ? NULL : event_new(ex, SL_EVENT_ANSWER);
+    if (event) {
+        event->flags = bodiless ? SL_EVENT_F_END : 0;
+        event->len = (uint32_t)n;
+        event->method_len = forward->head->status;
+    }
+}
+
+uint8_t *sl_exchange_rx(struct sl_exchange *ex) {
+    return ex->rx_busy ? NULL : slot_of(ex) + SL_SLOT_RX_OFF;
+}
+
+void sl_exchange_answer_part(struct sl_exchange *ex, uint32_t len, bool last) {
+    ex->rx_busy = len > 0;
+    event_send(ex, SL_EVENT_BODY, last ? SL_EVENT_F_END : 0, len);
+}
+
+void sl_exchange_proxy_failed(struct sl_exchange *ex, int status) {
+    sl_worker_count_status(ex->ring->worker, status);
+    ex->failure = ex->req->reason = status;
+    answered(ex);
+    event_send(ex, SL_EVENT_PROXY_FAILED, 0, (uint32_t)-status);
+}
+
+static struct sl_upstream *upstream_of(const struct sl_request *req, uint32_t id) {
+    const struct sl_plan *plan = req->hold->plan;
+    for (uint32_t i = 0; i < plan->header->upstream_count; i++) {
+        if (plan->upstreams[i].id == id) {
+            return req->hold->upstreams[i];
+        }
+    }
+    return NULL;
+}
+
+static void proxy(struct sl_exchange *ex, const struct sl_verdict *v) {
+    struct sl_request *req = ex->req;
+    struct sl_counters *counters = &ex->ring->worker->counters;
+    struct sl_upstream *upstream = upstream_of(req, v->body_off);
+    struct sl_span head = {slot_of(ex) + SL_SLOT_TX_OFF, v->head_len};
+    if (!upstream || (head.len > 0 && !sl_request_rewrite(req, head, v->body_len))) {
+        counters->bad_verdicts++;
+        sl_request_fail(req, SL_E_HANDLER);
+        return;
+    }
+    ex->proxied = true;
+    req->handled_by = SL_BY_UPSTREAM;
+    counters->requests_proxied++;
+    sl_conn_mark(req->conn); // it has another deadline now
+    bool early = req->conn->tls && sl_tls_in_early_data(req->conn->tls);
+    if (early && !upstream->row.early_data) { // it would not know that this may be a replay
+        sl_exchange_proxy_failed(ex, SL_E_TOO_EARLY);
+        return;
+    }
+    sl_proxy_start(req, upstream);
+}
+
 // Verdicts.
 
 static void write_tx(struct sl_exchange *ex, const struct sl_verdict *v) {
@@ -379,6 +464,7 @@ static void write_tx(struct sl_exchange *ex, const struct sl_verdict *v) {
         return; // the request is gone
     }
     if (end) {
+        sl_proxy_detach(req); // what is left of an upstream's answer is not wanted
         sl_request_end(req);
     }
 }
@@ -407,24 +493,36 @@ static uint8_t framing_of(const struct sl_verdict *v, uint64_t *out_length) {
     return SL_FRAMING_CHUNKED;
 }
 
-// Field lines are checked on a private copy: the isolate could change shared memory between the check and its use.
-static void respond(struct sl_exchange *ex, const struct sl_verdict *v) {
-    struct sl_request *req = ex->req;
-    uint8_t fields[16384];
+// Field lines are checked on a private copy: the isolate could change shared memory between the check and its use. False: they are refused.
+static bool read_head(struct sl_exchange *ex, const struct sl_verdict *v, uint8_t fields[16384],
+                      struct sl_response_head *out_head) {
     bool has_date = false;
     memcpy(fields, slot_of(ex) + SL_SLOT_TX_OFF, v->head_len);
     if (sl_http1_check_fields(fields, v->head_len, &has_date)) {
         ex->ring->worker->counters.bad_verdicts++;
-        sl_request_fail(req, SL_E_HANDLER);
+        sl_request_fail(ex->req, SL_E_HANDLER);
+        return false;
+    }
+    *out_head = (struct sl_response_head){
+        .status = v->status, .has_date = has_date, .fields = {fields, v->head_len}};
+    return true;
+}
+
+static void respond(struct sl_exchange *ex, const struct sl_verdict *v) {
+    struct sl_request *req = ex->req;
+    uint8_t fields[16384];
+    struct sl_response_head response;
+    if (!read_head(ex, v, fields, &response)) {
         return;
     }
     uint64_t length = 0;
-    struct sl_response_head response = {.status = v->status, .fields = {fields, v->head_len}};
     response.framing = framing_of(v, &length);
     response.content_length = length;
-    response.has_date = has_date;
     req->steps_failed = v->steps_failed;
     ex->responded = true;
+    if (!sl_proxy_is_read(req)) {
+        sl_proxy_detach(req);
+    }
     if (sl_request_respond(req, &response)) {
         write_tx(ex, v);
     }
@@ -453,6 +551,24 @@ static void end_upgraded(struct sl_exchange *ex, const struct sl_verdict *v) {
     }
 }
 
+static void forward(struct sl_exchange *ex, const struct sl_verdict *v) {
+    struct sl_request *req = ex->req;
+    uint8_t fields[16384];
+    struct sl_response_head response;
+    if (v->status && !read_head(ex, v, fields, &response)) {
+        return;
+    }
+    if (!sl_proxy_is_held(req)) { // it failed when this was on its way
+        sl_request_fail(req, ex->failure ? ex->failure : SL_E_HANDLER);
+        return;
+    }
+    req->steps_failed = v->steps_failed;
+    ex->responded = ex->ended = true;
+    req->exchange = NULL;
+    ex->req = NULL;
+    sl_proxy_forward(req, v->status ? &response : NULL);
+}
+
 static bool allowed(const struct sl_exchange *ex, const struct sl_verdict *v) {
     bool writes = v->kind == SL_VERDICT_RESPOND || v->kind == SL_VERDICT_CHUNK;
     if (writes && (v->flags & SL_VERDICT_F_FINAL) && !(v->flags & SL_VERDICT_F_END)) {
@@ -465,6 +581,13 @@ static bool allowed(const struct sl_exchange *ex, const struct sl_verdict *v) {
                                  : v->status >= 200 && v->status <= 599);
     case SL_VERDICT_CHUNK:
         return ex->responded && !ex->ended && !ex->tx_busy && tx_in_bounds(v);
+    case SL_VERDICT_PROXY:
+        return !ex->proxied && !ex->responded && !ex->req->body_wanted && v->head_len <= 16384 &&
+               !(v->flags & SL_VERDICT_F_FINAL);
+    case SL_VERDICT_FORWARD:
+        return ex->answered && !ex->responded && tx_in_bounds(v) &&
+               (v->status == 0 || (v->status >= 200 && v->status <= 599)) &&
+               (v->flags & SL_VERDICT_F_FINAL);
     case SL_VERDICT_BODY_TAKEN:
     case SL_VERDICT_FAIL:
     case SL_VERDICT_RELEASE:
@@ -488,11 +611,29 @@ static void obey(struct sl_exchange *ex, const struct sl_verdict *v) {
         }
         write_tx(ex, v);
         return;
+    case SL_VERDICT_PROXY:
+        proxy(ex, v);
+        return;
+    case SL_VERDICT_FORWARD:
+        forward(ex, v);
+        return;
     case SL_VERDICT_BODY_TAKEN:
         ex->rx_busy = false;
+        if (ex->proxied) {
+            sl_proxy_read(req);
+        }
         sl_conn_mark(req->conn);
         return;
     case SL_VERDICT_BODY_WANTED:
+        if (ex->proxied) {
+            sl_proxy_read(req);
+            return;
+        }
+        if (is_too_large(req, sl_worker_config(ex->ring->worker)->body_bytes_max)) {
+            req->conn->close_after = true; // the body is not read
+            sl_request_fail(req, SL_E_BODY_TOO_LARGE);
+            return;
+        }
         req->body_wanted = true;
         req->conn->active_ns =
             ex->ring->worker->now_ns; // the body's clock starts when somebody reads
@@ -516,6 +657,7 @@ static void give_up(struct sl_exchange *ex) {
         sl_request_fail(req, ex->aborted ? SL_E_CLIENT_CLOSED : SL_E_HANDLER);
         return;
     }
+    sl_proxy_detach(req);
     req->given_up = true;
     req->exchange = NULL;
     ex->req = NULL;
@@ -568,7 +710,8 @@ uint32_t sl_ring_read(struct sl_ring *ring) {
 // Whether its handler may have done something already.
 static bool begun(const struct sl_exchange *ex) {
     uint32_t count = atomic_load(word(ex->ring, SL_RING_EVENT_BEGUN_OFF));
-    return (int32_t)(count - ex->event) > 0 || ex->responded || ex->aborted || ex->req->body_wanted;
+    return (int32_t)(count - ex->event) > 0 || ex->responded || ex->aborted || ex->proxied ||
+           ex->req->body_wanted;
 }
 
 // To another isolate, as if it came only now. Its deadline stays.

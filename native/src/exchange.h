@@ -2,6 +2,14 @@
 //
 // An exchange is one slot's C half. FREE -> LENT (a REQUEST event was written) -> FREE, when TypeScript gave FINAL and the last bytes of
 // its tx area have left. `req` is NULL once the request is gone: what TypeScript still says is then counted and dropped.
+//
+// A chain in TypeScript may end with a proxy step (SL_VERDICT_PROXY). Then an upstream works for the request, and TypeScript has the last word:
+//
+//   PROXY --> [line, connection, request] --head of the answer--> ANSWER; the upstream is *held*: nothing of the body is read
+//   held  --FORWARD------> the body goes from the upstream's queue to the client's; the slot is free
+//         --BODY_WANTED--> it comes here in parts, one at a time (*to_ring*), while or before TypeScript RESPONDs
+//         --RESPOND------> nobody wants it: the upstream's connection closes
+//   PROXY_FAILED at any time before FORWARD: TypeScript makes the answer, or breaks the one that it makes of the body.
 #ifndef SL_EXCHANGE_H
 #define SL_EXCHANGE_H
 
@@ -16,6 +24,9 @@ struct sl_exchange {
     uint32_t event; // counter of its REQUEST event
     bool lent, final, tx_busy, rx_busy, responded, ended, not_found, aborted;
     bool writable_due; // a WRITABLE event waits until the client's queue has drained
+    bool proxied;      // an upstream got the request
+    bool answered;     // and TypeScript knows what it said, or that it failed:
+    int failure;       // SL_OK or why
 };
 
 // One life of an isolate, as one worker sees it: an isolate that is started again brings another region, and so another ring. The old one lives
@@ -54,5 +65,13 @@ void sl_exchange_pump(struct sl_exchange *exchange); // more of the request's bo
 void sl_exchange_writable(struct sl_exchange *exchange); // the client's queue has drained
 void sl_exchange_drain(struct sl_exchange *exchange); // the worker drains: an upgraded one is told
 void sl_exchange_abort(struct sl_exchange *exchange, int reason, bool detach);
+
+// For an upstream that works for a proxied exchange.
+bool sl_exchange_awaits(const struct sl_exchange *exchange); // TypeScript waits for the upstream, not we for TypeScript
+void sl_exchange_answer(struct sl_exchange *exchange, struct sl_forward_response *forward, bool bodiless);
+// Where the next part of the answer's body goes, SL_SLOT_RX_BYTES; NULL while TypeScript has not taken the last one.
+uint8_t *sl_exchange_rx(struct sl_exchange *exchange);
+void sl_exchange_answer_part(struct sl_exchange *exchange, uint32_t len, bool last);
+void sl_exchange_proxy_failed(struct sl_exchange *exchange, int status);
 
 #endif

@@ -79,11 +79,20 @@ static uint32_t log_text(struct sl_log_record *record, uint32_t at, struct sl_sp
 
 static void log_head(struct sl_log_record *record, const struct sl_request *req) {
     const struct sl_head *h = &req->head;
-    uint32_t at = log_text(record, 0, sl_request_span(req, 0, h->method_len));
+    const struct sl_asked *asked = &req->asked;
+    struct sl_span method = sl_request_span(req, 0, h->method_len);
+    struct sl_span host = sl_request_span(req, h->host_off, h->host_len);
+    struct sl_span target = sl_request_span(req, h->target_off, h->target_len);
+    if (asked->data) {
+        method = (struct sl_span){asked->data, asked->method_len};
+        host = (struct sl_span){asked->data + method.len, asked->host_len};
+        target = (struct sl_span){asked->data + method.len + host.len, asked->target_len};
+    }
+    uint32_t at = log_text(record, 0, method);
     record->version = h->version;
     record->method_len = (uint8_t)at;
-    record->host_len = (uint8_t)log_text(
-        record, at, sl_request_span(req, h->host_off, sl_min_u32(h->host_len, 255)));
+    host.len = sl_min_size(host.len, 255);
+    record->host_len = (uint8_t)log_text(record, at, host);
     at += record->host_len;
     if (req->proxied && sl_status_info(req->reason)->source == SL_SOURCE_UPSTREAM) {
         char text[128];
@@ -92,8 +101,7 @@ static void log_head(struct sl_log_record *record, const struct sl_request *req)
             (uint8_t)log_text(record, at, (struct sl_span){(const uint8_t *)text, len});
         at += record->upstream_len;
     }
-    record->target_len =
-        (uint16_t)log_text(record, at, sl_request_span(req, h->target_off, h->target_len));
+    record->target_len = (uint16_t)log_text(record, at, target);
 }
 
 static void write_log(const struct sl_request *req) {
@@ -158,6 +166,71 @@ void sl_request_detach(struct sl_request *req, int reason) {
         write_log(req);
     }
     request_free(req);
+}
+
+// Another head.
+
+static uint32_t put_span(uint8_t *at, struct sl_span span) {
+    memcpy(at, span.data, span.len);
+    return (uint32_t)span.len;
+}
+
+// What the client asked for moves behind the new head, for the log.
+static void keep_asked(struct sl_request *req, uint8_t *at) {
+    const struct sl_head *h = &req->head;
+    struct sl_asked asked = {at, h->method_len, h->host_len, h->target_len};
+    if (req->asked.data) {
+        return;
+    }
+    at += put_span(at, sl_request_span(req, 0, h->method_len));
+    at += put_span(at, sl_request_span(req, h->host_off, h->host_len));
+    put_span(at, sl_request_span(req, h->target_off, h->target_len));
+    req->asked = asked;
+}
+
+static bool may_replace(const struct sl_head *fresh, const struct sl_head *old) {
+    return fresh->form == SL_TARGET_ORIGIN && fresh->body == SL_BODY_NONE &&
+           (fresh->method == SL_METHOD_HEAD) == (old->method == SL_METHOD_HEAD) &&
+           fresh->method != SL_METHOD_TRACE;
+}
+
+static void mark_ours(struct sl_head *head, uint32_t ours) {
+    for (uint32_t i = head->field_count - sl_min_u32(ours, head->field_count);
+         i < head->field_count; i++) {
+        head->fields[i].flags |= SL_FIELD_OURS;
+    }
+}
+
+// The bytes are the isolate's until they are copied.
+bool sl_request_rewrite(struct sl_request *req, struct sl_span head, uint32_t ours) {
+    const struct sl_head_limits limits = {16384, 16384, SL_FIELDS_MAX};
+    struct sl_buf_pool *pool = &req->conn->worker->bufs;
+    struct sl_head *old = &req->head, fresh;
+    size_t size = head.len + old->method_len + old->host_len + old->target_len;
+    struct sl_buf *buf = sl_buf_take(pool, size <= SL_BUF_PAGE_BYTES ? SL_BUF_PAGE : SL_BUF_OUT);
+    if (!buf || size > buf->cap) {
+        sl_buf_unref(pool, buf);
+        return false;
+    }
+    put_span(buf->data, head);
+    fresh.scanned = fresh.skipped = 0;
+    int rc = sl_http1_parse_request(&fresh, buf->data, head.len, &limits);
+    if (rc != 1 || fresh.len != head.len || !may_replace(&fresh, old)) {
+        sl_buf_unref(pool, buf);
+        return false;
+    }
+    keep_asked(req, buf->data + head.len);
+    fresh.version = old->version;
+    fresh.body = old->body;
+    fresh.content_length = old->content_length;
+    fresh.flags =
+        (uint16_t)((fresh.flags & ~SL_HEAD_KEEP_ALIVE) | (old->flags & SL_HEAD_KEEP_ALIVE));
+    mark_ours(&fresh, ours);
+    *old = fresh;
+    sl_buf_unref(pool, req->head_buf);
+    req->head_buf = buf;
+    req->head_data = buf->data;
+    return true;
 }
 
 // Answers.

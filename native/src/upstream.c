@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <strings.h>
 
+#include "exchange.h"
 #include "gateway.h"
 
 #define SMALL_BODY 16384u
@@ -212,6 +213,15 @@ static bool idempotent(uint8_t method) {
 
 static void send_on_fresh(struct sl_request *req, struct sl_upstream *upstream);
 
+// Once an answer has begun: a broken transfer, never a short body that looks whole. TypeScript that waits for the answer makes one itself.
+static void fail_request(struct sl_request *req, int status) {
+    if (req->exchange) {
+        sl_exchange_proxy_failed(req->exchange, status);
+    } else {
+        sl_request_fail(req, status);
+    }
+}
+
 static void fail(struct sl_upstream_conn *up, int status) {
     struct sl_request *req = up->req;
     struct sl_upstream *upstream = up->upstream;
@@ -227,8 +237,7 @@ static void fail(struct sl_upstream_conn *up, int status) {
     }
     w->counters.upstream_failures++;
     upstream->stats.failures++;
-    sl_request_fail(req, status); // once an answer has begun: a broken transfer, never a short body
-                                  // that looks whole
+    fail_request(req, status);
 }
 
 // Sending the request.
@@ -403,14 +412,28 @@ static uint8_t framing_for_client(const struct sl_upstream_conn *up, uint64_t *o
     return SL_FRAMING_CHUNKED;
 }
 
-static bool forward_head(struct sl_upstream_conn *up, const uint8_t *data, uint32_t head_at) {
-    struct sl_request *req = up->req;
+static struct sl_forward_response forwarded(const struct sl_upstream_conn *up,
+                                            const uint8_t *data) {
     struct sl_forward_response forward = {
-        .head = &up->head, .data = data + head_at, .via = req->hold->plan->via};
-    if (up->head.status >= 200) {
-        forward.framing = framing_for_client(up, &forward.content_length);
+        .head = &up->head, .data = data, .via = up->req->hold->plan->via};
+    forward.framing = framing_for_client(up, &forward.content_length);
+    return forward;
+}
+
+static bool has_body(const struct sl_head *head) {
+    return head->body == SL_BODY_LENGTH ? head->content_length > 0 : head->body != SL_BODY_NONE;
+}
+
+// The final head goes to the client, or to TypeScript, which then decides. False: the body is not to be read now.
+static bool forward_head(struct sl_upstream_conn *up, const uint8_t *data) {
+    struct sl_request *req = up->req;
+    struct sl_forward_response forward = forwarded(up, data);
+    if (!req->exchange) {
+        return sl_request_respond_forward(req, &forward);
     }
-    return sl_request_respond_forward(req, &forward);
+    up->held = true;
+    sl_exchange_answer(req->exchange, &forward, !has_body(&up->head));
+    return false;
 }
 
 // 1xx: 100 is passed to who asked for it, others to HTTP/1.1 clients. False: the request is gone.
@@ -457,7 +480,9 @@ static uint32_t announced_ms(const struct sl_head *head, const uint8_t *data) {
 }
 
 static void begin_body(struct sl_upstream_conn *up) {
+    sl_inq_consume(&up->in, &up->worker->bufs, up->head.skipped + up->head.len);
     up->head_done = true;
+    up->held = false;
     up->body = up->head.body;
     up->body_left = up->head.content_length;
     if (up->body == SL_BODY_LENGTH && up->body_left == 0) {
@@ -490,25 +515,25 @@ static bool read_head(struct sl_upstream_conn *up) {
         }
         bool final = up->head.status >= 200;
         const uint8_t *data = buf->data + at + up->head.skipped;
-        bool alive = final ? forward_head(up, buf->data + at, up->head.skipped) : interim(up, data);
-        if (!alive) {
+        up->announced_ms = announced_ms(&up->head, data);
+        if (!(final ? forward_head(up, data) : interim(up, data))) {
             return false;
         }
-        up->announced_ms = announced_ms(&up->head, data);
-        sl_inq_consume(&up->in, &up->worker->bufs, up->head.skipped + up->head.len);
         if (final) {
             begin_body(up);
             return true;
         }
+        sl_inq_consume(&up->in, &up->worker->bufs, up->head.skipped + up->head.len);
         up->head.scanned = up->head.skipped = 0;
     }
     return false;
 }
 
-// The next piece of the answer's body: as sl_request_body_next.
-static int body_next(struct sl_upstream_conn *up, struct sl_span *out_data) {
+// The next piece of the answer's body, at most `max` bytes: as sl_request_body_next.
+static int body_next(struct sl_upstream_conn *up, struct sl_span *out_data, size_t max) {
     struct sl_span front = sl_inq_front(&up->in);
     size_t consumed = 0;
+    front.len = sl_min_size(front.len, max);
     if (up->body == SL_BODY_CHUNKED) {
         int rc = sl_chunk_decode(&up->chunk, front.data, front.len, &consumed, out_data);
         if (consumed > 0) {
@@ -538,7 +563,7 @@ static bool pump_body(struct sl_upstream_conn *up) {
         struct sl_buf *buf = up->in.first;
         struct sl_span piece = {NULL, 0};
         sl_buf_ref(buf);
-        rc = body_next(up, &piece);
+        rc = body_next(up, &piece, SIZE_MAX);
         bool alive = rc != SL_CHUNK_DATA ||
                      sl_request_write(req, piece.data, (uint32_t)piece.len, buf, NULL);
         sl_buf_unref(&up->worker->bufs, buf);
@@ -557,11 +582,63 @@ static bool pump_body(struct sl_upstream_conn *up) {
     return true;
 }
 
+// Copies to the ring what is here and fits. False: the body is malformed, and the request has heard so.
+static bool copy_to_ring(struct sl_upstream_conn *up, uint8_t *rx, uint32_t *out_len,
+                         bool *out_whole) {
+    int rc = SL_CHUNK_PARTIAL;
+    uint32_t n = 0;
+    while (!body_whole(up, rc) && up->in.bytes > 0 && n < SL_SLOT_RX_BYTES) {
+        struct sl_buf *buf = up->in.first;
+        struct sl_span piece = {NULL, 0};
+        sl_buf_ref(buf);
+        rc = body_next(up, &piece, SL_SLOT_RX_BYTES - n);
+        if (rc == SL_CHUNK_DATA) {
+            memcpy(rx + n, piece.data, piece.len);
+            n += (uint32_t)piece.len;
+        }
+        sl_buf_unref(&up->worker->bufs, buf);
+        if (rc < 0) {
+            fail(up, SL_E_UPSTREAM_BAD_BODY);
+            return false;
+        }
+    }
+    *out_len = n;
+    *out_whole = body_whole(up, rc);
+    return true;
+}
+
+static void pump_to_ring(struct sl_upstream_conn *up) {
+    struct sl_exchange *ex = up->req->exchange;
+    uint8_t *rx = sl_exchange_rx(ex);
+    uint32_t n;
+    bool whole;
+    if (!rx || !copy_to_ring(up, rx, &n, &whole)) {
+        return;
+    }
+    if (n > 0 || whole) {
+        sl_exchange_answer_part(ex, n, whole);
+    }
+    if (whole) {
+        up->req->upstream = NULL;
+        pool_or_close(up);
+    } else if (n == 0 && up->in_ended && up->in.bytes == 0) {
+        fail(up, SL_E_UPSTREAM_CUT);
+    }
+}
+
 static void pump_answer(struct sl_upstream_conn *up) {
+    if (up->held) {
+        return;
+    }
     if (!up->head_done && !read_head(up)) {
-        if (up->state == SL_UP_ACTIVE && up->req && up->in_ended && !up->head_done) {
+        bool waits = up->state == SL_UP_ACTIVE && up->req && !up->head_done && !up->held;
+        if (waits && up->in_ended) {
             fail(up, SL_E_UPSTREAM_RESET);
         }
+        return;
+    }
+    if (up->to_ring) {
+        pump_to_ring(up);
         return;
     }
     if (pump_body(up) && up->in_ended && up->in.bytes == 0) {
@@ -569,13 +646,22 @@ static void pump_answer(struct sl_upstream_conn *up) {
     }
 }
 
+// Whoever gets the answer's body takes more of it.
+static bool takes_more(const struct sl_upstream_conn *up) {
+    return up->to_ring ? sl_exchange_rx(up->req->exchange) != NULL
+                       : sl_conn_writable(up->req->conn);
+}
+
 static enum sl_recv_want wanted(const struct sl_upstream_conn *up) {
+    if (up->held) {
+        return SL_RECV_OFF;
+    }
     if (!up->head_done) {
         return SL_RECV_STREAM; // the parser's limit ends a head that is too large
     }
     bool small =
         up->body == SL_BODY_LENGTH ? up->body_left <= SMALL_BODY : up->req->out_bytes < SMALL_BODY;
-    bool room = sl_conn_writable(up->req->conn) && up->in.bytes == 0;
+    bool room = takes_more(up) && up->in.bytes == 0;
     return !room ? SL_RECV_OFF : small ? SL_RECV_STREAM : SL_RECV_ONCE;
 }
 
@@ -588,7 +674,7 @@ static void choose_deadline(struct sl_upstream_conn *up, enum sl_recv_want want)
         }
     } else if (!up->request_done && up->req->body_wanted) {
         disarm(up);
-    } else if (!up->head_done) {
+    } else if (!up->head_done && !up->held) {
         if (up->due != SL_UP_DUE_HEAD) { // once: a trickle of head bytes does not move it
             arm_ms(up, SL_UP_DUE_HEAD, row->head_timeout_ms);
         }
@@ -787,6 +873,7 @@ static void carry(struct sl_upstream_conn *up, struct sl_upstream *upstream,
     req->upstream = up;
     up->head.scanned = up->head.skipped = 0;
     up->head_done = up->received = up->broken = up->flown = false;
+    up->held = up->to_ring = false;
     up->interims = 0;
     up->error = 0;
     sl_work_mark(up->worker, &up->work);
@@ -805,7 +892,7 @@ static void begin_exchange(struct sl_upstream_conn *up, struct sl_upstream *upst
 static void send_on_fresh(struct sl_request *req, struct sl_upstream *upstream) {
     struct sl_upstream_conn *up = connect_new(req->conn->worker, upstream);
     if (!up) {
-        sl_request_fail(req, SL_E_UPSTREAM_FULL);
+        fail_request(req, SL_E_UPSTREAM_FULL);
         return;
     }
     begin_exchange(up, upstream, req);
@@ -876,7 +963,7 @@ static void line_leave(struct sl_request *req) {
 static void line_enter(struct sl_request *req, struct sl_upstream *upstream) {
     struct sl_worker *w = upstream->worker;
     if (upstream->waiting >= SL_UPSTREAM_WAITING_MAX) {
-        sl_request_fail(req, SL_E_UPSTREAM_FULL);
+        fail_request(req, SL_E_UPSTREAM_FULL);
         return;
     }
     req->line_until_ns = w->now_ns + upstream->row.connect_timeout_ms * SL_NS_PER_MS;
@@ -906,7 +993,7 @@ static void line_due(struct sl_timer *timer) {
     while (upstream->first && upstream->first->line_until_ns <= w->now_ns) {
         struct sl_request *req = upstream->first;
         line_leave(req);
-        sl_request_fail(req, SL_E_UPSTREAM_FULL);
+        fail_request(req, SL_E_UPSTREAM_FULL);
     }
     if (upstream->first) {
         sl_timer_set(&w->timers, timer, upstream->first->line_until_ns);
@@ -916,9 +1003,9 @@ static void line_due(struct sl_timer *timer) {
 void sl_proxy_start(struct sl_request *req, struct sl_upstream *upstream) {
     req->proxied = upstream;
     if (sl_http1_via_has(&req->head, req->head_data, req->hold->plan->via)) {
-        sl_request_fail(req, SL_E_LOOP);
+        fail_request(req, SL_E_LOOP);
     } else if (upstream->row.family == 0) {
-        sl_request_fail(req, SL_E_UPSTREAM_FULL);
+        fail_request(req, SL_E_UPSTREAM_FULL);
     } else if (upstream->waiting > 0 || upstream->used >= upstream->row.conns_max) {
         line_enter(req, upstream);
     } else {
@@ -936,4 +1023,44 @@ void sl_proxy_detach(struct sl_request *req) {
         up->worker->counters.upstream_aborts++;
         up_close(up);
     }
+}
+
+// For TypeScript.
+
+bool sl_proxy_is_held(const struct sl_request *req) { return req->upstream && req->upstream->held; }
+
+bool sl_proxy_is_read(const struct sl_request *req) {
+    return req->upstream && req->upstream->to_ring;
+}
+
+void sl_proxy_forward(struct sl_request *req, struct sl_response_head *response) {
+    struct sl_upstream_conn *up = req->upstream;
+    struct sl_buf *buf = up->in.first;
+    struct sl_forward_response forward = forwarded(up, buf->data + buf->pos + up->head.skipped);
+    bool alive;
+    if (response) {
+        bool bodiless = response->status == 204 || response->status == 304;
+        response->content_length = forward.content_length;
+        response->framing =
+            bodiless && has_body(&up->head) ? (uint8_t)SL_FRAMING_NONE : forward.framing;
+        alive = sl_request_respond(req, response);
+    } else {
+        alive = sl_request_respond_forward(req, &forward);
+    }
+    if (alive) {
+        begin_body(up);
+        sl_work_mark(up->worker, &up->work);
+    }
+}
+
+void sl_proxy_read(struct sl_request *req) {
+    struct sl_upstream_conn *up = req->upstream;
+    if (!up || !(up->held || up->to_ring)) {
+        return; // it has failed, or TypeScript has all of it
+    }
+    if (up->held) {
+        begin_body(up);
+        up->to_ring = true;
+    }
+    sl_work_mark(up->worker, &up->work);
 }

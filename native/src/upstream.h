@@ -79,6 +79,8 @@ struct sl_upstream_conn {
     uint8_t interims;       // 1xx answers to this request
     bool reused, in_ended, head_done, request_done, received, connected, broken;
     bool flown; // a send was begun for this request
+    bool held;    // the answer's head waits in `in` for what TypeScript says (exchange.h)
+    bool to_ring; // the answer's body goes there
     int error;  // of a failed send or receive
     struct sl_head head;
 };
@@ -94,5 +96,12 @@ size_t sl_upstream_text(const struct sl_upstream *upstream, char *out, size_t le
 void sl_proxy_start(struct sl_request *req, struct sl_upstream *upstream);
 void sl_proxy_pump_request(struct sl_upstream_conn *up); // more of the client's body may be there, or there is room
 void sl_proxy_detach(struct sl_request *req);            // the request is given up: its connection closes, its place in the line is free
+
+// A request that TypeScript has sent here (exchange.h).
+bool sl_proxy_is_held(const struct sl_request *req);
+bool sl_proxy_is_read(const struct sl_request *req); // TypeScript reads the body
+// Passes a held answer on to the client, with another status and other fields, or as it came for NULL.
+void sl_proxy_forward(struct sl_request *req, struct sl_response_head *response);
+void sl_proxy_read(struct sl_request *req); // TypeScript wants (more of) the body
 
 #endif

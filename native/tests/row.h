@@ -113,7 +113,7 @@ static const struct kernel {
     {SL_IO_URING, true, "simulated uring"},
 };
 
-static bool open_on(const struct kernel *kernel) {
+static inline bool open_on(const struct kernel *kernel) {
     char reason[256];
     if (kernel->simulated) {
         struct sl_sim *sim = sl_sim_new(&(struct sl_sim_config){.seed = 1});

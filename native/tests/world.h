@@ -129,6 +129,7 @@ struct world {
     uint64_t patience; // OP_TURNS takes so many times more: what arrives by bytes needs them
     int stage;
     bool polled, started;
+    void (*after_turn)(void); // plays the isolate
     const char *failed; // what a script saw that it should not have
     char failed_text[2048];
 };
@@ -702,7 +703,11 @@ static bool world_open(int kind, struct sl_sim *sim, struct sl_config config, vo
 
 static int world_turn(uint64_t wait_ns) {
     world.turns++;
-    return sl_worker_turn(world.worker, wait_ns);
+    int rc = sl_worker_turn(world.worker, wait_ns);
+    if (world.after_turn) {
+        world.after_turn();
+    }
+    return rc;
 }
 
 static void world_close(void) {
@@ -738,7 +743,7 @@ static void world_close(void) {
 static bool at_baseline(void) {
     const struct sl_worker *w = world.worker;
     const struct sl_counters *c = &w->counters;
-    return c->conns_live == 0 && c->requests_live == 0 && c->upstream_live == 0 && c->upstream_idle == 0 && c->upstream_waiting == 0 &&
+    return c->conns_live == 0 && c->requests_live == 0 && c->upstream_live == 0 && c->upstream_idle == 0 && c->upstream_waiting == 0 && c->exchanges_live == 0 &&
            sl_buf_lent(&w->bufs) == 0 && w->conns.used == 0 && w->requests.used == 0 && w->outqs.used == 0 &&
            w->upstream_conns.used == 0 && c->io_starved == 0;
 }

@@ -23,6 +23,10 @@ enum sl_event_kind {
     SL_EVENT_WRITABLE = 3, // the bytes of the last RESPOND or CHUNK have left the tx area: the next CHUNK may be written
     SL_EVENT_ABORT = 4,    // the client is gone or the exchange failed; `len` is -status. Answer with FINAL
     SL_EVENT_DRAIN = 5,    // after an upgrade: the gateway drains, so end soon. Once at most
+    SL_EVENT_ANSWER = 6,   // after PROXY: the upstream's answer. Its head as a client would get it lies at SL_SLOT_HEAD_OFF, `len` bytes, its status
+                           // in method_len; none of its body has been read on. With flag END: it has none. From here on BODY, BODY_WANTED and
+                           // BODY_TAKEN are about the answer's body
+    SL_EVENT_PROXY_FAILED = 7, // after PROXY: no (whole) answer comes; `len` is -status
 };
 
 enum sl_event_flags {
@@ -34,7 +38,7 @@ enum sl_event_flags {
     SL_EVENT_F_UPGRADE = 32,    // REQUEST: a GET of HTTP/1.1 without a body that asks for an upgrade: 101 may be the answer
 };
 
-// REQUEST. Offsets count from SL_SLOT_HEAD_OFF. BODY, WRITABLE and ABORT use kind, flags, slot, gen, len only.
+// REQUEST. Offsets count from SL_SLOT_HEAD_OFF. The others use kind, flags, slot, gen, len only, but for ANSWER.
 struct sl_event {
     uint8_t kind, flags;
     uint8_t method;          // enum sl_method; SL_METHOD_OTHER: read method_len bytes at offset 0 of the head
@@ -43,7 +47,7 @@ struct sl_event {
     uint32_t len;            // BODY: bytes; ABORT: -status; REQUEST: bytes of the head
     uint8_t field_count;     // at most 128
     uint8_t steps_done;      // steps of the chain that C has done: the first so many that Hono matches are skipped
-    uint16_t method_len;
+    uint16_t method_len;     // ANSWER: its status
     uint16_t target_off, target_len; // as received
     uint16_t path_off, path_len;     // without the query
     uint16_t query_off, query_len;   // without '?'; off is 0 if there is no '?'
@@ -64,6 +68,11 @@ enum sl_verdict_kind {
     SL_VERDICT_FAIL = 4,       // break the exchange: 500 if nothing was sent yet, else cut the connection
     SL_VERDICT_RELEASE = 5,    // nothing but its flag FINAL
     SL_VERDICT_BODY_WANTED = 6, // the handler reads the body: C begins to send BODY events (and 100 Continue if it was asked for)
+    SL_VERDICT_PROXY = 7,      // send the request, with its body, to the upstream with the id `body_off`, and tell of its answer. Only while the body is
+                               // unread. With head_len: a whole new head lies at SL_SLOT_TX_OFF, without framing fields and with the app's own
+                               // fields last, `body_len` of them; else the request goes as it is
+    SL_VERDICT_FORWARD = 8,    // pass the answer on to the client; its body never comes here. With a status: that, and the field lines as in RESPOND;
+                               // with status 0 those of the upstream. Always FINAL
 };
 
 enum sl_verdict_flags {
@@ -74,13 +83,14 @@ enum sl_verdict_flags {
 
 struct sl_verdict {
     uint8_t kind, flags;
-    uint16_t status;         // RESPOND: 101, 200-599. After an upgrade, CHUNK with END and FAIL: -status of why it ends, 0 for no special reason
+    uint16_t status;         // RESPOND: 101, 200-599. FORWARD: 200-599 or 0. After an upgrade, CHUNK with END and FAIL: -status of why it ends, 0 for
+                             // no special reason
     uint32_t slot, gen;
     uint32_t head_len;       // RESPOND: field lines "name: value\r\n" from SL_SLOT_TX_OFF on, without the blank line
     uint32_t body_off;       // offset in the tx area
     uint32_t body_len;
     double content_length;   // bytes, with F_LENGTH
-    uint32_t steps_failed;   // RESPOND: bit i: the answer did not come back through step i of steps_done, so its response edits do not apply
+    uint32_t steps_failed;   // RESPOND, FORWARD: bit i: the answer did not come back through step i of steps_done, so its response edits do not apply
     uint8_t reserved[28];
 };
 _Static_assert(sizeof(struct sl_verdict) == 64, "ABI");

@@ -32,7 +32,7 @@
 #include <stdint.h>
 
 #define SL_PLAN_MAGIC 0x4e4c5053u // "SPLN"
-#define SL_PLAN_VERSION 3u
+#define SL_PLAN_VERSION 4u
 #define SL_PLAN_BYTES_MAX 67108864u // 64 MiB
 #define SL_PLAN_ENTRIES_MAX 65536u
 #define SL_PLAN_STEPS_MAX 65536u
@@ -154,8 +154,9 @@ struct sl_plan_upstream {
     uint32_t connect_timeout_ms;
     uint32_t head_timeout_ms;    // from the request's last byte to the answer's head
     uint32_t idle_timeout_ms;    // of a pooled connection; also between two parts of an answer's body
+    uint32_t id;                 // how SL_VERDICT_PROXY names it. The first row of several counts
 };
-_Static_assert(sizeof(struct sl_plan_upstream) == 48, "ABI");
+_Static_assert(sizeof(struct sl_plan_upstream) == 52, "ABI");
 
 // A headers step: two runs of edits, done in order.
 struct sl_plan_headers {

@@ -11,9 +11,10 @@
 //   | exchange slots  slots x 64 KiB                   |
 //   +--------------------------------------------------+ slots_off + slots * 65536
 //
-// `slots` is a power of two, 64 <= slots <= 16384; `entries` = 8 * slots. That is why neither ring can be full: a slot has at most one BODY, one
-// WRITABLE, one DRAIN and one ABORT event that TypeScript has not read, and, when it was given back with those unread, one REQUEST and one ABORT
-// of the next request (its others come after verdicts on it); and at most four verdicts that C has not read. When all slots are taken C answers 503 and counts it: nothing is queued.
+// `slots` is a power of two, 64 <= slots <= 16384; `entries` = 8 * slots. That is why neither ring can be full: a slot has at most four events
+// that TypeScript has not read (one of REQUEST, ANSWER and BODY; WRITABLE; PROXY_FAILED or, after an upgrade, DRAIN; ABORT), and, when it was given back
+// with those unread, one REQUEST and one ABORT of the next request (its others come after verdicts on it); and at most four verdicts that C has not
+// read. When all slots are taken C answers 503 and counts it: nothing is queued.
 //
 // Counters (tail, head) run freely, modulo 2^32; the entry is `counter & (entries - 1)`. The writer fills entries, then
 // release-stores its tail; the reader acquire-loads the tail, copies, then release-stores its head.
@@ -38,7 +39,7 @@
 //   +-------------------------------------------+ SL_SLOT_PLAN_OFF (1536)
 //   | u32: id of the plan, if steps_done > 0    |  so that its app skips the steps, and no later one
 //   +-------------------------------------------+ SL_SLOT_HEAD_OFF (2048)
-//   | request head, at most 16 KiB, as received |
+//   | request head, at most 16 KiB, as received |  or an upstream's answer head, which may reach into rx
 //   +-------------------------------------------+ SL_SLOT_RX_OFF (18432)
 //   | request body, one part at a time          |  14 KiB
 //   +-------------------------------------------+ SL_SLOT_TX_OFF (32768)
