@@ -3,6 +3,7 @@
  */
 import { assert, assertEquals } from "@std/assert";
 import { describe, it } from "@std/testing/bdd";
+import { measureIsolates, renderIsolates } from "./isolates.ts";
 import { missing } from "./peers.ts";
 import { measure, prepare } from "./measure.ts";
 import { median, quantile, render, type Table } from "./table.ts";
@@ -42,6 +43,17 @@ async function assertWhole(workload: Workload, table: Table): Promise<void> {
     assert(text.includes(`\n${name} `), text);
   }
 }
+
+describe("bench/isolates.ts", () => {
+  it("measures one isolate and two, which share the work", async () => {
+    const all = await measureIsolates(1, 0);
+    assertEquals(all.map(([{ errors }]) => errors), [0, 0]);
+    const [[one], [two]] = all;
+    assertEquals([one.counts.length, two.counts.length], [1, 2]);
+    assert(Math.min(...two.counts) > 0, `${two.counts}`);
+    assert(renderIsolates(all).startsWith("isolates  req/s"));
+  });
+});
 
 describe("deno task bench", () => {
   for (const [word, workloads] of Object.entries(WORKLOADS)) {

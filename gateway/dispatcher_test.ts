@@ -6,7 +6,12 @@ import { cors } from "hono/cors";
 import { getConnInfo } from "hono/deno";
 import { streamSSE } from "hono/streaming";
 import * as abi from "../ffi/abi.ts";
-import { backgroundDone, type Doorbell, runDispatchers } from "./dispatcher.ts";
+import {
+  backgroundDone,
+  type Doorbell,
+  requestRunning,
+  runDispatchers,
+} from "./dispatcher.ts";
 import { installResponse } from "./response.ts";
 import { headersOf, Peer, textOf } from "./peer_test.ts";
 
@@ -621,6 +626,45 @@ describe("Dispatcher", () => {
       });
       expect(textOf(answer)).toBe(`${n}-!`);
     }
+  });
+});
+
+describe("an isolate that C has given up", () => {
+  const closed = abi.SL_RING_CLOSED_OFF / 4;
+
+  it("begins no request any more, not even of the same batch", async () => {
+    const begun: string[] = [];
+    const peer = peerOf((app) =>
+      app.get("/:n", (c) => {
+        begun.push(c.req.param("n"));
+        if (c.req.param("n") === "1") { // C closes while this one runs
+          Atomics.store(peer.ring.words, closed, 1);
+          peer.send({ target: "/nested" }); // is handled by another drain
+        }
+        return c.text("");
+      })
+    );
+    await peer.ask({ target: "/0" });
+    peer.send({ target: "/1" });
+    peer.send({ target: "/2" });
+    expect(begun).toEqual(["0", "1"]);
+    expect([peer.dispatcher.drain(), peer.ring.pending()]).toEqual([0, 0]);
+  });
+});
+
+describe("requestRunning()", () => {
+  it("tells what an isolate is handling, while it does", () => {
+    const seen: (string | undefined)[] = [];
+    const peer = peerOf((app) =>
+      app.on("PURGE", "/x/:y", async (c) => {
+        seen.push(requestRunning(peer.ring));
+        await Promise.resolve();
+        return c.text("");
+      })
+    );
+    peer.send({ method: "PURGE", target: "/x/y?z" });
+    seen.push(requestRunning(peer.ring));
+    expect(seen).toEqual(["PURGE http://example.org:8080/x/y?z", undefined]);
   });
 });
 

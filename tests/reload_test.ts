@@ -80,6 +80,18 @@ async function memoryOf(
   };
 }
 
+// Deno's threads of Workers.
+async function isolateThreads(command: RunningCommand): Promise<number> {
+  let count = 0;
+  const folder = `/proc/${command.pid}/task`;
+  for await (const { name } of Deno.readDir(folder)) {
+    const text = await Deno.readTextFile(`${folder}/${name}/comm`)
+      .catch(() => ""); // it has ended
+    if (text.startsWith("worker-")) count++;
+  }
+  return count;
+}
+
 // Asks without pause, on connections that stay, until it is stopped; all answers must be 200, and no connection may see an older version again.
 class Load {
   answers = 0;
@@ -520,6 +532,12 @@ const BLOCKING = `
 const id = Math.random();
 app.get("/id", (c) => c.text(String(id)));
 app.get("/spin/:what", () => { console.log("spins"); while (true); });
+app.get("/spin-until-told", () => {
+  console.log("spins");
+  while (true) try { Deno.statSync(new URL("./told", import.meta.url)); break; } catch { continue; }
+  console.log("woke");
+  return new Response("late");
+});
 app.get("/later", async (c) => { await (await fetch("data:,")).text(); console.log("spins"); while (true); });
 app.get("/burn", (c) => { const until = performance.now() + 20; while (performance.now() < until); return c.text(String(id)); });
 app.post("/count", (c) => { console.log("counted"); return c.text("counted"); });
@@ -562,14 +580,14 @@ describe("an isolate that is blocked", () => {
     });
   }
 
-  it("beside another leaves it what it had not begun", async () => {
+  it("beside another leaves it what it had not begun, also if it wakes up later", async () => {
     await using folder = await folderOf({
       "app.ts": versioned(0, BLOCKING, QUICK.replace("ISOLATES", "2")),
     });
     await using command = await startCommand(["app.ts", "--workers", "1"], {
       folder: folder.path,
     });
-    const blocked = ask(command, "/spin/x");
+    const blocked = ask(command, "/spin-until-told");
     await command.prints(/spins/);
     const from = (await statsOf(command)).requests_typescript;
     // More at once than one isolate reads in time: some wait behind the blocked one.
@@ -592,6 +610,14 @@ describe("an isolate that is blocked", () => {
     const stats = await statsOf(command);
     expect(stats.isolate_moves).toBeGreaterThan(0);
     expect(stats.byStatus.isolate_gone).toBe(1);
+    await Deno.writeTextFile(`${folder.path}/told`, "");
+    await command.prints(/woke/);
+    expect((await statsOf(command)).late_verdicts).toBe(0); // nobody reads its ring
+    expect(command.out.match(/counted/g)?.length).toBe(1);
+    await until(
+      "its thread has ended, too",
+      async () => await isolateThreads(command) === 2,
+    );
     expect((await command.stop()).code).toBe(0);
   });
 });
