@@ -26,6 +26,8 @@ export {
   type ResumptionMode,
   type ResumptionOptions,
   type STEK,
+  stekFile,
+  type StekFileOptions,
   type STEKProvider,
   type TlsPolicy,
 } from "./tls/mod.ts";

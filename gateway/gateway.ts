@@ -23,6 +23,7 @@ import {
   type GatewayOptions,
   type LimitOptions,
   type ListenerTlsOptions,
+  stekProviderOf,
 } from "./options.ts";
 import { type App, compilePlan, type Plan, resolveUpstreams } from "./plan.ts";
 import { encodePlan } from "./plan_blob.ts";
@@ -35,7 +36,9 @@ import {
   compileResumption,
   type ResumptionMode,
   type ResumptionRow,
+  type STEKProvider,
 } from "../tls/mod.ts";
+import { StekFeed } from "./stek_feed.ts";
 import { setNamedUpstreams } from "./upstream.ts";
 import { installUpgradeGuard } from "./websocket.ts";
 import { setUnderscoreHeaders } from "./forward.ts";
@@ -179,6 +182,8 @@ export class DataPlane {
   readonly addresses: Deno.NetAddr[] = [];
   /** What is wrong with certificates, though they can be used. */
   readonly warnings: string[] = [];
+  /** Whether its session ticket keys come from a provider. */
+  readonly takesSteks: boolean;
   #seats: (IsolateSeat | undefined)[];
   #memory: RingMemory[][] = []; // by seat: of who sat there last
   #exchanges = 0;
@@ -189,6 +194,7 @@ export class DataPlane {
   /** `seats`: how many isolates there can be at once, those that end while others begin included. */
   constructor(options: CheckedOptions, seats: number) {
     this.#seats = new Array(seats).fill(undefined);
+    this.takesSteks = options.steks.given;
     this.handle = orGatewayError(() =>
       native.gatewayNew(configWords(options, seats))
     );
@@ -480,6 +486,22 @@ export class IsolateRunner {
   }
 }
 
+/**
+ * Gives a gateway a provider's session ticket keys, now and then every `refreshMs`. Throws if it gives none and the gateway has not started; later
+ * that is told on standard error.
+ */
+export async function feedSteks(
+  gateway: number,
+  provider: STEKProvider,
+): Promise<StekFeed> {
+  const feed = new StekFeed(provider, {
+    give: (keys) => native.gatewaySteks(gateway, keys),
+    tell: (text) => console.error(`sluice: warning: ${text}`),
+  });
+  await feed.start(native.gatewayState(gateway) === abi.SL_WARMING);
+  return feed;
+}
+
 // ---- The gateway
 
 const GATEWAY: unique symbol = Symbol.for("sluice.gateway") as never;
@@ -520,6 +542,7 @@ export class Gateway {
   #plane: DataPlane | undefined;
   #seat: IsolateSeat | undefined;
   #runner: IsolateRunner | undefined;
+  #stekFeed: StekFeed | undefined;
   #closing: Promise<void> | undefined;
 
   constructor(app: App, options: GatewayOptions) {
@@ -621,6 +644,8 @@ export class Gateway {
     try {
       const seat = this.#seat = plane.takeSeat()!;
       plane.load(plan, [seat]);
+      const provider = stekProviderOf(this.options);
+      if (provider) this.#stekFeed = await feedSteks(plane.handle, provider);
       this.#runner = await IsolateRunner.start(seat, app, plan.id);
       plane.start();
     } catch (error) {
@@ -685,6 +710,7 @@ export class Gateway {
     try {
       await plane.drain(deadlineMs);
     } finally {
+      this.#stekFeed?.stop();
       await this.#runner?.stop(deadlineMs);
       this.#runner = undefined;
       plane.free();

@@ -120,6 +120,7 @@ export class Generation {
       seat,
       timeoutMs,
       plane.observe(seat),
+      index === 0 && plane.takesSteks,
     );
   }
 
@@ -160,6 +161,7 @@ export class Generation {
     isOver: () => boolean,
   ): Promise<{ cut: boolean }> {
     const until = performance.now() + waitMs;
+    for (const isolate of this.#isolates) isolate.replaced();
     const isBusy = () => this.#seats.some((seat) => plane.isBusy(seat));
     while (!isOver() && isBusy() && performance.now() < until) {
       await new Promise((resolve) => setTimeout(resolve, POLL_MS));

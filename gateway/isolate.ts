@@ -7,7 +7,7 @@
 /// <reference lib="deno.worker" />
 import { createDefaultApp, createUpstreamApp } from "./default_app.ts";
 import { GatewayError, show } from "./errors.ts";
-import { isGateway, IsolateRunner } from "./gateway.ts";
+import { feedSteks, isGateway, IsolateRunner } from "./gateway.ts";
 import type {
   AppSource,
   FromIsolate,
@@ -15,20 +15,29 @@ import type {
   Pulse,
   ToIsolate,
 } from "./isolate_messages.ts";
-import { checkOptions, type GatewayOptions } from "./options.ts";
+import {
+  checkOptions,
+  type GatewayOptions,
+  stekProviderOf,
+  withoutProviders,
+} from "./options.ts";
 import { type App, compilePlan, resolveUpstreams } from "./plan.ts";
 import { resolveHost } from "./resolve.ts";
 import type { PluginRegistry } from "./plugins/registry.ts";
 import { installResponse } from "./response.ts";
+import type { StekFeed } from "./stek_feed.ts";
 import { setNamedUpstreams } from "./upstream.ts";
 import { installUpgradeGuard } from "./websocket.ts";
 import { setUnderscoreHeaders } from "./forward.ts";
+import type { STEKProvider } from "../tls/mod.ts";
 
 const scope = globalThis as unknown as DedicatedWorkerGlobalScope;
 let app: App;
 let planId: number;
 let plugins: PluginRegistry | undefined;
 let runner: IsolateRunner | undefined;
+let provider: STEKProvider | undefined;
+let feed: StekFeed | undefined;
 
 function tell(message: FromIsolate): void {
   scope.postMessage(message);
@@ -52,8 +61,10 @@ async function load(
   overrides: Partial<GatewayOptions>,
 ): Promise<LoadedApp> {
   const exported = await exportOf(source);
-  const { plugins: _, ...given } = isGateway(exported) ? exported.options : {}; // plugins stay in this isolate
-  const options = checkOptions({ ...given, ...overrides });
+  const given = isGateway(exported) ? exported.options : {};
+  const { plugins: _, ...merged } = { ...given, ...overrides };
+  const options = checkOptions(merged);
+  provider = stekProviderOf(merged);
   if (isGateway(exported)) plugins = exported.plugins;
   app = isGateway(exported)
     ? await exported.plugins.apply(exported.app)
@@ -63,7 +74,7 @@ async function load(
   const plan = compilePlan(app, options);
   planId = plan.id;
   await resolveUpstreams(plan, resolveHost);
-  return { options, plan, given };
+  return { options, plan, given: withoutProviders(given) };
 }
 
 /** What an isolate runs: the module's default export. */
@@ -92,10 +103,15 @@ async function handle(message: ToIsolate): Promise<void> {
       app: await load(message.source, message.overrides),
     });
   } else if (message.type === "run") {
-    runner = await IsolateRunner.start(message.seat, app, planId);
+    const { seat, feedsSteks } = message;
+    if (feedsSteks && provider) feed = await feedSteks(seat.gateway, provider);
+    runner = await IsolateRunner.start(seat, app, planId);
     beat(message.pulse);
     tell({ type: "running" });
+  } else if (message.type === "replaced") {
+    feed?.stop();
   } else {
+    feed?.stop();
     await runner?.stop(message.waitMs);
     await plugins?.dispose();
     tell({ type: "closed" });

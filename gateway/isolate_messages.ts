@@ -19,11 +19,15 @@ export interface Pulse {
   everyMs: number;
 }
 
-/** From main to an isolate, in this order. */
+/**
+ * From main to an isolate, in this order. `feedsSteks`: it asks its module's provider for session ticket keys, until it is replaced. The keys go to C from
+ * there: no message ever has one.
+ */
 export type ToIsolate =
   | { type: "lifeline"; port: number; token: Uint8Array }
   | { type: "load"; source: AppSource; overrides: Partial<GatewayOptions> }
-  | { type: "run"; seat: IsolateSeat; pulse: Pulse }
+  | { type: "run"; seat: IsolateSeat; pulse: Pulse; feedsSteks: boolean }
+  | { type: "replaced" }
   | { type: "close"; waitMs: number };
 
 /** What an isolate found in its module. */

@@ -259,7 +259,7 @@ class Run {
     for (const line of dataPlaneLines(this.#plane.describe(), options)) {
       say(line);
     }
-    await generation.run(seats, this.#plane);
+    await this.#runFirst(generation, seats);
     this.#plane.load(plan, generation.seats);
     this.#generation = generation;
     this.#loading = undefined;
@@ -282,6 +282,19 @@ class Run {
       }`,
     );
     this.#isReady = true;
+  }
+
+  async #runFirst(
+    generation: Generation,
+    seats: IsolateSeat[],
+  ): Promise<void> {
+    try {
+      await generation.run(seats, this.#plane);
+    } catch (error) {
+      if (!(error instanceof ModuleError)) throw error;
+      const text = `Cannot start ${this.#name}: ${error.message}`;
+      throw new StartError(text, { cause: error });
+    }
   }
 
   #newGeneration(): Generation {

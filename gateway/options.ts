@@ -14,6 +14,7 @@ import {
   type ListenerTlsOptions,
   PolicyError,
   type StekPolicy,
+  type STEKProvider,
 } from "../tls/mod.ts";
 import type { PluginEntry } from "./plugins/registry.ts";
 import { parseOrigin, type UpstreamOptions } from "./upstream.ts";
@@ -266,6 +267,29 @@ export function checkOptions(options: GatewayOptions = {}): CheckedOptions {
   checked.steks = { ...steks, given: stek !== undefined };
   for (const { tls } of checked.listeners) delete tls?.policy?.resumption?.stek;
   return checked;
+}
+
+/** Where a gateway's session ticket keys come from, of options that were checked. */
+export function stekProviderOf(
+  options: GatewayOptions,
+): STEKProvider | undefined {
+  return compileSteks(options.listeners ?? []).stek;
+}
+
+/** The options without what cannot leave the isolate. */
+export function withoutProviders(options: GatewayOptions): GatewayOptions {
+  const { plugins: _, ...rest } = options;
+  if (!rest.listeners) return rest;
+  const listeners = rest.listeners.map((listener) => {
+    const { tls } = listener;
+    if (!tls?.policy?.resumption?.stek) return listener;
+    const { stek: _, ...resumption } = tls.policy.resumption;
+    return {
+      ...listener,
+      tls: { ...tls, policy: { ...tls.policy, resumption } },
+    };
+  });
+  return { ...rest, listeners };
 }
 
 /** Checks a pool's limits, adding what is wrong to `problems`. */

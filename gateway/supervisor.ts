@@ -194,6 +194,7 @@ export class IsolateHandle {
     seat: IsolateSeat,
     timeoutMs: number,
     work: IsolateWork,
+    feedsSteks: boolean,
   ): Promise<void> {
     const watchdog = new Watchdog(
       timeoutMs,
@@ -201,7 +202,13 @@ export class IsolateHandle {
       () => this.#endBlocked(timeoutMs, work.running()),
     );
     this.#watchdog = watchdog;
-    await this.#ask({ type: "run", seat, pulse: watchdog.pulse });
+    const { pulse } = watchdog;
+    await this.#ask({ type: "run", seat, pulse, feedsSteks });
+  }
+
+  /** Others run in its place from now on; it finishes what it has. */
+  replaced(): void {
+    if (!this.#ended) this.#send({ type: "replaced" });
   }
 
   // Deno cannot end JavaScript that never returns. So it is given up: once it returns, it ends.

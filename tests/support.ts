@@ -425,6 +425,8 @@ export interface CommandOptions {
   env?: Record<string, string>;
   /** A program in front of the command, with its arguments. */
   through?: string[];
+  /** The module says where to listen. @default on a free port, if no word of the command says where */
+  ownListeners?: boolean;
   /** Go through `deno task` itself, as users do; else what the task runs is started. */
   task?: boolean;
 }
@@ -626,7 +628,8 @@ export async function startCommand(
   args: readonly string[] = [],
   options: CommandOptions = {},
 ): Promise<RunningCommand> {
-  const hasAddress = args.some((word) => /^--https?(?:=|$)/.test(word));
+  const hasAddress = options.ownListeners ||
+    args.some((word) => /^--https?(?:=|$)/.test(word));
   const command = await spawn(
     startWords(
       hasAddress ? args : [...args, "--http", "127.0.0.1:0"],

@@ -26,3 +26,4 @@ export {
   type STEK,
   type STEKProvider,
 } from "./session_ticket.ts";
+export { stekFile, type StekFileOptions } from "./stek_file.ts";
