@@ -7,6 +7,7 @@
 import { gzipSync } from "node:zlib";
 import { expect } from "@std/expect";
 import { afterAll, beforeAll, describe, it } from "@std/testing/bdd";
+import { Hono } from "hono";
 import { createWorld } from "./hono_contract_app.ts";
 import {
   ask,
@@ -26,6 +27,8 @@ import {
   folderOf,
   latin1,
   RawClient,
+  ROOT,
+  startCommand,
   startUpstream,
   until,
   type Upstream,
@@ -393,6 +396,36 @@ const ERRORS: Case[] = [
   send("PUT", "/none", "body"),
 ];
 
+// The same app as a plain module, `export default app`, that the command line starts. What its handlers tell stays in its process.
+async function serveAsModule(
+  upstream: string,
+  folder: string,
+): Promise<Server> {
+  const files = await folderOf({
+    "app.ts":
+      `import { createWorld } from "${ROOT}/tests/hono_contract_app.ts";\n` +
+      `export default createWorld(${JSON.stringify(upstream)}, ${
+        JSON.stringify(folder)
+      }).app;\n`,
+  });
+  const command = await startCommand(["app.ts"], { folder: files.path });
+  return {
+    app: new Hono(),
+    told: [],
+    name: "a module",
+    port: command.port,
+    connect: () => command.connect(),
+    async stop() {
+      await command.stop();
+      await files[Symbol.asyncDispose]();
+    },
+  };
+}
+
+// A plain module has the default limit of a body; and these ask what handlers have told.
+const NOT_OF_A_MODULE =
+  /echoed as it comes|logger\(\)|waitUntil|second handler|hears? /;
+
 // ---- The comparison
 
 function upstreamScript() {
@@ -419,6 +452,7 @@ describe("an unmodified Hono app", () => {
   let upstream: Upstream;
   let folder: Awaited<ReturnType<typeof folderOf>>;
   let sluice: Server;
+  let module: Server;
   const { error } = console;
 
   // All of Deno.serve's answers first: a gateway's start replaces this isolate's Response.
@@ -438,10 +472,12 @@ describe("an unmodified Hono app", () => {
     }
     await within(deno.stop(), "Deno.serve's end");
     sluice = await serveBySluice(createWorld(upstream.url, folder.path));
+    module = await serveAsModule(upstream.url, folder.path);
   });
 
   afterAll(async () => {
     await sluice.stop();
+    await module.stop();
     await upstream.stop();
     await folder[Symbol.asyncDispose]();
     console.error = error;
@@ -501,6 +537,8 @@ describe("an unmodified Hono app", () => {
       for (const case_ of cases) {
         it(case_[0], async () => {
           expect(await case_[1](sluice)).toEqual(expected.get(case_));
+          if (NOT_OF_A_MODULE.test(case_[0])) return;
+          expect(await case_[1](module)).toEqual(expected.get(case_));
         });
       }
     });
