@@ -29,6 +29,8 @@ const TYPESCRIPT: Meanings<keyof LimitOptions> = {
   bodyBytesMax: "bytes of the body, else 413",
   handlerTimeoutMs: "until the answer's head, else 504",
   exchanges: "requests that wait for TypeScript, else 503",
+  isolateTimeoutMs:
+    "that a handler may keep its isolate from all else, then 503 (0: for ever)",
 };
 
 const NOT_FOUND: Meanings<keyof LimitOptions> = {
