@@ -223,6 +223,18 @@ describeForms(
       expect(answer.headers.get("x-edit")).toBe("1");
     });
 
+    it("reads all lines of cookies", async () => {
+      for (const lines of [["a=1", "canary=yes"], ["canary=yes", "a=1"]]) {
+        const answer = await rawExchange(
+          served.base,
+          `GET /crumb/up HTTP/1.1\r\nHost: h\r\nConnection: close\r\n${
+            lines.map((line) => `Cookie: ${line}\r\n`).join("")
+          }\r\n`,
+        );
+        expect(answer).toMatch(/new GET/);
+      }
+    });
+
     it("takes any bytes", async () => {
       for (const cookie of ["\xff=\xfe", "id=\xff", "id", '"', "id=;;;"]) {
         const answer = await rawExchange(

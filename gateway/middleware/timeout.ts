@@ -12,7 +12,7 @@ const ANSWER = textAnswer(504, "Gateway Timeout");
 
 /**
  * Ends a request that takes too long, from this step to the last byte of its answer: 504 if its head has not begun, else the transfer is cut, so that
- * a short body never looks whole. As Hono's `timeout`, which leaves bodies alone. Native for handlers and upstreams alike; a handler that is too late
+ * a short body never looks whole. A WebSocket is in time once it is open. As Hono's `timeout`, which leaves bodies alone. Native for handlers and upstreams alike; a handler that is too late
  * hears of it by the request's `signal`.
  *
  * @param duration In milliseconds.

@@ -6,6 +6,7 @@ import { OptionsError } from "../errors.ts";
 import { headers } from "./headers.ts";
 import { proxy } from "./proxy.ts";
 import { respond } from "./respond.ts";
+import { upgradeWebSocket } from "../websocket.ts";
 import { timeout } from "./timeout.ts";
 
 describe("timeout()", () => {
@@ -104,6 +105,12 @@ function build(app: Hono): void {
     return c.text("late");
   });
   app.get("/own/code", (c) => c.text("code"));
+  app.get(
+    "/short/socket",
+    upgradeWebSocket(() => ({
+      onMessage: (event, socket) => socket.send(`${event.data}!`),
+    })),
+  );
   app.onError((error, c) => c.text(error.message, 500));
 }
 
@@ -172,6 +179,25 @@ describeForms(
       release();
       expect((await ask("/own/code")).text).toBe("code");
     });
+
+    if (served.form !== "Deno.serve") {
+      it("leaves an open WebSocket alone", async () => {
+        const url = `${served.base}/short/socket`.replace("http", "ws");
+        const socket = new WebSocket(url);
+        let open = true;
+        const answer = new Promise<unknown>((resolve) => {
+          socket.onmessage = ({ data }) => resolve(data);
+          socket.onclose = () => resolve(open = false);
+        });
+        await new Promise((resolve) => socket.onopen = resolve);
+        // Its time is over when that of a later request is.
+        expect((await ask("/short/up/never")).status).toBe(504);
+        release();
+        if (open) socket.send("still here");
+        expect(await answer).toBe("still here!");
+        socket.close();
+      });
+    }
 
     if (served.form === "native") {
       it("tells the handler that nobody waits any more", async () => {

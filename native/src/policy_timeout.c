@@ -15,8 +15,9 @@ static enum sl_policy_next enter(const struct sl_policy *p) {
 void sl_request_due(struct sl_request *req) {
     uint32_t step = req->due_step;
     req->due_ns = 0; // once
-    if (req->out_done) {
-        return; // all of it is queued: how fast the client reads is another limit's
+    // All of it is queued: how fast the client reads is another limit's. Or it is no answer any more.
+    if (req->out_done || req->upgraded) {
+        return;
     }
     if (req->status) {
         sl_conn_abort(req->conn, SL_E_TIMEOUT);
