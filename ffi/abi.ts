@@ -443,11 +443,11 @@ export const SL_PLAN_HEADERS_REQUEST_BYTES_OFF = 16;
 export const SL_PLAN_HEADERS_RESPONSE_BYTES_OFF = 20;
 export const SL_PLAN_EDIT_BYTES = 16;
 export const SL_PLAN_EDIT_KIND_OFF = 0;
-export const SL_PLAN_EDIT_RESERVED0_OFF = 1;
+export const SL_PLAN_EDIT_LAST_OFF = 1;
 export const SL_PLAN_EDIT_NAME_LEN_OFF = 2;
 export const SL_PLAN_EDIT_OFF_OFF = 4;
 export const SL_PLAN_EDIT_LEN_OFF = 8;
-export const SL_PLAN_EDIT_RESERVED1_OFF = 12;
+export const SL_PLAN_EDIT_BIT_OFF = 12;
 export const SL_PLAN_POLICY_BYTES = 32;
 export const SL_PLAN_POLICY_OP_OFF = 0;
 export const SL_PLAN_POLICY_RESERVED0_OFF = 1;
@@ -737,11 +737,11 @@ export const ABI: readonly (readonly [name: string, value: number])[] = [
   ["SL_PLAN_HEADERS_RESPONSE_BYTES_OFF", 20],
   ["SL_PLAN_EDIT_BYTES", 16],
   ["SL_PLAN_EDIT_KIND_OFF", 0],
-  ["SL_PLAN_EDIT_RESERVED0_OFF", 1],
+  ["SL_PLAN_EDIT_LAST_OFF", 1],
   ["SL_PLAN_EDIT_NAME_LEN_OFF", 2],
   ["SL_PLAN_EDIT_OFF_OFF", 4],
   ["SL_PLAN_EDIT_LEN_OFF", 8],
-  ["SL_PLAN_EDIT_RESERVED1_OFF", 12],
+  ["SL_PLAN_EDIT_BIT_OFF", 12],
   ["SL_PLAN_POLICY_BYTES", 32],
   ["SL_PLAN_POLICY_OP_OFF", 0],
   ["SL_PLAN_POLICY_RESERVED0_OFF", 1],

@@ -24,7 +24,7 @@ static void check_edits(const struct sl_plan *plan, const struct sl_plan_headers
     size_t cap = sizeof(text) + h->request_bytes;
     uint8_t in[sizeof(text)], *out = malloc(cap);
     struct sl_head head = {.scanned = 0}, again = {.scanned = 0};
-    struct sl_edits edits = {h->request_bytes, 1, {{&plan->edits[h->request_first], plan->blob, h->request_count}}};
+    struct sl_edits edits = {h->request_bytes, 1, {{&plan->edits[h->request_first], plan->blob, h->request_count, plan->header_drops[2 * (h - plan->headers)]}}};
     bool has_date;
     memcpy(in, text, sizeof(text));
     SL_ASSERT(sl_http1_parse_request(&head, in, sizeof(text) - 1, &limits) == 1);
@@ -38,7 +38,7 @@ static void check_edits(const struct sl_plan *plan, const struct sl_plan_headers
     }
     free(out);
     struct sl_span lines = sl_span_of("x-a: 1\r\nset-cookie: a\r\nx-b: 2\r\n");
-    edits.runs[0] = (struct sl_edit_run){&plan->edits[h->response_first], plan->blob, h->response_count};
+    edits.runs[0] = (struct sl_edit_run){&plan->edits[h->response_first], plan->blob, h->response_count, plan->header_drops[2 * (h - plan->headers) + 1]};
     out = malloc(lines.len + h->response_bytes);
     size_t n = sl_edits_filter(&edits, out, lines);
     n += sl_edits_lines(&edits, out + n);

@@ -47,7 +47,7 @@
     F(plan_upstream, connect_timeout_ms) F(plan_upstream, head_timeout_ms) F(plan_upstream, idle_timeout_ms) F(plan_upstream, id) \
     S(plan_headers) F(plan_headers, request_first) F(plan_headers, request_count) F(plan_headers, response_first) \
     F(plan_headers, response_count) F(plan_headers, request_bytes) F(plan_headers, response_bytes) \
-    S(plan_edit) F(plan_edit, kind) F(plan_edit, reserved0) F(plan_edit, name_len) F(plan_edit, off) F(plan_edit, len) F(plan_edit, reserved1) \
+    S(plan_edit) F(plan_edit, kind) F(plan_edit, last) F(plan_edit, name_len) F(plan_edit, off) F(plan_edit, len) F(plan_edit, bit) \
     S(plan_policy) F(plan_policy, op) F(plan_policy, reserved0) F(plan_policy, request_bytes) F(plan_policy, response_bytes) \
     F(plan_policy, scratch_bytes) F(plan_policy, record_off) F(plan_policy, record_len) F(plan_policy, respond) F(plan_policy, upstream) \
     F(plan_policy, identity) F(plan_policy, reserved1) \

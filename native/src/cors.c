@@ -52,7 +52,7 @@ static void edit_response(const struct sl_policy *p, uint32_t index, bool prefli
     uint32_t count = h->response_count - (preflight ? record->vary_last : 0);
     if (count > 0) {
         sl_policy_edit_response(
-            p, (struct sl_edit_run){&p->plan->edits[h->response_first], p->plan->blob, count});
+            p, (struct sl_edit_run){&p->plan->edits[h->response_first], p->plan->blob, count, 0});
     }
 }
 

@@ -11,24 +11,72 @@ static bool same_name(const uint8_t *lower, const uint8_t *name, size_t len) {
     return true;
 }
 
-// Whether an edit at (run, at) or after it takes lines of this name away.
-static bool drops(const struct sl_edits *edits, uint32_t run, uint32_t at, const uint8_t *name,
-                  size_t len) {
-    for (; run < edits->run_count; run++, at = 0) {
-        const struct sl_edit_run *r = &edits->runs[run];
-        for (uint32_t i = at; i < r->count; i++) {
-            const struct sl_plan_edit *e = &r->edits[i];
-            if (e->kind != SL_PLAN_EDIT_APPEND && e->name_len == len &&
-                same_name(r->bytes + e->off, name, len)) {
-                return true;
-            }
+static bool names(const struct sl_plan_edit *e, const uint8_t *bytes, uint32_t bit,
+                  const uint8_t *name, size_t len) {
+    return (e->bit == bit || e->bit == 0) && e->name_len == len &&
+           same_name(bytes + e->off, name, len);
+}
+
+// Whether an edit of the run at `at` or after it takes lines of this name away.
+static bool run_drops(const struct sl_edit_run *r, uint32_t at, uint32_t bit, const uint8_t *name,
+                      size_t len) {
+    for (uint32_t i = at; i < r->count; i++) {
+        if (r->edits[i].kind != SL_PLAN_EDIT_APPEND &&
+            names(&r->edits[i], r->bytes, bit, name, len)) {
+            return true;
         }
     }
     return false;
 }
 
+// The same, of all runs from `run` on.
+static bool drops(const struct sl_edits *edits, uint32_t run, uint32_t bit, const uint8_t *name,
+                  size_t len) {
+    for (; run < edits->run_count; run++) {
+        const struct sl_edit_run *r = &edits->runs[run];
+        if (r->drops & bit && run_drops(r, 0, bit, name, len)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+uint32_t sl_edits_drops(const struct sl_plan_edit *edits, uint32_t count) {
+    uint32_t bits = 0;
+    for (uint32_t i = 0; i < count; i++) {
+        if (edits[i].kind != SL_PLAN_EDIT_APPEND) {
+            bits |= edits[i].bit ? edits[i].bit : UINT32_MAX;
+        }
+    }
+    return bits;
+}
+
+void sl_edits_note(struct sl_plan_edit *edits, const uint8_t *bytes, uint32_t count) {
+    struct sl_edit_run run = {edits, bytes, count, 0};
+    for (uint32_t i = 0; i < count; i++) {
+        struct sl_plan_edit *e = &edits[i];
+        e->bit = sl_edit_bit(bytes + e->off, e->name_len);
+    }
+    for (uint32_t i = 0; i < count; i++) {
+        struct sl_plan_edit *e = &edits[i];
+        e->last = !run_drops(&run, i + 1, e->bit, bytes + e->off, e->name_len);
+    }
+}
+
 bool sl_edits_keep(const struct sl_edits *edits, const uint8_t *name, size_t len) {
-    return !drops(edits, 0, 0, name, len);
+    return len == 0 || !drops(edits, 0, sl_edit_bit(name, len), name, len);
+}
+
+uint32_t sl_edits_names(struct sl_span fields) {
+    const uint8_t *at = fields.data, *end = fields.data + fields.len;
+    uint32_t bits = 0;
+    while (at < end) {
+        const uint8_t *newline = memchr(at, '\n', (size_t)(end - at));
+        const uint8_t *colon = memchr(at, ':', (size_t)(end - at));
+        bits |= colon && colon > at ? sl_edit_bit(at, (size_t)(colon - at)) : UINT32_MAX;
+        at = newline ? newline + 1 : end;
+    }
+    return bits;
 }
 
 bool sl_edits_add(const struct sl_edits *edits, struct sl_span name) {
@@ -45,16 +93,36 @@ bool sl_edits_add(const struct sl_edits *edits, struct sl_span name) {
     return false;
 }
 
-// The next edit from (*run, *at) on whose line is in the edited head, and the line; NULL after the last. Moves behind it.
-static const struct sl_plan_edit *next_line(const struct sl_edits *edits, uint32_t *run,
-                                            uint32_t *at, const uint8_t **out_line) {
-    for (; *run < edits->run_count; (*run)++, *at = 0) {
-        const struct sl_edit_run *r = &edits->runs[*run];
-        while (*at < r->count) {
-            const struct sl_plan_edit *e = &r->edits[(*at)++];
+// Goes through the edits whose lines are in the edited head.
+struct cursor {
+    const struct sl_edits *edits;
+    uint32_t run, at, later; // later: what the runs behind this one take away
+};
+
+static void enter_run(struct cursor *c) {
+    c->at = c->later = 0;
+    for (uint32_t i = c->run + 1; i < c->edits->run_count; i++) {
+        c->later |= c->edits->runs[i].drops;
+    }
+}
+
+static bool is_kept(const struct cursor *c, const struct sl_plan_edit *e, const uint8_t *line) {
+    if (e->last && e->bit && !(c->later & e->bit)) {
+        return true;
+    }
+    uint32_t bit = sl_edit_bit(line, e->name_len);
+    return !run_drops(&c->edits->runs[c->run], c->at, bit, line, e->name_len) &&
+           !drops(c->edits, c->run + 1, bit, line, e->name_len);
+}
+
+// The next one, and its line; NULL after the last.
+static const struct sl_plan_edit *next_line(struct cursor *c, const uint8_t **out_line) {
+    for (; c->run < c->edits->run_count; c->run++, enter_run(c)) {
+        const struct sl_edit_run *r = &c->edits->runs[c->run];
+        while (c->at < r->count) {
+            const struct sl_plan_edit *e = &r->edits[c->at++];
             *out_line = r->bytes + e->off;
-            if (e->kind != SL_PLAN_EDIT_REMOVE &&
-                !drops(edits, *run, *at, *out_line, e->name_len)) {
+            if (e->kind != SL_PLAN_EDIT_REMOVE && is_kept(c, e, *out_line)) {
                 return e;
             }
         }
@@ -63,10 +131,11 @@ static const struct sl_plan_edit *next_line(const struct sl_edits *edits, uint32
 }
 
 size_t sl_edits_lines(const struct sl_edits *edits, uint8_t *out) {
-    uint32_t run = 0, at = 0;
+    struct cursor cursor = {.edits = edits};
     size_t n = 0;
     const uint8_t *line;
-    for (const struct sl_plan_edit *e; (e = next_line(edits, &run, &at, &line));) {
+    enter_run(&cursor);
+    for (const struct sl_plan_edit *e; (e = next_line(&cursor, &line));) {
         memcpy(out + n, line, e->len);
         n += e->len;
     }
@@ -165,10 +234,11 @@ static int put_kept(struct rewrite *w, const struct sl_edits *edits, const uint8
 }
 
 static int put_added(struct rewrite *w, const struct sl_edits *edits) {
-    uint32_t run = 0, at = 0;
+    struct cursor cursor = {.edits = edits};
     int rc = SL_OK;
     const uint8_t *name;
-    for (const struct sl_plan_edit *e; !rc && (e = next_line(edits, &run, &at, &name));) {
+    enter_run(&cursor);
+    for (const struct sl_plan_edit *e; !rc && (e = next_line(&cursor, &name));) {
         struct sl_field field = {.name_len = e->name_len,
                                  .value_len = (uint16_t)(e->len - e->name_len - 4),
                                  .id = (uint8_t)sl_header_id(name, e->name_len),

@@ -13,6 +13,7 @@ struct sl_edit_run {
     const struct sl_plan_edit *edits;
     const uint8_t *bytes; // where their offsets count from: the plan, or a request's scratch
     uint32_t count;
+    uint32_t drops; // the bits of all names that it takes away; sl_edits_note makes it
 };
 
 struct sl_edits {
@@ -20,6 +21,16 @@ struct sl_edits {
     uint32_t run_count;
     struct sl_edit_run runs[SL_PLAN_CHAIN_MAX]; // the first is done first
 };
+
+// One bit of 32 for a name, in any case: most names that differ have different ones.
+static inline uint32_t sl_edit_bit(const uint8_t *name, size_t len) {
+    uint32_t first = name[0] | 0x20u, last = name[len - 1] | 0x20u;
+    return 1u << ((first * 5 + last * 3 + name[len / 2] % 32u + len) % 32);
+}
+// Notes what makes a run quick, in its edits (once) and in the run.
+void sl_edits_note(struct sl_plan_edit *edits, const uint8_t *bytes, uint32_t count);
+uint32_t sl_edits_names(struct sl_span fields); // the bits of the names of field lines
+uint32_t sl_edits_drops(const struct sl_plan_edit *edits, uint32_t count);
 
 // Whether a line that is there before all edits stays. The name in any case.
 bool sl_edits_keep(const struct sl_edits *edits, const uint8_t *name, size_t len);

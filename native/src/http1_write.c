@@ -371,8 +371,24 @@ size_t sl_http1_prepare(struct sl_prepared *prepared, uint8_t *out_data, size_t 
         .head_len = (uint32_t)n,
         .len = (uint32_t)(n + body.len),
         .date_off = (uint32_t)(date - out_data + sizeof(mark) - 1),
+        .names = sl_edits_names(head->fields),
     };
     return prepared->len;
+}
+
+size_t sl_http1_write_prepared_edited(uint8_t *out, const struct sl_prepared *prepared,
+                                      bool with_body, const struct sl_date *date,
+                                      const struct sl_edits *edits) {
+    size_t n = prepared->head_len - 2u, body = prepared->len - prepared->head_len;
+    sl_http1_write_prepared(out, prepared, (uint32_t)n, date);
+    n += sl_edits_lines(edits, out + n);
+    memcpy(out + n, "\r\n", 2);
+    n += 2;
+    if (with_body) {
+        memcpy(out + n, prepared->bytes + prepared->head_len, body);
+        n += body;
+    }
+    return n;
 }
 
 // What a lenient reader takes a name with '_' for.

@@ -40,6 +40,7 @@ struct sl_prepared {
     const uint8_t *bytes;   // the head, and the body behind it if that is small
     uint32_t head_len, len; // len includes the body's
     uint32_t date_off;
+    uint32_t names; // bits of its fields' names (http1_edit.h)
 };
 // Writes `head` (its own Date must be among what it writes) and, behind it, `body` to out. Returns bytes written; 0: it does not fit.
 size_t sl_http1_prepare(struct sl_prepared *prepared, uint8_t *out, size_t cap, const struct sl_response_head *head, struct sl_span body);
@@ -48,6 +49,9 @@ static inline void sl_http1_write_prepared(uint8_t *out, const struct sl_prepare
     memcpy(out, prepared->bytes, len);
     memcpy(out + prepared->date_off, date->text, SL_DATE_LEN);
 }
+// The same with lines added to the head; none of its own fields is taken away. Returns bytes written, at most prepared->len and edits->bytes_max.
+size_t sl_http1_write_prepared_edited(uint8_t *out, const struct sl_prepared *prepared, bool with_body, const struct sl_date *date,
+                                      const struct sl_edits *edits);
 
 // The answer's head of an upstream, re-emitted: its end-to-end fields in order and Via, edited, then framing, Date if it had none.
 struct sl_forward_response {

@@ -307,6 +307,38 @@ static struct sl_span small_body(const struct sl_plan *plan, const struct sl_pla
     return sl_plan_span(plan, row->body_off, row->body_len <= SL_BODY_COPY_MAX ? row->body_len : 0);
 }
 
+// What makes runs of edits quick. Edits of several runs, which no plan of ours has, stay unknown.
+static int note_edits(struct sl_plan *plan, struct sl_plan_edit *edits) {
+    uint32_t count = plan->header->header_count, next = 0;
+    for (uint32_t i = 0; i < plan->header->edit_count; i++) {
+        edits[i].last = 0;
+        edits[i].bit = 0;
+    }
+    plan->header_drops = calloc(count ? count * 2 : 1, sizeof(*plan->header_drops));
+    if (!plan->header_drops) {
+        return sl_fail(SL_E_NO_MEMORY, "plan: %u headers steps", count);
+    }
+    for (uint32_t i = 0; i < count; i++) {
+        const struct sl_plan_headers *h = &plan->headers[i];
+        const uint32_t runs[2][2] = {{h->request_first, h->request_count},
+                                     {h->response_first, h->response_count}};
+        for (uint32_t k = 0; k < 2; k++) {
+            uint32_t first = runs[k][0], n = runs[k][1];
+            if (first >= next) {
+                sl_edits_note(edits + first, plan->blob, n);
+                next = first + n;
+            }
+        }
+    }
+    for (uint32_t i = 0; i < count; i++) { // once no edit changes any more
+        const struct sl_plan_headers *h = &plan->headers[i];
+        plan->header_drops[i * 2] = sl_edits_drops(edits + h->request_first, h->request_count);
+        plan->header_drops[i * 2 + 1] =
+            sl_edits_drops(edits + h->response_first, h->response_count);
+    }
+    return SL_OK;
+}
+
 // What is constant in the answers of respond steps is formatted here, once.
 static int prepare(struct sl_plan *plan) {
     static const struct sl_date any = {0, "Thu, 01 Jan 1970 00:00:00 GMT"};
@@ -366,6 +398,7 @@ int sl_plan_new(struct sl_plan **out_plan, const uint8_t *blob, size_t len) {
         plan->via = (struct sl_span){copy + h->via_off, h->via_len};
         rc = check_tables(&c, plan);
     }
+    rc = rc ? rc : note_edits(plan, (void *)(copy + plan->header->edits_off));
     rc = rc ? rc : prepare(plan);
     if (!rc && plan->header->entry_count >= SL_ROUTE_INDEX_MIN) {
         plan->index = sl_route_index_new(plan);
@@ -405,6 +438,7 @@ void sl_plan_unref(struct sl_plan *plan) {
             sl_wipe((void *)(uintptr_t)plan->blob, plan->blob_bytes);
         }
         free((void *)(uintptr_t)plan->blob);
+        free(plan->header_drops);
         free(plan->prepared);
         free(plan->prepared_bytes);
         sl_route_index_free(plan->index);

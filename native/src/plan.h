@@ -27,6 +27,7 @@ struct sl_plan {
     const struct sl_plan_headers *headers;
     const struct sl_plan_edit *edits;
     const struct sl_plan_policy *policies;
+    uint32_t *header_drops; // of each headers row, the bits of names that its runs take away: request, response
     struct sl_policy_state **policy_states; // by the index of a policy: what its op has opened, NULL where it has none (policy.h)
     struct sl_span via;
     struct sl_route_index *index; // NULL: so few entries that each is compared

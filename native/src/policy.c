@@ -138,11 +138,15 @@ static const struct sl_plan_headers *headers_step(const struct sl_request *req, 
 }
 
 static void add_run(struct sl_edits *edits, const struct sl_plan *plan, uint32_t first,
-                    uint32_t count) {
+                    uint32_t count, uint32_t drops) {
     if (count > 0) {
         edits->runs[edits->run_count++] =
-            (struct sl_edit_run){&plan->edits[first], plan->blob, count};
+            (struct sl_edit_run){&plan->edits[first], plan->blob, count, drops};
     }
+}
+
+static const uint32_t *drops_of(const struct sl_plan *plan, const struct sl_plan_headers *h) {
+    return &plan->header_drops[(h - plan->headers) * 2];
 }
 
 static void add_policies(struct sl_edits *edits, const struct sl_policy_runs *runs, uint32_t step) {
@@ -161,7 +165,7 @@ static void request_edits(const struct sl_request *req, struct sl_edits *out) {
     for (uint32_t i = req->steps_edited; i < req->steps_done; i++) {
         const struct sl_plan_headers *h = headers_step(req, i);
         if (h) {
-            add_run(out, plan, h->request_first, h->request_count);
+            add_run(out, plan, h->request_first, h->request_count, drops_of(plan, h)[0]);
         } else {
             add_policies(out, &req->request_runs, i);
         }
@@ -209,7 +213,7 @@ const struct sl_edits *sl_response_edits(const struct sl_request *req, struct sl
             continue;
         }
         if (h) {
-            add_run(out, plan, h->response_first, h->response_count);
+            add_run(out, plan, h->response_first, h->response_count, drops_of(plan, h)[1]);
         } else {
             add_policies(out, &req->response_runs, i);
         }
@@ -311,6 +315,7 @@ void *sl_policy_scratch(const struct sl_policy *policy, size_t bytes) {
 
 static void put_run(struct sl_policy_runs *runs, uint32_t step, struct sl_edit_run run) {
     SL_ASSERT(runs->count < SL_COUNT_OF(runs->runs));
+    run.drops = sl_edits_drops(run.edits, run.count);
     runs->steps[runs->count] = (uint8_t)step;
     runs->runs[runs->count++] = run;
 }

@@ -71,7 +71,7 @@ const struct sl_head *sl_policy_head(const struct sl_policy *policy);
 // As far as fields of that name (in lower case) are concerned: cheaper where no edit that is due is of such.
 const struct sl_head *sl_policy_head_of(const struct sl_policy *policy, struct sl_span name);
 void *sl_policy_scratch(const struct sl_policy *policy, size_t bytes); // aligned for edits
-// At most one run each; the edits and bytes are the plan's or in the scratch.
+// At most one run each; the edits and bytes are the plan's or in the scratch. `drops` is found here.
 void sl_policy_edit_request(const struct sl_policy *policy, struct sl_edit_run run);
 void sl_policy_edit_response(const struct sl_policy *policy, struct sl_edit_run run);
 // Gives the row's answer (it must have one). reason: of status.h, for logs and counters.

@@ -48,8 +48,13 @@ static void put_number(struct lines *lines, uint32_t number) {
 }
 
 static void end_line(struct lines *lines, uint8_t kind, uint32_t off, size_t name_len) {
-    lines->edits[lines->count++] = (struct sl_plan_edit){
-        .kind = kind, .name_len = (uint16_t)name_len, .off = off, .len = lines->used - off};
+    lines->edits[lines->count++] =
+        (struct sl_plan_edit){.kind = kind,
+                              .last = 1, // each name once
+                              .name_len = (uint16_t)name_len,
+                              .off = off,
+                              .len = lines->used - off,
+                              .bit = sl_edit_bit(lines->base + off, name_len)};
 }
 
 static uint32_t seconds_up(uint64_t us) {
@@ -79,7 +84,7 @@ static void put_fields(const struct sl_policy *p, const struct sl_rate_answer *a
         put(&lines, "\r\n", 2);
         end_line(&lines, SL_PLAN_EDIT_SET, off, sizeof(NAME_RETRY) - 1);
     }
-    sl_policy_edit_response(p, (struct sl_edit_run){lines.edits, lines.base, lines.count});
+    sl_policy_edit_response(p, (struct sl_edit_run){lines.edits, lines.base, lines.count, 0});
 }
 
 static enum sl_policy_next enter(const struct sl_policy *p) {

@@ -1,34 +1,43 @@
 #include "random.h"
 
-static uint32_t rotate(uint32_t word, int bits) { return word << bits | word >> (32 - bits); }
+// A row of the state: its four columns at once.
+typedef uint32_t row __attribute__((vector_size(16)));
 
-static void quarter(uint32_t *a, uint32_t *b, uint32_t *c, uint32_t *d) {
-    *a += *b;
-    *d = rotate(*d ^ *a, 16);
-    *c += *d;
-    *b = rotate(*b ^ *c, 12);
-    *a += *b;
-    *d = rotate(*d ^ *a, 8);
-    *c += *d;
-    *b = rotate(*b ^ *c, 7);
+static row rotate(row x, int bits) { return x << bits | x >> (32 - bits); }
+
+static void quarters(row x[4]) {
+    x[0] += x[1];
+    x[3] = rotate(x[3] ^ x[0], 16);
+    x[2] += x[3];
+    x[1] = rotate(x[1] ^ x[2], 12);
+    x[0] += x[1];
+    x[3] = rotate(x[3] ^ x[0], 8);
+    x[2] += x[3];
+    x[1] = rotate(x[1] ^ x[2], 7);
+}
+
+// Rows one, two and three moved by so many columns, so that diagonals are columns.
+static void turn(row x[4], uint32_t by) {
+    const row one = {by, (1 + by) & 3, (2 + by) & 3, (3 + by) & 3};
+    const row two = {2, 3, 0, 1};
+    const row three = {(4 - by) & 3, (5 - by) & 3, (6 - by) & 3, (7 - by) & 3};
+    x[1] = __builtin_shuffle(x[1], one);
+    x[2] = __builtin_shuffle(x[2], two);
+    x[3] = __builtin_shuffle(x[3], three);
 }
 
 void sl__random_block(const uint32_t key[8], uint32_t counter, uint8_t out[64]) {
-    uint32_t start[16] = {0x61707865, 0x3320646e, 0x79622d32, 0x6b206574}, x[16];
-    memcpy(start + 4, key, 32);
-    start[12] = counter;
+    row start[4] = {{0x61707865, 0x3320646e, 0x79622d32, 0x6b206574}}, x[4];
+    memcpy(&start[1], key, 32);
+    start[3] = (row){counter};
     memcpy(x, start, sizeof(x));
     for (int i = 0; i < 10; i++) {
-        quarter(&x[0], &x[4], &x[8], &x[12]);
-        quarter(&x[1], &x[5], &x[9], &x[13]);
-        quarter(&x[2], &x[6], &x[10], &x[14]);
-        quarter(&x[3], &x[7], &x[11], &x[15]);
-        quarter(&x[0], &x[5], &x[10], &x[15]);
-        quarter(&x[1], &x[6], &x[11], &x[12]);
-        quarter(&x[2], &x[7], &x[8], &x[13]);
-        quarter(&x[3], &x[4], &x[9], &x[14]);
+        quarters(x);
+        turn(x, 1);
+        quarters(x);
+        turn(x, 3);
     }
-    for (int i = 0; i < 16; i++) {
+    for (int i = 0; i < 4; i++) {
         x[i] += start[i];
     }
     memcpy(out, x, sizeof(x)); // little endian, as the machines that we run on

@@ -596,22 +596,33 @@ static void respond_body(struct sl_plan_hold *hold, struct sl_request *req, stru
     }
 }
 
-// Nothing is added to the answer that was prepared with the plan.
-static bool is_as_prepared(const struct sl_request *req) {
-    return req->chain.response_bytes == 0 && req->head.version == 1 && !must_close(req, req->conn);
+// The answer that was prepared with the plan, to which lines may be added; but none of it changes.
+static bool is_as_prepared(const struct sl_request *req, const struct sl_prepared *prepared,
+                           const struct sl_edits *edits) {
+    uint32_t drops = 0;
+    for (uint32_t i = 0; edits && i < edits->run_count; i++) {
+        drops |= edits->runs[i].drops;
+    }
+    return !(drops & prepared->names) && req->head.version == 1 && !must_close(req, req->conn);
 }
 
 static void respond_prepared(struct sl_request *req, const struct sl_plan_respond *row,
-                             const struct sl_prepared *prepared) {
+                             const struct sl_prepared *prepared, const struct sl_edits *edits) {
     struct sl_conn *conn = req->conn;
     struct sl_outq *out;
-    uint32_t len = req->head.method == SL_METHOD_HEAD ? prepared->head_len : prepared->len;
-    uint8_t *at = reserve(req, &out, len);
+    bool body = req->head.method != SL_METHOD_HEAD;
+    uint32_t len = body ? prepared->len : prepared->head_len;
+    uint8_t *at = reserve(req, &out, len + (edits ? edits->bytes_max : 0));
     if (!at) {
         return;
     }
-    sl_http1_write_prepared(at, prepared, len, &conn->worker->date);
-    sl_outq_commit(out, len);
+    if (edits) {
+        sl_outq_commit(out, (uint32_t)sl_http1_write_prepared_edited(at, prepared, body,
+                                                                     &conn->worker->date, edits));
+    } else {
+        sl_http1_write_prepared(at, prepared, len, &conn->worker->date);
+        sl_outq_commit(out, len);
+    }
     begin_answer(req, row->status, SL_FRAMING_LENGTH, row->body_len, false);
     req->out_bytes = len - prepared->head_len;
     req->out_left -= req->out_bytes;
@@ -625,8 +636,10 @@ static void respond_prepared(struct sl_request *req, const struct sl_plan_respon
 void sl_request_answer(struct sl_request *req, uint32_t index) {
     const struct sl_plan *plan = req->hold->plan;
     const struct sl_plan_respond *row = &plan->responds[index];
-    if (is_as_prepared(req)) {
-        respond_prepared(req, row, &plan->prepared[index]);
+    struct sl_edits room;
+    const struct sl_edits *edits = sl_response_edits(req, &room);
+    if (is_as_prepared(req, &plan->prepared[index], edits)) {
+        respond_prepared(req, row, &plan->prepared[index], edits);
         return;
     }
     struct sl_response_head response = sl_plan_response(plan, row);

@@ -75,9 +75,10 @@ static enum sl_policy_next enter(const struct sl_policy *p) {
     uint32_t len = record->name_len + id_len + 4u;
     struct sl_plan_edit *edit = sl_policy_scratch(p, sizeof(*edit) + len);
     uint8_t *line = (uint8_t *)(edit + 1), *id = line + record->name_len + 2;
-    *edit =
-        (struct sl_plan_edit){.kind = SL_PLAN_EDIT_SET, .name_len = record->name_len, .len = len};
+    *edit = (struct sl_plan_edit){
+        .kind = SL_PLAN_EDIT_SET, .last = 1, .name_len = record->name_len, .len = len};
     memcpy(line, p->plan->blob + record->name_off, record->name_len);
+    edit->bit = sl_edit_bit(line, record->name_len);
     memcpy(line + record->name_len, ": ", 2);
     if (given.len > 0) {
         memcpy(id, given.data, given.len);
@@ -85,8 +86,8 @@ static enum sl_policy_next enter(const struct sl_policy *p) {
         write_uuid(id, &p->req->conn->worker->secrets);
     }
     memcpy(id + id_len, "\r\n", 2);
-    sl_policy_edit_request(p, (struct sl_edit_run){edit, line, 1});
-    sl_policy_edit_response(p, (struct sl_edit_run){edit, line, 1});
+    sl_policy_edit_request(p, (struct sl_edit_run){edit, line, 1, 0});
+    sl_policy_edit_response(p, (struct sl_edit_run){edit, line, 1, 0});
     return SL_POLICY_PASS;
 }
 

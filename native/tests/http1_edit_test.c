@@ -14,7 +14,11 @@ static struct sl_edits edits_of(const char *const *runs, size_t count) {
     struct sl_edits edits = {.run_count = (uint32_t)count};
     for (size_t i = 0; i < count; i++) {
         uint32_t first = builder.header.edit_count;
-        edits.runs[i] = (struct sl_edit_run){&builder.edits[first], builder.bytes, plan_edits(&builder, runs[i], &edits.bytes_max)};
+        uint32_t n = plan_edits(&builder, runs[i], &edits.bytes_max);
+        if (i == 0) { // of the others nothing is known
+            sl_edits_note(&builder.edits[first], builder.bytes, n);
+        }
+        edits.runs[i] = (struct sl_edit_run){&builder.edits[first], builder.bytes, n, sl_edits_drops(&builder.edits[first], n)};
     }
     return edits;
 }

@@ -74,10 +74,10 @@ static void edit_with(const struct sl_plan *plan, const struct sl_plan_headers *
     uint8_t *out = malloc(sizeof(text) + SL_PLAN_EDIT_BYTES_MAX);
     static const struct sl_head_limits limits = {16384, 8192, 100};
     struct sl_head head = {.scanned = 0};
-    struct sl_edits edits = {h->request_bytes, 1, {{&plan->edits[h->request_first], plan->blob, h->request_count}}};
+    struct sl_edits edits = {h->request_bytes, 1, {{&plan->edits[h->request_first], plan->blob, h->request_count, plan->header_drops[2 * (h - plan->headers)]}}};
     REQUIRE(sl_http1_parse_request(&head, text, sizeof(text) - 1, &limits) == 1);
     CHECK_INT(sl_edits_request(&edits, &head, text, out, sizeof(text) + SL_PLAN_EDIT_BYTES_MAX), SL_OK);
-    edits.runs[0] = (struct sl_edit_run){&plan->edits[h->response_first], plan->blob, h->response_count};
+    edits.runs[0] = (struct sl_edit_run){&plan->edits[h->response_first], plan->blob, h->response_count, plan->header_drops[2 * (h - plan->headers) + 1]};
     size_t n = sl_edits_filter(&edits, out, sl_span_of("x-s: 0\r\nx-u: 0\r\n"));
     CHECK(n + sl_edits_lines(&edits, out + n) <= 16 + h->response_bytes);
     free(out);

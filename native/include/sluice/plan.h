@@ -174,10 +174,10 @@ enum sl_plan_edit_kind {
 
 struct sl_plan_edit {
     uint8_t kind; // enum sl_plan_edit_kind
-    uint8_t reserved0;
+    uint8_t last; // C's: 1: no edit behind it in its run takes it away. 0: not known
     uint16_t name_len; // bytes at `off`, in lower case
     uint32_t off, len; // REMOVE: the name alone; else "name: value\r\n". Never a framing or hop-by-hop field, Host in requests or Date in answers
-    uint32_t reserved1;
+    uint32_t bit; // C's: of its name (http1_edit.h). 0: not known
 };
 _Static_assert(sizeof(struct sl_plan_edit) == 16, "ABI");
 
