@@ -59,6 +59,7 @@ async function serve(
   const gateway = defineGateway(app, {
     listeners: [{ address: "127.0.0.1:0" }],
     workers: 1,
+    io: (Deno.env.get("SLUICE_IO") || "auto") as GatewayOptions["io"],
     ...options,
   });
   const { addresses } = await gateway.start();
