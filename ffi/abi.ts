@@ -14,6 +14,8 @@ export const SL_EVENT_F_IPV6 = 4;
 export const SL_EVENT_F_NOT_FOUND = 8;
 export const SL_EVENT_F_ABSOLUTE = 16;
 export const SL_EVENT_F_UPGRADE = 32;
+export const SL_SLOT_TLS_F_RESUMED = 1;
+export const SL_SLOT_TLS_F_EARLY = 2;
 export const SL_VERDICT_RESPOND = 1;
 export const SL_VERDICT_CHUNK = 2;
 export const SL_VERDICT_BODY_TAKEN = 3;
@@ -161,6 +163,7 @@ export const SL_RING_EVENTS_OFF = 4096;
 export const SL_SLOT_BYTES = 65536;
 export const SL_SLOT_FIELDS_OFF = 0;
 export const SL_SLOT_PLAN_OFF = 1536;
+export const SL_SLOT_TLS_OFF = 1544;
 export const SL_SLOT_HEAD_OFF = 2048;
 export const SL_SLOT_HEAD_BYTES = 16384;
 export const SL_SLOT_RX_OFF = 18432;
@@ -350,6 +353,15 @@ export const SL_EVENT_LOCAL_PORT_OFF = 36;
 export const SL_EVENT_REMOTE_PORT_OFF = 38;
 export const SL_EVENT_CONTENT_LENGTH_OFF = 40;
 export const SL_EVENT_REMOTE_ADDR_OFF = 48;
+export const SL_SLOT_TLS_BYTES = 280;
+export const SL_SLOT_TLS_VERSION_OFF = 0;
+export const SL_SLOT_TLS_CIPHER_OFF = 2;
+export const SL_SLOT_TLS_GROUP_OFF = 4;
+export const SL_SLOT_TLS_FLAGS_OFF = 6;
+export const SL_SLOT_TLS_ALPN_LEN_OFF = 7;
+export const SL_SLOT_TLS_SNI_LEN_OFF = 8;
+export const SL_SLOT_TLS_RESERVED_OFF = 9;
+export const SL_SLOT_TLS_TEXT_OFF = 10;
 export const SL_VERDICT_BYTES = 64;
 export const SL_VERDICT_KIND_OFF = 0;
 export const SL_VERDICT_FLAGS_OFF = 1;
@@ -644,6 +656,15 @@ export const ABI: readonly (readonly [name: string, value: number])[] = [
   ["SL_EVENT_REMOTE_PORT_OFF", 38],
   ["SL_EVENT_CONTENT_LENGTH_OFF", 40],
   ["SL_EVENT_REMOTE_ADDR_OFF", 48],
+  ["SL_SLOT_TLS_BYTES", 280],
+  ["SL_SLOT_TLS_VERSION_OFF", 0],
+  ["SL_SLOT_TLS_CIPHER_OFF", 2],
+  ["SL_SLOT_TLS_GROUP_OFF", 4],
+  ["SL_SLOT_TLS_FLAGS_OFF", 6],
+  ["SL_SLOT_TLS_ALPN_LEN_OFF", 7],
+  ["SL_SLOT_TLS_SNI_LEN_OFF", 8],
+  ["SL_SLOT_TLS_RESERVED_OFF", 9],
+  ["SL_SLOT_TLS_TEXT_OFF", 10],
   ["SL_VERDICT_BYTES", 64],
   ["SL_VERDICT_KIND_OFF", 0],
   ["SL_VERDICT_FLAGS_OFF", 1],

@@ -21,6 +21,7 @@ import {
   type OutgoingBody,
   type ResponseParts,
 } from "./response.ts";
+import { type TlsConnection, tlsConnection } from "./tls_connection.ts";
 import type { Line, Takeover } from "./upgrade.ts";
 import { UpstreamAnswer } from "./upstream_answer.ts";
 
@@ -546,11 +547,13 @@ export class Dispatcher implements RequestSource {
       ports >>> 16,
       (flags & abi.SL_EVENT_F_IPV6) !== 0,
     );
+    const env: IncomingEnv = { remoteAddr, [ORIGIN]: request };
+    if ((flags & abi.SL_EVENT_F_TLS) !== 0) env.tls = tlsOf(ring, slotOff);
     let result: Response | PromiseLike<Response>;
     try {
       result = app.fetch(
         request as unknown as Request,
-        { remoteAddr, [ORIGIN]: request },
+        env,
         CONTEXT,
       );
       exchange ??= this.#live[slot]; // it was sent on
@@ -1031,6 +1034,23 @@ export function requestRunning(ring: Ring): string | undefined {
   const method = METHODS[head >> 16 & 255] ||
     text.slice(0, words[at + 4] >>> 16);
   return `${method} ${urlOf(words, at, head >> 8 & 255, text)}`;
+}
+
+// What handlers get as c.env.
+interface IncomingEnv {
+  remoteAddr: Deno.NetAddr;
+  tls?: TlsConnection;
+  [ORIGIN]: IncomingRequest;
+}
+
+function tlsOf(ring: Ring, slotOff: number): TlsConnection {
+  const at = slotOff + abi.SL_SLOT_TLS_OFF;
+  const textOff = at + abi.SL_SLOT_TLS_TEXT_OFF;
+  return tlsConnection(
+    ring.words,
+    at >> 2,
+    (from, length) => ring.latin1(textOff + from, length),
+  );
 }
 
 function urlOf(

@@ -12,16 +12,19 @@ import {
   earlyData,
   respond,
   type STEKProvider,
+  type TlsConnection,
 } from "sluice";
 import { type RunningGateway, startGateway } from "./support.ts";
 import { hasGnutls, lastRequest, request, TlsPeers } from "./tls_peers.ts";
 
-function createApp(): Hono {
-  const app = new Hono();
+function createApp() {
+  const app = new Hono<{ Bindings: { tls?: TlsConnection } }>();
   app.all("/early", earlyData(), respond("early\n"));
   app.get("/refuse", earlyData({ others: "refuse" }), respond("taken\n"));
   app.post("/refuse", earlyData({ others: "refuse" }), respond("taken\n"));
   app.get("/plain", respond("plain\n"));
+  app.get("/tls", earlyData(), (c) => c.json(c.env.tls ?? "none"));
+  app.get("/tls/held", (c) => c.json(c.env.tls ?? "none"));
   return app;
 }
 
@@ -186,6 +189,84 @@ describe("early data", () => {
       expect(seen.text.match(/\r\n\r\nearly\n/g)).toHaveLength(1);
     });
     expect(by("tls_early")).toBe(0);
+  });
+
+  describe("and c.env.tls", () => {
+    /** What the handler saw, of each answer. */
+    const objects = (text: string) =>
+      Array.from(
+        text.matchAll(/\{"version":.*?\}/g),
+        ([json]) => JSON.parse(json),
+      );
+
+    it("say whether a handler ran before the handshake was done", async () => {
+      const rows: [path: string, early: boolean][] = [
+        ["/tls", true],
+        ["/tls/held", false],
+      ];
+      for (const [path, early] of rows) {
+        const seen = await peers.openssl(server.port, lastRequest("/tls"), {
+          use: await ticket(),
+          early: request(path),
+          words: "-alpn http/1.1 -groups X25519",
+        });
+        expect(seen.early).toBe("accepted");
+        const tls = {
+          version: "TLSv1.3",
+          cipher: "TLS_AES_256_GCM_SHA384",
+          group: "X25519",
+          sni: "localhost",
+          alpn: "http/1.1",
+          resumed: true,
+        };
+        expect(objects(seen.text)).toEqual([
+          { ...tls, early },
+          { ...tls, early: false },
+        ]);
+      }
+    });
+
+    it("tell what was agreed on", async () => {
+      const rows: [words: string, version: "1.2" | "1.3", tls: object][] = [
+        [
+          "-groups P-384 -ciphersuites TLS_CHACHA20_POLY1305_SHA256 -noservername",
+          "1.3",
+          {
+            version: "TLSv1.3",
+            cipher: "TLS_CHACHA20_POLY1305_SHA256",
+            group: "P-384",
+          },
+        ],
+        [
+          "-groups P-256 -cipher ECDHE-ECDSA-AES128-GCM-SHA256 -alpn http/1.1",
+          "1.2",
+          {
+            version: "TLSv1.2",
+            cipher: "TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256",
+            group: "P-256",
+            sni: "localhost",
+            alpn: "http/1.1",
+          },
+        ],
+      ];
+      for (const [words, version, tls] of rows) {
+        const name = words.includes("-noservername") ? "" : "localhost";
+        const seen = await peers.openssl(server.port, lastRequest("/tls"), {
+          words,
+          version,
+          name,
+        });
+        expect(objects(seen.text)).toEqual([
+          { ...tls, resumed: false, early: false },
+        ]);
+      }
+    });
+
+    it("are not there without TLS", async () => {
+      await using plain = await startGateway(createApp());
+      using client = await plain.connect();
+      expect((await client.ask(request("/tls"))).text).toBe('"none"');
+    });
   });
 
   gnutls("comes from gnutls-cli, too", async () => {

@@ -59,12 +59,14 @@ export class TlsPeers implements AsyncDisposable {
       save?: string;
       use?: string;
       early?: string;
+      /** More words for the command. */
+      words?: string;
     } = {},
   ): Promise<Seen> {
-    const words =
-      `openssl s_client -ign_eof -connect 127.0.0.1:${port} -servername ${name} -alpn http/1.1 -tls${
-        version.replace(".", "_")
-      }`.split(" ");
+    const words = `openssl s_client -ign_eof -connect 127.0.0.1:${port} -tls${
+      version.replace(".", "_")
+    } ${more.words ?? "-alpn http/1.1"}`.split(" ");
+    if (name) words.push("-servername", name);
     if (more.save) words.push("-sess_out", `${this.path}/${more.save}`);
     if (more.use) words.push("-sess_in", `${this.path}/${more.use}`);
     if (more.early) {

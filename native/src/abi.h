@@ -24,6 +24,8 @@
     F(event, field_count) F(event, steps_done) F(event, method_len) F(event, target_off) F(event, target_len) F(event, path_off) F(event, path_len) \
     F(event, query_off) F(event, query_len) F(event, host_off) F(event, host_len) F(event, local_port) F(event, remote_port) \
     F(event, content_length) F(event, remote_addr) \
+    S(slot_tls) F(slot_tls, version) F(slot_tls, cipher) F(slot_tls, group) F(slot_tls, flags) F(slot_tls, alpn_len) F(slot_tls, sni_len) \
+    F(slot_tls, reserved) F(slot_tls, text) \
     S(verdict) F(verdict, kind) F(verdict, flags) F(verdict, status) F(verdict, slot) F(verdict, gen) F(verdict, head_len) \
     F(verdict, body_off) F(verdict, body_len) F(verdict, content_length) F(verdict, steps_failed) \
     F(verdict, reserved) \

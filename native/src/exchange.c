@@ -232,6 +232,24 @@ static bool may_upgrade(const struct sl_request *req) {
            (req->head.flags & SL_HEAD_UPGRADE);
 }
 
+_Static_assert(SL_SLOT_TLS_OFF + sizeof(struct sl_slot_tls) <= SL_SLOT_HEAD_OFF, "before the head");
+
+static void fill_tls(uint8_t *slot, const struct sl_tls *tls) {
+    struct sl_tls_info info;
+    struct sl_slot_tls facts = {.flags = 0};
+    sl_tls_info(tls, &info);
+    facts.version = info.version;
+    facts.cipher = info.cipher;
+    facts.group = info.group;
+    facts.flags = (info.resumed ? SL_SLOT_TLS_F_RESUMED : 0) |
+                  (sl_tls_in_early_data(tls) ? SL_SLOT_TLS_F_EARLY : 0);
+    facts.alpn_len = (uint8_t)strlen(info.alpn);
+    facts.sni_len = (uint8_t)strlen(info.sni);
+    memcpy(facts.text, info.alpn, facts.alpn_len);
+    memcpy(facts.text + facts.alpn_len, info.sni, facts.sni_len);
+    memcpy(slot + SL_SLOT_TLS_OFF, &facts, sizeof(facts));
+}
+
 static void fill_request(struct sl_exchange *ex, struct sl_event *e) {
     const struct sl_request *req = ex->req;
     const struct sl_head *h = &req->head;
@@ -241,6 +259,9 @@ static void fill_request(struct sl_exchange *ex, struct sl_event *e) {
     memcpy(slot + SL_SLOT_HEAD_OFF, req->head_data, h->len);
     if (req->steps_done > 0) {
         memcpy(slot + SL_SLOT_PLAN_OFF, &req->hold->plan->header->id, sizeof(uint32_t));
+    }
+    if (conn->tls) {
+        fill_tls(slot, conn->tls);
     }
     e->flags = (req->body_done ? SL_EVENT_F_END : 0) | (conn->tls ? SL_EVENT_F_TLS : 0) |
                (conn->remote_family == 6 ? SL_EVENT_F_IPV6 : 0) |

@@ -693,6 +693,7 @@ void sl_tls_info(const struct sl_tls *tls, struct sl_tls_info *out_info) {
     if (tls->state != SL_TLS_HANDSHAKE && cipher) {
         out_info->version = (uint16_t)SSL_version(tls->ssl);
         out_info->cipher = SSL_CIPHER_get_protocol_id(cipher);
+        out_info->group = SSL_get_group_id(tls->ssl);
         out_info->resumed = SSL_session_reused(tls->ssl);
         out_info->early = SSL_early_data_accepted(tls->ssl);
     }

@@ -115,6 +115,7 @@ bool sl_tls_early_data_allows(const struct sl_tls *tls, uint8_t method, uint64_t
 struct sl_tls_info {
     uint16_t version; // 0x0304
     uint16_t cipher;
+    uint16_t group; // of the key exchange
     bool resumed, early; // early: early data was accepted
     char alpn[16];
     char sni[256];

@@ -38,6 +38,22 @@ enum sl_event_flags {
     SL_EVENT_F_UPGRADE = 32,    // REQUEST: a GET of HTTP/1.1 without a body that asks for an upgrade: 101 may be the answer
 };
 
+// Of a REQUEST with SL_EVENT_F_TLS, at SL_SLOT_TLS_OFF: what its connection agreed on.
+struct sl_slot_tls {
+    uint16_t version, cipher, group; // as in the protocol: 0x0304, 0x1301, 29
+    uint8_t flags;                   // enum sl_slot_tls_flags
+    uint8_t alpn_len;                // 0: none
+    uint8_t sni_len;                 // 0: the client named no server
+    uint8_t reserved;
+    uint8_t text[270];               // ALPN, then the server name
+};
+_Static_assert(sizeof(struct sl_slot_tls) == 280, "ABI");
+
+enum sl_slot_tls_flags {
+    SL_SLOT_TLS_F_RESUMED = 1,
+    SL_SLOT_TLS_F_EARLY = 2, // the client had not proven yet that it is there: this may be a replay (RFC 8446, 8)
+};
+
 // REQUEST. Offsets count from SL_SLOT_HEAD_OFF. The others use kind, flags, slot, gen, len only, but for ANSWER.
 struct sl_event {
     uint8_t kind, flags;

@@ -38,6 +38,8 @@
 //   | fields: up to 128 x struct sl_field, 12 B |
 //   +-------------------------------------------+ SL_SLOT_PLAN_OFF (1536)
 //   | u32: id of the plan, if steps_done > 0    |  so that its app skips the steps, and no later one
+//   +-------------------------------------------+ SL_SLOT_TLS_OFF (1544)
+//   | struct sl_slot_tls, if it came over TLS   |
 //   +-------------------------------------------+ SL_SLOT_HEAD_OFF (2048)
 //   | request head, at most 16 KiB, as received |  or an upstream's answer head, which may reach into rx
 //   +-------------------------------------------+ SL_SLOT_RX_OFF (18432)
@@ -73,6 +75,7 @@
 #define SL_SLOT_BYTES 65536u
 #define SL_SLOT_FIELDS_OFF 0u
 #define SL_SLOT_PLAN_OFF 1536u
+#define SL_SLOT_TLS_OFF 1544u
 #define SL_SLOT_HEAD_OFF 2048u
 #define SL_SLOT_HEAD_BYTES 16384u
 #define SL_SLOT_RX_OFF 18432u
