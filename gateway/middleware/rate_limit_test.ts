@@ -319,6 +319,27 @@ describeForms(
   ALL_FORMS,
 );
 
+describe("rateLimit() and workers", () => {
+  it("counts all of them together, exactly", async () => {
+    const app = new Hono();
+    app.get("/x", slow({ rate: 1 / 1000, burst: 50 }), respond("x"));
+    await using gateway = defineGateway(app, {
+      listeners: [{ address: "127.0.0.1:0" }],
+      workers: 2,
+    });
+    const { addresses } = await gateway.start();
+    // A connection for each, so that the kernel spreads them.
+    const request = "GET /x HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n";
+    const base = `http://127.0.0.1:${addresses[0].port}`;
+    const answers = await Promise.all(
+      Array.from({ length: 200 }, () => rawExchange(base, request)),
+    );
+    const passed = answers.filter((text) => text.startsWith("HTTP/1.1 200"));
+    expect(passed).toHaveLength(50);
+    expect(gateway.stats().rate_limited).toBe(150);
+  });
+});
+
 describe("rateLimit() and reload", () => {
   it("goes on counting if its options are the same", async () => {
     const app = (burst: number) => {
