@@ -654,7 +654,7 @@ function median(values: number[]): number {
 // The old isolates have ended.
 async function settled(command: RunningCommand): Promise<void> {
   await until(
-    "one generation is left",
-    async () => (await statsOf(command)).generations === 1,
+    "one isolate is left",
+    async () => await isolateThreads(command) === 1,
   );
 }

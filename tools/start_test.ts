@@ -40,6 +40,17 @@ Deno.test("parseArguments() takes Deno's permission flags out, wherever they sta
   assertEquals([gateway, module], [["app.ts"], "app.ts"]);
 });
 
+Deno.test("parseArguments() passes a debugger's flags on, too, and nothing that only looks like one", () => {
+  const { permissions, gateway } = parseArguments([
+    "--inspect",
+    "--inspect-brk=127.0.0.1:9229",
+    "--inspector",
+    "app.ts",
+  ]);
+  assertEquals(permissions, ["--inspect", "--inspect-brk=127.0.0.1:9229"]);
+  assertEquals(gateway, ["--inspector", "app.ts"]);
+});
+
 Deno.test("parseArguments() leaves an option without its value, and an unknown one, to main.ts", () => {
   assertEquals(parseArguments(["--http"]).gateway, ["--http"]);
   const unknown = parseArguments(["--htpp", "x.ts"]);
