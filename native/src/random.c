@@ -16,15 +16,9 @@ static void quarters(row x[4]) {
     x[1] = rotate(x[1] ^ x[2], 7);
 }
 
-// Rows one, two and three moved by so many columns, so that diagonals are columns.
-static void turn(row x[4], uint32_t by) {
-    const row one = {by, (1 + by) & 3, (2 + by) & 3, (3 + by) & 3};
-    const row two = {2, 3, 0, 1};
-    const row three = {(4 - by) & 3, (5 - by) & 3, (6 - by) & 3, (7 - by) & 3};
-    x[1] = __builtin_shuffle(x[1], one);
-    x[2] = __builtin_shuffle(x[2], two);
-    x[3] = __builtin_shuffle(x[3], three);
-}
+static row left_1(row x) { return __builtin_shufflevector(x, x, 1, 2, 3, 0); }
+static row left_2(row x) { return __builtin_shufflevector(x, x, 2, 3, 0, 1); }
+static row left_3(row x) { return __builtin_shufflevector(x, x, 3, 0, 1, 2); }
 
 void sl__random_block(const uint32_t key[8], uint32_t counter, uint8_t out[64]) {
     row start[4] = {{0x61707865, 0x3320646e, 0x79622d32, 0x6b206574}}, x[4];
@@ -33,9 +27,13 @@ void sl__random_block(const uint32_t key[8], uint32_t counter, uint8_t out[64]) 
     memcpy(x, start, sizeof(x));
     for (int i = 0; i < 10; i++) {
         quarters(x);
-        turn(x, 1);
+        x[1] = left_1(x[1]); // so that diagonals are columns
+        x[2] = left_2(x[2]);
+        x[3] = left_3(x[3]);
         quarters(x);
-        turn(x, 3);
+        x[1] = left_3(x[1]);
+        x[2] = left_2(x[2]);
+        x[3] = left_1(x[3]);
     }
     for (int i = 0; i < 4; i++) {
         x[i] += start[i];
