@@ -96,6 +96,38 @@ static void put(uint8_t *data, uint32_t off, const void *value, size_t len) { me
 // Where the mutator puts the tables: four entries, eight segments, eight steps, two answers, two upstreams, two headers steps, eight edits.
 enum { ENTRIES = 96, SEGS = 192, STEPS = 256, RESPONDS = 384, UPSTREAMS = 432, HEADERS = 528, EDITS = 576, LINES = 900, VIA = 1000 };
 
+// Two policies, with their records behind them, and what those point at somewhere in the lines.
+enum { POLICIES = 704, RECORDS = 768, RECORD_BYTES = 64 };
+static uint8_t policy_op(const uint8_t *data, uint32_t i) {
+    static const uint8_t ops[] = {SL_PLAN_OP_REQUEST_ID, SL_PLAN_OP_IP_RESTRICTION, SL_PLAN_OP_CORS, SL_PLAN_OP_BODY_LIMIT,
+                                  SL_PLAN_OP_METHOD_NOT_ALLOWED, SL_PLAN_OP_RATE_LIMIT, SL_PLAN_OP_CONCURRENCY_LIMIT, SL_PLAN_OP_TIMEOUT,
+                                  SL_PLAN_OP_BASIC_AUTH, SL_PLAN_OP_BEARER_AUTH, SL_PLAN_OP_CANARY, SL_PLAN_OP_EARLY_DATA};
+    return ops[data[POLICIES + i % 2 * sizeof(struct sl_plan_policy) + 1] % SL_COUNT_OF(ops)];
+}
+
+static void put_policies_right(uint8_t *data, unsigned seed) {
+    for (uint32_t i = 0; i < 2; i++) {
+        struct sl_plan_policy p;
+        uint32_t at = POLICIES + i * (uint32_t)sizeof(p), record = RECORDS + i * RECORD_BYTES;
+        memcpy(&p, data + at, sizeof(p));
+        p.op = policy_op(data, i);
+        p.request_bytes %= 600;
+        p.response_bytes %= 600;
+        p.scratch_bytes = (uint16_t)(512 - p.scratch_bytes % 32);
+        p.record_off = record;
+        p.record_len = RECORD_BYTES;
+        p.respond = p.respond % 3 ? p.respond % 2 : SL_PLAN_NONE;
+        p.upstream = p.upstream % 3 ? p.upstream % 2 : SL_PLAN_NONE;
+        put(data, at, &p, sizeof(p));
+        for (uint32_t k = 0; k < RECORD_BYTES && seed % 5; k += 4) { // mostly: counts and offsets that may fit
+            uint32_t word;
+            memcpy(&word, data + record + k, 4);
+            word = word % 4 == 0 ? 900 + word / 4 % 16 * 4 : word % 16;
+            put(data, record + k, &word, 4);
+        }
+    }
+}
+
 static void put_routes_right(uint8_t *data, size_t size) {
     for (uint32_t i = 0; i < 4; i++) {
         struct sl_plan_entry e;
@@ -117,7 +149,7 @@ static void put_routes_right(uint8_t *data, size_t size) {
         put(data, SEGS + i * (uint32_t)sizeof(s), &s, sizeof(s));
         memcpy(&p, data + STEPS + i * sizeof(p), sizeof(p));
         p.op %= 8;
-        p.op = p.op > 5 ? SL_PLAN_OP_HEADERS : p.op;
+        p.op = p.op == 5 ? policy_op(data, p.arg % 3) : p.op > 5 ? SL_PLAN_OP_HEADERS : p.op;
         p.arg %= 3;
         put(data, STEPS + i * (uint32_t)sizeof(p), &p, sizeof(p));
     }
@@ -169,6 +201,9 @@ static void put_rows_right(uint8_t *data, size_t size, struct sl_plan_header *h,
     h->header_count = 2;
     h->edits_off = EDITS;
     h->edit_count = 8;
+    h->policies_off = POLICIES;
+    h->policy_count = 2;
+    put_policies_right(data, seed);
     put_routes_right(data, size);
     for (uint32_t i = 0; i < 2; i++) {
         struct sl_plan_respond r;
