@@ -2,7 +2,14 @@
 // lines on standard input, answers lines on standard output.
 
 import { Hono } from "hono";
-import { defineGateway, type GatewayOptions, proxy, respond } from "sluice";
+import { streamSSE } from "hono/streaming";
+import {
+  defineGateway,
+  type GatewayOptions,
+  proxy,
+  respond,
+  upgradeWebSocket,
+} from "sluice";
 
 interface Start {
   options: GatewayOptions;
@@ -57,6 +64,21 @@ app.get("/later", async (c) => {
   await new Promise((resolve) => setTimeout(resolve, 1));
   return c.text("later");
 });
+app.get("/events/:count/:everyMs", (c) => {
+  const { count, everyMs } = c.req.param();
+  return streamSSE(c, async (stream) => {
+    for (let i = 0; i < Number(count); i++) {
+      await stream.sleep(Number(everyMs));
+      await stream.writeSSE({ data: `${i}` });
+    }
+  });
+});
+app.get(
+  "/echo",
+  upgradeWebSocket(() => ({
+    onMessage: ({ data }, ws) => ws.send(data as string),
+  })),
+);
 if (upstream) app.all("/up/*", proxy(upstream, pool));
 else {
   app.get("/up/mib", respond("u".repeat(MIB)));
