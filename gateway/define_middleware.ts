@@ -219,6 +219,8 @@ export interface PoolOptions {
   headTimeoutMs?: number;
   /** Between two parts of an answer's body, and of an idle connection, in milliseconds. @default 60000 */
   idleTimeoutMs?: number;
+  /** Of a WebSocket with nothing from either side, in milliseconds; once one has ended, at most `idleTimeoutMs`. @default 600000 */
+  tunnelIdleTimeoutMs?: number;
 }
 
 /** What {@linkcode defineMiddleware} takes. */

@@ -46,6 +46,8 @@ const UPSTREAM: Meanings<keyof PoolOptions> = {
   connectTimeoutMs: "until it is connected, else 504",
   headTimeoutMs: "until its answer's head, else 504",
   idleTimeoutMs: "between two parts of its answer's body, then it is cut",
+  tunnelIdleTimeoutMs:
+    "of a WebSocket with nothing from either side, then it is closed",
 };
 
 /** The limits of a request that `answeredBy` answers; `upstream`: who gets it. */

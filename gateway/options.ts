@@ -198,6 +198,7 @@ const POOL: Record<keyof PoolOptions, Range> = {
   connectTimeoutMs: { min: 1, max: HOUR, default: 3000 },
   headTimeoutMs: { min: 1, max: HOUR, default: 30_000 },
   idleTimeoutMs: { min: 1, max: HOUR, default: 60_000 },
+  tunnelIdleTimeoutMs: { min: 1, max: 24 * HOUR, default: 600_000 },
 };
 
 const KEYS = [

@@ -62,6 +62,7 @@ describe("checkOptions()", () => {
       connectTimeoutMs: 3000,
       headTimeoutMs: 30_000,
       idleTimeoutMs: 60_000,
+      tunnelIdleTimeoutMs: 600_000,
       idleMax: 64,
       connsMax: 1024,
     });

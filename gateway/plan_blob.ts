@@ -397,6 +397,10 @@ function writeUpstream(
     [abi.SL_PLAN_UPSTREAM_HEAD_TIMEOUT_MS_OFF, upstream.headTimeoutMs],
     [abi.SL_PLAN_UPSTREAM_IDLE_TIMEOUT_MS_OFF, upstream.idleTimeoutMs],
     [abi.SL_PLAN_UPSTREAM_ID_OFF, upstream.id],
+    [
+      abi.SL_PLAN_UPSTREAM_TUNNEL_IDLE_TIMEOUT_MS_OFF,
+      upstream.tunnelIdleTimeoutMs,
+    ],
   ];
   for (const [off, value] of words) view.setUint32(at + off, value, true);
 }

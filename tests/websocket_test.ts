@@ -15,6 +15,7 @@ import { WebSocket as NodeWebSocket } from "npm:ws@8.18.3";
 import {
   type CertificateOptions,
   headers,
+  proxy,
   type ServerWebSocket,
   upgradeWebSocket,
 } from "sluice";
@@ -979,6 +980,93 @@ describe("a client that reads slowly", () => {
     await sending;
     // One message, and what waited when it came.
     assert(most < (1 << 20) + 256 * 1024 + 64, `${most} bytes waited`);
+  });
+});
+
+// ---- Through a proxy
+
+describe("a WebSocket through proxy()", () => {
+  let front: RunningGateway;
+  beforeAll(async () => {
+    const { ca: _, ...certificate } = tls;
+    const app = new Hono().all("/*", proxy(gateway.base));
+    front = await startGateway(app, {
+      listeners: [
+        { address: "127.0.0.1:0" },
+        { address: "127.0.0.1:0", tls: { certificates: [certificate] } },
+      ],
+    });
+  });
+  afterAll(() => front.stop());
+
+  it("never enters TypeScript, and closes with its own code", async () => {
+    using ws = await RawWebSocket.open(
+      front.port,
+      "/echo",
+      { "Sec-WebSocket-Protocol": "a" },
+      frameBytes({ opcode: T, data: "early" }),
+    );
+    assertEquals(ws.head.get("sec-websocket-accept"), ACCEPT);
+    assertEquals(ws.head.get("sec-websocket-protocol"), "a");
+    assertEquals(ws.head.get("connection"), "upgrade");
+    assertEquals(await ws.text(), "early");
+    const data = new Uint8Array(1 << 20).fill(7);
+    const sent = ws.send({ opcode: B, data });
+    assertEquals((await ws.read()).data, data);
+    await sent;
+    await ws.send(closeFrame(3000));
+    assertEquals(await ws.closed(), 3000);
+    const { events, upgrades, requests_proxied } = front.gateway.stats();
+    assertEquals([events, upgrades, requests_proxied], [0, 1, 1]);
+  });
+
+  it("works over TLS for npm:ws", async () => {
+    const ws = new NodeWebSocket(`wss://localhost:${front.ports[1]}/echo`, {
+      ca: tls.ca,
+    });
+    const closed = new Promise<number>((resolve, reject) => {
+      ws.on("open", () => ws.send("x".repeat(300_000)));
+      ws.on("message", () => ws.close(1000));
+      ws.on("error", reject);
+      ws.on("close", resolve);
+    });
+    assertEquals(await within(closed, "the close"), 1000);
+  });
+
+  it("passes what the upstream says of a bad handshake", async () => {
+    using client = await rawClient(front.port);
+    const version = { "Sec-WebSocket-Version": "8" };
+    const { status, head } = await client.ask(handshake("/echo", version));
+    assertEquals([status, head.get("sec-websocket-version")], [426, "13"]);
+  });
+
+  it("ends with the end that is gone", async () => {
+    const gone = await RawWebSocket.open(front.port, "/kind");
+    await gone.send({ opcode: T });
+    assertEquals(await gone.text(), "text");
+    gone.client.close();
+    assertEquals((await endOf("/kind")).code, 1006);
+    using thrown = await RawWebSocket.open(front.port, "/throws");
+    await thrown.send({ opcode: T }, closeFrame(1000));
+    assertEquals(await thrown.closed(), 1011);
+    await endOf("/throws");
+    thrown.client.close(); // until then it might go on
+    await until(
+      "no tunnel is left",
+      () => front.gateway.stats().upgrades_live === 0,
+    );
+  });
+
+  it("is cut at the drain's deadline", async () => {
+    const other = await startGateway(
+      new Hono().all("/*", proxy(gateway.base)),
+    );
+    using ws = await RawWebSocket.open(other.port, "/kind");
+    await other.gateway.close({ deadlineMs: 50 });
+    await ws.client.readRest().then(() => assert(false, "no reset"), () => {});
+    assertEquals(other.gateway.stats().byStatus.draining, 1);
+    assertEquals((await endOf("/kind")).code, 1006);
+    await other.stop();
   });
 });
 

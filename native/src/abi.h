@@ -47,6 +47,7 @@
     S(plan_upstream) F(plan_upstream, family) F(plan_upstream, early_data) F(plan_upstream, port) F(plan_upstream, addr) \
     F(plan_upstream, name_off) F(plan_upstream, name_len) F(plan_upstream, conns_max) F(plan_upstream, idle_max) \
     F(plan_upstream, connect_timeout_ms) F(plan_upstream, head_timeout_ms) F(plan_upstream, idle_timeout_ms) F(plan_upstream, id) \
+    F(plan_upstream, tunnel_idle_timeout_ms) \
     S(plan_headers) F(plan_headers, request_first) F(plan_headers, request_count) F(plan_headers, response_first) \
     F(plan_headers, response_count) F(plan_headers, request_bytes) F(plan_headers, response_bytes) \
     S(plan_edit) F(plan_edit, kind) F(plan_edit, last) F(plan_edit, name_len) F(plan_edit, off) F(plan_edit, len) F(plan_edit, bit) \

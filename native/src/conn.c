@@ -537,7 +537,7 @@ static bool step(struct sl_conn *conn) {
         feed_body(conn->req);
     }
     struct sl_request *req = conn->req; // feeding may have ended it
-    if (conn->state == SL_CONN_OPEN && req && req->out_done &&
+    if (conn->state == SL_CONN_OPEN && req && req->out_done && !req->upstream &&
         (req->body_done || conn->close_after)) {
         sl_request_finish(req);
         return true;
@@ -736,7 +736,19 @@ static void choose_deadline(struct sl_conn *conn) {
     set_timer(conn);
 }
 
+// The upstream of a tunnel has ended, and its client may go on.
+static void half_close(struct sl_conn *conn) {
+    const struct sl_request *req = conn->req;
+    if (!req || !req->upgraded || !req->out_done || conn->half_closed || unsent(conn) ||
+        notify_tls(conn)) {
+        return;
+    }
+    conn->half_closed = true;
+    sl_io_shutdown(conn->worker->io, conn->io, SHUT_WR);
+}
+
 static void settle(struct sl_conn *conn) {
+    half_close(conn);
     if (settle_end(conn)) {
         return;
     }

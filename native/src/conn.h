@@ -55,6 +55,7 @@ struct sl_conn {
     uint8_t want;            // enum sl_recv_want, as last told
     uint8_t row;             // of TLS: its server name's (tls.h)
     bool in_ended, close_after, cut_after, handshaken, notified, counted;
+    bool half_closed;        // of a tunnel: the client has our FIN
     uint8_t remote_family;   // 4 or 6
     uint8_t remote_addr[16];
     uint16_t remote_port, local_port;
@@ -119,7 +120,7 @@ struct sl_request {
     bool bodiless;       // the answer has no body (HEAD, 204, 304)
     bool out_done;       // the answer is queued whole
     bool in_line;        // waits for a connection of `proxied`
-    bool upgraded;       // after 101: bytes both ways, unframed, until each side has ended
+    bool upgraded;       // after 101: bytes both ways, unframed, until each side has ended (an exchange's: until one has)
     bool input_ended;    // upgraded: the client sends no more than what is here
     bool given_up;       // its client has sent its last byte, and nobody will answer
     bool held;           // came in early data and may not run in it: waits for the client's Finished
@@ -152,6 +153,7 @@ void sl_request_refuse(struct sl_request *req, int status);   // an error answer
 void sl_request_fail(struct sl_request *req, int status);     // an error answer if none was begun, else break the transfer
 // Writes the answer's head. `response`: status, framing, content_length, fields. False: the connection is being cut.
 bool sl_request_respond(struct sl_request *req, struct sl_response_head *response);
+// A status of 101 upgrades the connection.
 bool sl_request_respond_forward(struct sl_request *req, struct sl_forward_response *forward);
 // Queues body bytes with the answer's framing. buf or owner as in outq.h; bytes without either are copied. Only while sl_conn_writable. False: the
 // connection is being cut (no memory, or more bytes than the answer's length), and `owner` was released.

@@ -449,6 +449,8 @@ size_t sl_http1_forward_response(uint8_t *out_data, size_t cap,
         put_date(&out, head->first[SL_H_DATE] ? NULL : forward->date);
         put_connection(&out, forward->close || forward->framing == SL_FRAMING_CLOSE,
                        forward->keep_alive_10, false);
+    } else if (forward->upgrade) {
+        put_connection(&out, false, false, true);
     }
     put_text(&out, "\r\n");
     return out_len(&out);
@@ -581,6 +583,9 @@ size_t sl_http1_forward_request(uint8_t *out_data, size_t cap,
     }
     if (forward->expect_continue) {
         put_text(&out, "expect: 100-continue\r\n");
+    }
+    if (forward->upgrade) {
+        put_connection(&out, false, false, true);
     }
     put_text(&out, "\r\n");
     return out_len(&out);

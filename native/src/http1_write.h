@@ -58,7 +58,7 @@ struct sl_forward_response {
     const struct sl_head *head;
     const uint8_t *data; // where head's offsets point
     uint8_t framing;
-    bool close, keep_alive_10;
+    bool close, keep_alive_10, upgrade; // upgrade: as in sl_response_head
     uint64_t content_length;
     const struct sl_date *date;
     struct sl_span via; // the name
@@ -68,7 +68,7 @@ size_t sl_http1_forward_response(uint8_t *out, size_t cap, const struct sl_forwa
 
 // A client's request head, re-emitted for an upstream, always as HTTP/1.1: origin-form target with the original bytes, Host first (rebuilt
 // from an absolute-form target), end-to-end fields in order (those with '_' in their names if asked for; never one that says a name of ours with '_' for '-'), framing, Via appended, X-Forwarded-For, -Host and
-// -Proto replaced by ours (no trusted proxies yet), Connection only if needed. Early-Data is never removed.
+// -Proto replaced by ours (no trusted proxies yet), Connection only for an upgrade. Early-Data is never removed.
 struct sl_forward_request {
     const struct sl_head *head;
     const uint8_t *data;
@@ -79,6 +79,7 @@ struct sl_forward_request {
     bool tls;                 // X-Forwarded-Proto: https
     bool expect_continue;     // forward Expect: 100-continue
     bool early;               // say Early-Data: 1 (RFC 8470 section 5.1)
+    bool upgrade;             // to websocket
     bool underscores;         // forward names with '_'
     struct sl_span host;      // Host for a request that has none (HTTP/1.0): the upstream's authority
 };

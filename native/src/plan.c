@@ -178,7 +178,8 @@ static int check_upstream(const struct check *c, const struct sl_plan_upstream *
     if (u->conns_max < 1 || u->conns_max > 4096 || u->idle_max > u->conns_max) {
         return bad("upstream conns_max", i, u->conns_max);
     }
-    if (u->connect_timeout_ms == 0 || u->head_timeout_ms == 0 || u->idle_timeout_ms == 0) {
+    if (u->connect_timeout_ms == 0 || u->head_timeout_ms == 0 || u->idle_timeout_ms == 0 ||
+        u->tunnel_idle_timeout_ms == 0) {
         return bad("upstream timeout", i, 0);
     }
     return SL_OK;

@@ -322,11 +322,14 @@ bool sl_request_respond(struct sl_request *req, struct sl_response_head *respons
 bool sl_request_respond_forward(struct sl_request *req, struct sl_forward_response *forward) {
     struct sl_conn *conn = req->conn;
     struct sl_outq *out;
-    bool interim = forward->head->status < 200;
+    bool upgrade = forward->head->status == 101;
+    bool interim = forward->head->status < 200 && !upgrade;
     if (forward->framing == SL_FRAMING_CHUNKED && req->head.version == 0) {
         forward->framing = SL_FRAMING_CLOSE;
     }
-    bool close = !interim && (must_close(req, conn) || forward->framing == SL_FRAMING_CLOSE);
+    bool close =
+        !interim && (upgrade || must_close(req, conn) || forward->framing == SL_FRAMING_CLOSE);
+    forward->upgrade = upgrade;
     forward->close = close;
     forward->keep_alive_10 = !close && !interim && req->head.version == 0;
     forward->date = interim ? NULL : &conn->worker->date;
@@ -342,6 +345,9 @@ bool sl_request_respond_forward(struct sl_request *req, struct sl_forward_respon
     sl_outq_commit(out, (uint32_t)n);
     if (!interim) {
         begin_answer(req, forward->head->status, forward->framing, forward->content_length, close);
+    }
+    if (upgrade) {
+        begin_upgrade(req);
     }
     return true;
 }
@@ -430,7 +436,7 @@ void sl_request_end(struct sl_request *req) {
         }
     }
     req->out_done = true;
-    req->discard = true;
+    req->discard = !req->upgraded || !req->upstream; // a tunnel's client may go on
     sl_conn_mark(conn);
 }
 

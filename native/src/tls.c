@@ -708,3 +708,5 @@ void sl_tls_info(const struct sl_tls *tls, struct sl_tls_info *out_info) {
         memcpy(out_info->sni, sni, sl_min_size(strlen(sni), sizeof(out_info->sni) - 1));
     }
 }
+
+void sl_tls_sha1(const uint8_t *data, size_t len, uint8_t out[20]) { SHA1(data, len, out); }

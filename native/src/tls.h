@@ -130,4 +130,7 @@ const char *sl_tls_error(const struct sl_tls *tls); // reason of SL_TLS_FAILED, 
 // of the certificate's PEM (u32), that PEM, the key's PEM. Returns all bytes written (about 1 KiB), or a status.
 int sl_tls_certificate_make(uint8_t *out, size_t len, int64_t unix_s);
 
+// Of RFC 6455's handshake, which wants this one; it protects nothing.
+void sl_tls_sha1(const uint8_t *data, size_t len, uint8_t out[20]);
+
 #endif

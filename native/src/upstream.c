@@ -6,9 +6,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <strings.h>
+#include <sys/socket.h>
 
 #include "exchange.h"
 #include "gateway.h"
+#include "websocket.h"
 
 #define SMALL_BODY 16384u
 #define COPY_MAX 2048u  // parts of a request's body up to this are copied
@@ -53,8 +55,9 @@ static void up_close(struct sl_upstream_conn *up) {
     up->state = SL_UP_CLOSING;
     sl_work_unmark(&up->work);
     sl_timer_cancel(&up->worker->timers, &up->timer);
-    // Half a request is nothing that the kernel should go on sending to a peer that may not read.
-    (up->connected && up->out.count > 0 ? sl_io_abort : sl_io_close)(up->worker->io, up->io);
+    // Half a request is nothing that the kernel should go on sending to a peer that may not read, and half a tunnel no proper end.
+    bool cut = up->out.count > 0 || (up->tunnel && !(up->half_closed && up->answered));
+    (up->connected && cut ? sl_io_abort : sl_io_close)(up->worker->io, up->io);
 }
 
 static void close_idle(struct sl_endpoint *endpoint) {
@@ -249,6 +252,7 @@ static bool up_writable(const struct sl_upstream_conn *up) {
 static bool write_head(struct sl_upstream_conn *up) {
     struct sl_request *req = up->req;
     const struct sl_head *h = &req->head;
+    up->upgrade = !req->exchange && sl_websocket_asked(h, req->head_data);
     char ip[46], host[64];
     size_t ip_len = sl_conn_client_ip(req->conn, ip);
     struct sl_forward_request forward = {
@@ -263,6 +267,7 @@ static bool write_head(struct sl_upstream_conn *up) {
         .tls = req->conn->tls != NULL,
         .expect_continue = req->continue_due,
         .early = req->conn->tls && sl_tls_in_early_data(req->conn->tls),
+        .upgrade = up->upgrade,
         .underscores = req->hold->plan->header->flags & SL_PLAN_F_UNDERSCORES_PASS,
     };
     if (h->host_len == 0) { // it is printed, which costs
@@ -394,6 +399,11 @@ static void pool_or_close(struct sl_upstream_conn *up) {
 
 static void answer_done(struct sl_upstream_conn *up) {
     struct sl_request *req = up->req;
+    if (up->tunnel) {
+        up->answered = true;
+        sl_request_end(req);
+        return;
+    }
     req->upstream = NULL;
     pool_or_close(up);
     sl_request_end(req);
@@ -402,6 +412,9 @@ static void answer_done(struct sl_upstream_conn *up) {
 static uint8_t framing_for_client(const struct sl_upstream_conn *up, uint64_t *out_length) {
     const struct sl_head *h = &up->head;
     *out_length = h->content_length;
+    if (h->status == 101) {
+        return SL_FRAMING_CLOSE;
+    }
     if (h->body == SL_BODY_LENGTH) {
         return SL_FRAMING_LENGTH;
     }
@@ -440,7 +453,7 @@ static bool forward_head(struct sl_upstream_conn *up, const uint8_t *data) {
 static bool interim(struct sl_upstream_conn *up, const uint8_t *data) {
     struct sl_request *req = up->req;
     if (up->head.status == 101 || ++up->interims > INTERIMS_MAX) {
-        fail(up, SL_E_UPSTREAM_BAD); // nobody asked for an upgrade, nor for 1xx without end
+        fail(up, SL_E_UPSTREAM_BAD); // nobody asked for this upgrade, nor for 1xx without end
         return false;
     }
     if (up->head.status == 100) {
@@ -489,6 +502,16 @@ static void begin_body(struct sl_upstream_conn *up) {
         up->body = SL_BODY_NONE;
     }
     sl_chunk_init(&up->chunk);
+    up->tunnel = up->head.status == 101;
+    if (up->tunnel) {
+        up->body = SL_BODY_UNTIL_CLOSE;
+        up->request_done = false;
+    }
+}
+
+static bool becomes_tunnel(const struct sl_upstream_conn *up, const uint8_t *data) {
+    const struct sl_request *req = up->req;
+    return up->upgrade && sl_websocket_accepted(&req->head, req->head_data, &up->head, data);
 }
 
 // Reads heads until a final one. True: the body may be read.
@@ -513,8 +536,8 @@ static bool read_head(struct sl_upstream_conn *up) {
             }
             continue;
         }
-        bool final = up->head.status >= 200;
         const uint8_t *data = buf->data + at + up->head.skipped;
+        bool final = up->head.status >= 200 || becomes_tunnel(up, data);
         up->announced_ms = announced_ms(&up->head, data);
         if (!(final ? forward_head(up, data) : interim(up, data))) {
             return false;
@@ -641,7 +664,7 @@ static void pump_answer(struct sl_upstream_conn *up) {
         pump_to_ring(up);
         return;
     }
-    if (pump_body(up) && up->in_ended && up->in.bytes == 0) {
+    if (!up->answered && pump_body(up) && up->in_ended && up->in.bytes == 0) {
         fail(up, SL_E_UPSTREAM_CUT);
     }
 }
@@ -653,7 +676,7 @@ static bool takes_more(const struct sl_upstream_conn *up) {
 }
 
 static enum sl_recv_want wanted(const struct sl_upstream_conn *up) {
-    if (up->held) {
+    if (up->held || up->in_ended) {
         return SL_RECV_OFF;
     }
     if (!up->head_done) {
@@ -672,6 +695,11 @@ static void choose_deadline(struct sl_upstream_conn *up, enum sl_recv_want want)
         if (up->due != SL_UP_DUE_SEND) {
             arm(up, SL_UP_DUE_SEND, sl_stall_begin(&up->stall, row->idle_timeout_ms));
         }
+    } else if (up->tunnel) {
+        bool half = up->half_closed || up->answered; // whoever has heard of it has little to add
+        arm_ms(up, SL_UP_DUE_TUNNEL,
+               half ? sl_min_u32(row->idle_timeout_ms, row->tunnel_idle_timeout_ms)
+                    : row->tunnel_idle_timeout_ms);
     } else if (!up->request_done && up->req->body_wanted) {
         disarm(up);
     } else if (!up->head_done && !up->held) {
@@ -686,13 +714,29 @@ static void choose_deadline(struct sl_upstream_conn *up, enum sl_recv_want want)
 }
 
 static void settle(struct sl_upstream_conn *up) {
-    if (up->in_ended) { // what is left waits for the client alone
+    if (up->in_ended && !up->tunnel) { // what is left waits for the client alone
         disarm(up);
         return;
     }
     enum sl_recv_want want = wanted(up);
     sl_io_recv(up->worker->io, up->io, want);
     choose_deadline(up, want);
+}
+
+// True: both halves of a tunnel have ended, and with them the connection.
+static bool end_halves(struct sl_upstream_conn *up) {
+    struct sl_request *req = up->req;
+    if (up->request_done && !up->half_closed && !up->broken && up->out.count == 0) {
+        up->half_closed = true;
+        sl_io_shutdown(up->worker->io, up->io, SHUT_WR);
+    }
+    if (!up->half_closed || !up->answered) {
+        return false;
+    }
+    req->upstream = NULL;
+    up_close(up);
+    sl_conn_mark(req->conn);
+    return true;
 }
 
 static void run(struct sl_work *work) {
@@ -706,8 +750,11 @@ static void run(struct sl_work *work) {
     if (up->state == SL_UP_ACTIVE && up->req) {
         pump_answer(up);
     }
-    if (up->state == SL_UP_ACTIVE && up->req) {
-        flush(up);
+    if (up->state != SL_UP_ACTIVE || !up->req) {
+        return;
+    }
+    flush(up);
+    if (!up->tunnel || !end_halves(up)) {
         settle(up);
     }
 }
@@ -808,6 +855,9 @@ static void on_timer(struct sl_timer *timer) {
     case SL_UP_DUE_BODY:
         fail(up, SL_E_UPSTREAM_IDLE_TIMEOUT);
         return;
+    case SL_UP_DUE_TUNNEL:
+        sl_conn_close(up->req->conn, SL_E_IDLE_TIMEOUT);
+        return;
     case SL_UP_DUE_POOL:
         up_close(up);
         return;
@@ -874,6 +924,7 @@ static void carry(struct sl_upstream_conn *up, struct sl_upstream *upstream,
     up->head.scanned = up->head.skipped = 0;
     up->head_done = up->received = up->broken = up->flown = false;
     up->held = up->to_ring = false;
+    up->tunnel = up->half_closed = up->answered = false;
     up->interims = 0;
     up->error = 0;
     sl_work_mark(up->worker, &up->work);
@@ -912,6 +963,7 @@ static void send_elsewhere(struct sl_upstream_conn *up) {
     fresh->out = up->out;
     fresh->out.in_flight = 0;
     fresh->request_done = up->request_done;
+    fresh->upgrade = up->upgrade;
     sl_outq_init(&up->out);
     up_close(up);
     carry(fresh, upstream, req);

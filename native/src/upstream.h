@@ -13,6 +13,10 @@
 // Sending again. Nothing was sent (the connection had died in the pool): the request goes to a fresh connection as it is. Something was sent, but
 // not a byte of an answer came: once, to a fresh connection, if the method is idempotent and nothing of a body was taken from the client.
 //
+// A tunnel. An answer of 101 that proves that a WebSocket has begun (websocket.h) makes the two connections one: what comes from either side goes to
+// the other as it is, with the same backpressure, and so do FIN and reset. It ends when both halves have, after tunnel_idle_timeout_ms without a
+// byte (half of it left: idle_timeout_ms), or at the drain's deadline: bytes that nobody here reads cannot be told to end. Any other 101 is a malformed answer.
+//
 // Backpressure: the answer's body is received one part at a time, and only while the client's queue is below its high watermark; the
 // request's body likewise. Nothing is pipelined to an upstream.
 #ifndef SL_UPSTREAM_H
@@ -24,7 +28,7 @@
 
 enum sl_upstream_state { SL_UP_CONNECTING, SL_UP_ACTIVE, SL_UP_IDLE, SL_UP_CLOSING };
 // What the timer of a connection is for.
-enum sl_upstream_due { SL_UP_DUE_NONE, SL_UP_DUE_CONNECT, SL_UP_DUE_SEND, SL_UP_DUE_HEAD, SL_UP_DUE_BODY, SL_UP_DUE_POOL };
+enum sl_upstream_due { SL_UP_DUE_NONE, SL_UP_DUE_CONNECT, SL_UP_DUE_SEND, SL_UP_DUE_HEAD, SL_UP_DUE_BODY, SL_UP_DUE_TUNNEL, SL_UP_DUE_POOL };
 
 // What an upstream has done and has now.
 struct sl_upstream_stats {
@@ -81,6 +85,9 @@ struct sl_upstream_conn {
     bool flown; // a send was begun for this request
     bool held;    // the answer's head waits in `in` for what TypeScript says (exchange.h)
     bool to_ring; // the answer's body goes there
+    bool upgrade;               // it asks to become a WebSocket
+    bool tunnel;                // it has: bytes both ways, and each half ends by itself
+    bool half_closed, answered; // of a tunnel: the peer has our FIN; we have its
     int error;  // of a failed send or receive
     struct sl_head head;
 };

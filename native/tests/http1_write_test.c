@@ -110,6 +110,15 @@ TEST(write_response) {
         {{.status = 103, .framing = SL_FRAMING_CHUNKED},
          "link: </a>\r\n",
          "HTTP/1.1 103 Early Hints\r\nlink: </a>\r\n\r\n"},
+        // 46: an upgrade, and where one is asked for
+        {{.status = 101, .framing = SL_FRAMING_CLOSE, .upgrade = true, .date = &date},
+         "a: b\r\n",
+         "HTTP/1.1 101 Switching Protocols\r\n" DATE
+         "connection: upgrade\r\nupgrade: websocket\r\na: b\r\n\r\n"},
+        {{.status = 426, .framing = SL_FRAMING_LENGTH, .upgrade = true, .close = true},
+         "",
+         "HTTP/1.1 426 Upgrade Required\r\ncontent-length: 0\r\nconnection: upgrade, "
+         "close\r\nupgrade: websocket\r\n\r\n"},
         {{.status = 599, .framing = SL_FRAMING_LENGTH},
          "",
          "HTTP/1.1 599 \r\ncontent-length: 0\r\n\r\n"},
@@ -326,6 +335,12 @@ static const struct request_case requests[] = {
      "h2c\r\nHTTP2-Settings: a\r\n\r\n",
      "GET / HTTP/1.1\r\nhost: h\r\n" TAIL,
      {0}},
+    // but for a WebSocket's
+    {"GET / HTTP/1.1\r\nHost: h\r\nConnection: Upgrade, HTTP2-Settings\r\nUpgrade: "
+     "h2c, websocket\r\nHTTP2-Settings: a\r\nSec-WebSocket-Key: k\r\n\r\n",
+     "GET / HTTP/1.1\r\nhost: h\r\nsec-websocket-key: k\r\n" BY("h")
+     "connection: upgrade\r\nupgrade: websocket\r\n\r\n",
+     {.upgrade = true}},
     // 40: Via lines become one, ours is the last
     {"GET / HTTP/1.1\r\nHost: h\r\nVia: 1.0 a (x, y)\r\nX: 1\r\nVia:\r\nVia: 1.1 b\r\n\r\n",
      "GET / HTTP/1.1\r\nhost: h\r\nx: 1\r\nvia: 1.0 a (x, y), 1.1 b, 1.1 sluice\r\n"
@@ -464,7 +479,7 @@ TEST(what_we_forward_parses_to_the_same) {
                                                 again.path_off, again.path_len));
         CHECK(head.host_len == 0 || bytes_equal(data, head.host_off, head.host_len, bytes,
                                                 again.host_off, again.host_len));
-        CHECK(!again.first[SL_H_CONNECTION]);
+        CHECK(!!again.first[SL_H_CONNECTION] == requests[i].forward.upgrade);
         check_same_fields(data, bytes, requests[i].request);
     }
 }
@@ -585,6 +600,12 @@ TEST(responses_forwarded) {
         {"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n",
          "HTTP/1.1 200 OK\r\ncontent-length: 0\r\n" VIA "connection: keep-alive\r\n\r\n",
          {.framing = SL_FRAMING_LENGTH, .keep_alive_10 = true}},
+        // 46: an upgrade that was asked for
+        {"HTTP/1.1 101 Go\r\nUpgrade: WebSocket\r\nConnection: Upgrade, "
+         "X\r\nX: y\r\nSec-WebSocket-Accept: k\r\n\r\n",
+         "HTTP/1.1 101 Go\r\nsec-websocket-accept: k\r\n" VIA
+         "connection: upgrade\r\nupgrade: websocket\r\n\r\n",
+         {.framing = SL_FRAMING_CLOSE, .upgrade = true, .date = &date}},
         // 15: a space before the colon is gone
         {"HTTP/1.1 200 OK\r\nX \t: y\r\nContent-Length: 0\r\n\r\n",
          "HTTP/1.1 200 OK\r\nx: y\r\ncontent-length: 0\r\n" VIA "\r\n",

@@ -132,7 +132,7 @@ static inline struct sl_plan_upstream *plan_proxy(struct plan_builder *b, uint8_
     struct sl_plan_upstream *u = &b->upstreams[i];
     *u = (struct sl_plan_upstream){.family = 4, .port = port, .addr = {127, 0, 0, 1}, .name_off = plan_bytes(b, "up", 2),
                                    .name_len = 2, .conns_max = 64, .idle_max = 16, .connect_timeout_ms = 2000,
-                                   .head_timeout_ms = 5000, .idle_timeout_ms = 5000};
+                                   .head_timeout_ms = 5000, .idle_timeout_ms = 5000, .tunnel_idle_timeout_ms = 5000};
     plan_entry(b, method, pattern, SL_PLAN_OP_PROXY, i);
     return u;
 }

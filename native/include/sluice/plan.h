@@ -155,8 +155,9 @@ struct sl_plan_upstream {
     uint32_t head_timeout_ms;    // from the request's last byte to the answer's head
     uint32_t idle_timeout_ms;    // of a pooled connection; also between two parts of an answer's body
     uint32_t id;                 // how SL_VERDICT_PROXY names it. The first row of several counts
+    uint32_t tunnel_idle_timeout_ms; // of a WebSocket with nothing from either side; once one has ended, at most idle_timeout_ms
 };
-_Static_assert(sizeof(struct sl_plan_upstream) == 52, "ABI");
+_Static_assert(sizeof(struct sl_plan_upstream) == 56, "ABI");
 
 // A headers step: two runs of edits, done in order.
 struct sl_plan_headers {
