@@ -458,7 +458,7 @@ static bool take_exactly(struct scripted *p) {
     if (*text) {
         return false;
     }
-    p->requests += p->upstream;
+    p->requests += p->upstream && !p->raw; // not the bytes behind a head
     drop(p, at);
     return true;
 }
