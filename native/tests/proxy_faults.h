@@ -311,7 +311,7 @@ static void make_plan(void) {
     }
     ups[2]->conns_max = ups[2]->idle_max = 1;
     ups[3]->head_timeout_ms = ups[3]->idle_timeout_ms = 200;
-    ups[3]->tunnel_idle_timeout_ms = 20000;
+    ups[3]->tunnel_idle_timeout_ms = 4000;
     ups[4]->head_timeout_ms = ups[4]->idle_timeout_ms = 1000;
     ups[4]->tunnel_idle_timeout_ms = 60000;
 }

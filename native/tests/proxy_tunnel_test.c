@@ -30,7 +30,7 @@ static const struct row tunnels[] = {
      {R(CLIENT_CLOSED, 1), C(upstream_aborts, 1), C(upstream_failures, 0)}},
     {"its upstream resets, and so do we", {{SEND(WEBSOCKET), INTERIM(101), STAGE(1), BROKEN(0, "")}}, {{HEAD, SEND(SWITCH), AWAIT(1), RESET}}, 1, 1,
      FAILED(UPSTREAM_CUT)},
-    {"* nothing comes from either side for too long", {{SEND(WEBSOCKET_TO("/quick")), INTERIM(101), LATER(15000), SEND("a"), AWAIT(1), LATER(15000), STAGE(2), EOF_}},
+    {"* nothing comes from either side for too long", {{SEND(WEBSOCKET_TO("/quick")), INTERIM(101), LATER(3000), SEND("a"), AWAIT(1), LATER(3000), STAGE(2), EOF_}},
      {{HEAD, SEND(SWITCH), IS("a"), STAGE(1), AWAIT(2), ENDED}}, 1, 1, {R(IDLE_TIMEOUT, 1), C(upstream_failures, 0)}},
     {"an upstream that ends is no reason to wait for long", {{SEND(WEBSOCKET_TO("/drip")), INTERIM(101), EOF_, LATER(1200), CONNS(0)}},
      {{HEAD, SEND(SWITCH), FIN, ENDED}}, 1, 1, {R(IDLE_TIMEOUT, 1), C(upstream_failures, 0)}},
