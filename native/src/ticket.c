@@ -208,6 +208,10 @@ static int64_t open_from_vault(struct sl_ticket_ctx *ctx, const struct header *h
 
 static bool take(struct sl_ticket_conn *conn, const struct header *header) {
     struct sl_ticket_ctx *ctx = conn->ctx;
+#ifdef SL_TEST_REPLAY // tools/planted_replay_test.ts: a set that promises nothing, which the replay test must notice
+    static const char mark[] __attribute__((used)) = "SL_TEST_REPLAY is set";
+    return ctx && header;
+#endif
     if (conn->taken) { // BoringSSL asks again when a handshake was suspended
         return memcmp(conn->taken_id, header->id, sizeof(header->id)) == 0 && !conn->early_refused;
     }
