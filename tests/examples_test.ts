@@ -1,9 +1,17 @@
 // Every program in examples/ starts as its first lines say and answers.
 import { expect } from "@std/expect";
 import { describe, it } from "@std/testing/bdd";
-import { ROOT, startCommand, within } from "./support.ts";
+import {
+  certificate,
+  folderOf,
+  ROOT,
+  startCommand,
+  within,
+} from "./support.ts";
 
 interface Example {
+  /** It says itself where it listens, with TLS: on the port of $PORT, with cert.pem and key.pem of the folder. */
+  secure?: boolean;
   /** Requests, each with its status and a part of its body. */
   asks: [
     path: string,
@@ -50,6 +58,10 @@ const EXAMPLES: Record<string, Example> = {
       ["/hello", 200, "Hello, team!\n", { "x-team": "blue" }],
     ],
   },
+  "session_tickets.ts": {
+    secure: true,
+    asks: [["/news", 200, "Nothing new. resumed: false, early: false\n"]],
+  },
   "websocket.ts": {
     asks: [["/", 200, "new WebSocket"]],
     socket: ["/room/lobby", "1 here: hello"],
@@ -80,17 +92,24 @@ describe("examples", () => {
     expect(names.sort()).toEqual(Object.keys(EXAMPLES).sort());
   });
 
-  for (const [name, { asks, socket }] of Object.entries(EXAMPLES)) {
+  for (const [name, { asks, socket, secure }] of Object.entries(EXAMPLES)) {
     it(`${name} answers`, async () => {
-      await using command = await startCommand([
-        `${ROOT}/examples/${name}`,
-        "--http",
-        "127.0.0.1:0",
-      ]);
+      const pem = secure ? await certificate() : { cert: "", key: "" };
+      await using folder = await folderOf({
+        "cert.pem": pem.cert,
+        "key.pem": pem.key,
+      });
+      await using command = await startCommand([`${ROOT}/examples/${name}`], {
+        folder: folder.path,
+        ownListeners: secure,
+        env: { PORT: "0" },
+      });
+      const client = Deno.createHttpClient({ caCerts: [pem.cert] });
+      const scheme = secure ? "https" : "http";
       for (const [path, status, text, headers] of asks) {
         const answer = await fetch(
-          `http://127.0.0.1:${command.port}${path}`,
-          { redirect: "manual", headers },
+          `${scheme}://127.0.0.1:${command.port}${path}`,
+          { redirect: "manual", headers, client },
         );
         expect([path, answer.status]).toEqual([path, status]);
         expect(await answer.text()).toContain(text);
