@@ -216,8 +216,9 @@ async function untilConnectable(
 /** `deno task start gateway` with one worker; `tls`: an HTTPS listener with the local certificate, too. */
 export function sluice(
   io: "uring" | "epoll",
-  module: "app.ts" | "proxy_app.ts" = "app.ts",
+  module: "app.ts" | "proxy_app.ts" | "policy_app.ts" = "app.ts",
   tls = false,
+  suffix = "",
 ): Peer {
   const start = async (place: Place): Promise<Server> => {
     const command = [
@@ -246,17 +247,22 @@ export function sluice(
     const [http, https] = ready.match(/https?:\/\/\S+/g)!;
     return { pid, http, https, stop: () => spawned.stop(pid) };
   };
-  return { name: `Sluice ${io}`, start, program: Deno.execPath(), install: "" };
+  const name = `Sluice ${io}${suffix}`;
+  return { name, start, program: Deno.execPath(), install: "" };
 }
 
 // ---- Peers
 
 /** The same Hono app on `Deno.serve`. */
-export const denoServe: Peer = {
-  name: "Deno.serve",
-  program: Deno.execPath(),
-  install: "",
-  async start(place) {
+export const denoServe: Peer = onDenoServe("Deno.serve", "deno_serve.ts");
+/** The policies, in TypeScript and mostly Hono's own, on `Deno.serve`. */
+export const denoServePolicies: Peer = onDenoServe(
+  "Deno.serve, 4 policies",
+  "deno_serve_policies.ts",
+);
+
+function onDenoServe(name: string, module: string): Peer {
+  const start: Peer["start"] = async (place) => {
     const command = [
       Deno.execPath(),
       "run",
@@ -265,14 +271,15 @@ export const denoServe: Peer = {
       `--lock=${ROOT}/tools/std/offline.lock`,
       "--frozen",
       "--allow-net",
-      `${BENCH}/peers/deno_serve.ts`,
+      `${BENCH}/peers/${module}`,
     ];
     const spawned = spawn(command, place);
     const [, pid, http] =
       (await spawned.line((line) => line.startsWith("ready "))).split(" ");
     return { pid: Number(pid), http, stop: () => spawned.stop() };
-  },
-};
+  };
+  return { name, start, program: Deno.execPath(), install: "" };
+}
 
 /** nginx: plain, with TLS, as a proxy, and as the upstream of proxies. */
 export const nginx: Peer = {

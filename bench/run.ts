@@ -1,5 +1,5 @@
 /**
- * `deno task bench [proxy|tls|pipelined|wake|parse] [--rounds N] [--seconds N] [--before LIBRARY]`: what a request costs the server, beside servers that people know.
+ * `deno task bench [proxy|tls|pipelined|policies|wake|parse] [--rounds N] [--seconds N] [--before LIBRARY]`: what a request costs the server, beside servers that people know.
  *
  * The figure is CPU time of the server's process tree per request, not requests per second: on one machine those measure the
  * client as well. How, and what may fool one: docs/internals/measuring.md.
@@ -23,12 +23,12 @@ import {
   renderParse,
 } from "./parse.ts";
 import { findProgram, ROOT, versionOf } from "./peers.ts";
-import { render, type Table } from "./table.ts";
+import { render, renderAdded, type Table } from "./table.ts";
 import { measureWake, renderWake } from "./wake.ts";
 import { WAKE, WORKLOADS } from "./workloads.ts";
 
 const USAGE =
-  "usage: deno task bench [proxy|tls|pipelined|wake|parse] [--rounds N] [--seconds N] [--before LIBRARY]";
+  "usage: deno task bench [proxy|tls|pipelined|policies|wake|parse] [--rounds N] [--seconds N] [--before LIBRARY]";
 
 const PARSE_ROUNDS = 101, PARSE_BATCH_US = 200;
 
@@ -79,6 +79,7 @@ async function runLoads(what: string, setting: Setting): Promise<Table[]> {
   for (const workload of WORKLOADS[what]) {
     const table = await measure(workload, setting);
     console.log(`\n${render(table)}`);
+    if (workload.adds) console.log(renderAdded(table, workload.adds));
     tables.push(table);
   }
   return tables;

@@ -108,3 +108,19 @@ export function columns(rows: string[][]): string[] {
     ).join("  ").trimEnd()
   );
 }
+
+/** What rows whose names end in `suffix` cost more than the row before, in paired rounds. */
+export function renderAdded({ rows }: Table, suffix: string): string {
+  return rows.flatMap((row, i) => {
+    if (i === 0 || row.peer !== rows[i - 1].peer + suffix) return [];
+    const added = row.rounds.map(({ costUs }, k) =>
+      costUs - rows[i - 1].rounds[k].costUs
+    );
+    const [least, middle, most] = [0, 0.5, 1].map((q) =>
+      quantile(added, q).toFixed(2)
+    );
+    return [
+      `${row.peer}: ${middle} µs/request more, from ${least} to ${most} in ${added.length} rounds`,
+    ];
+  }).join("\n");
+}

@@ -5,6 +5,7 @@
  */
 import {
   denoServe,
+  denoServePolicies,
   fasthttp,
   haproxy,
   nginx,
@@ -21,6 +22,8 @@ export interface Workload {
   tls?: boolean;
   /** So many requests are sent before their answers are waited for; 1 if left out. */
   inFlight?: number;
+  /** Rows whose names end so are compared with the row before, round by round. */
+  adds?: string;
   /** Proxies get an upstream. */
   proxied?: boolean;
   /** Sluice first; the first that is not Sluice is what the ratios are to. */
@@ -76,12 +79,29 @@ const pipelined: Workload = {
   peers: [sluice("uring"), sluice("epoll"), fasthttp, nginx],
 };
 
+const POLICIES = ", 4 policies";
+const policies: Workload = {
+  title:
+    "native respond, alone and behind rateLimit, cors, requestId and secureHeaders",
+  path: "/native",
+  body: HELLO,
+  adds: POLICIES,
+  peers: [
+    sluice("uring"),
+    sluice("uring", "policy_app.ts", false, POLICIES),
+    sluice("epoll"),
+    sluice("epoll", "policy_app.ts", false, POLICIES),
+    denoServePolicies,
+  ],
+};
+
 /** Workloads by the word that picks them; `""` is the canonical table. */
 export const WORKLOADS: Record<string, Workload[]> = {
   "": [native, hono],
   proxy: [proxied],
   tls: [tls],
   pipelined: [pipelined],
+  policies: [policies],
 };
 
 /** One client, one connection, pauses: the price of waking a TypeScript route. */
