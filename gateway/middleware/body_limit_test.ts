@@ -189,7 +189,7 @@ describeForms(
         });
 
         it(`refuses what is too large, ${how}, ${end}`, async () => {
-          for (const size of [11, 12, 1000, 100_000]) {
+          for (const size of [11, 12, 1000, 30_000]) {
             const answer = await post(`/ten/${end}`, size, chunked);
             checkRefused(answer);
             expect(answer.fields.get("x-inner")).toBe(null);
