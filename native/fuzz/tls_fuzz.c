@@ -2,19 +2,64 @@
 //
 // The first byte chooses how the input is cut and how large the out buffer is. Then one of three: the raw bytes are fed; bit 6: they say how
 // the flights of a BoringSSL client are damaged; bit 7: such a client shakes hands first, and they are what it does next (plaintext,
-// KeyUpdates, alerts, or raw records between its own).
+// KeyUpdates, alerts, or raw records between its own). Bit 4: with tickets, single-use ones or (bit 5) sealed ones, and the client offers one of an earlier
+// connection, with early data.
 #include <stdlib.h>
+#include <time.h>
 
 #include <openssl/err.h>
 #include <openssl/ssl.h>
 
+#include "sluice/event.h"
+#include "stek.h"
 #include "tls.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 static struct sl_counters tls_counters;
-static struct sl_tls_ctx *server_ctx;
+static struct sl_tls_ctx *server_ctx[3]; // without tickets, once, sealed
 static SSL_CTX *client_ctx;
+static struct sl_tickets *tickets;
+static int64_t unix_ms;
+static uint64_t now_ns = SL_NS_PER_S; // moves with each input, so that the single-use set is never full
+static SSL_SESSION *new_session;
+
+static int keep_session(SSL *ssl, SSL_SESSION *session) {
+    (void)ssl;
+    SSL_SESSION_free(new_session);
+    new_session = session;
+    return 1;
+}
+
+static void give_tickets(const struct sl_tls_sni *sni) {
+    struct sl_stek_ring *ring;
+    unix_ms = (int64_t)time(NULL) * 1000; // sessions have an age by the client's clock
+    SL_ASSERT(sl_tickets_new(&tickets, 1 << 20, 1 << 16, 1024 * SL_NS_PER_S, now_ns) == SL_OK);
+    SL_ASSERT(sl_stek_ring_rotate(&ring, NULL, unix_ms, 3600000, 4) == SL_OK);
+    for (int i = 1; i < 3; i++) {
+        struct sl_tls_policy policy = {
+            .resumption = i == 1 ? SL_RESUMPTION_ONCE : SL_RESUMPTION_SEALED,
+            .tickets = 2,
+            .early_data = 1,
+            .ticket_lifetime_s = 86400,
+            .early_window_s = 1024,
+            .early_methods = 1u << SL_METHOD_GET,
+            .early_bytes_max = 1024,
+            .age_skew_ms = 60000,
+        };
+        SL_ASSERT(sl_tls_ctx_new(&server_ctx[i], sni, &policy, tickets, &tls_counters) == SL_OK);
+        sl_tls_ctx_set_steks(server_ctx[i], ring);
+    }
+    sl_stek_ring_unref(ring);
+}
+
+static void advance_clock(void) {
+    now_ns += 100 * SL_NS_PER_MS;
+    sl_tickets_tend(tickets, now_ns);
+    for (int i = 1; i < 3; i++) {
+        sl_tls_ctx_set_clock(server_ctx[i], now_ns, unix_ms);
+    }
+}
 
 static void set_up(void) {
     static uint8_t pem[4096];
@@ -27,14 +72,18 @@ static void set_up(void) {
     SL_ASSERT(sl_tls_certificate_new(&certificate, cert, key) == SL_OK);
     struct sl_tls_sni *sni; // stays: the context looks names up in it
     SL_ASSERT(sl_tls_sni_new(&sni) == SL_OK && sl_tls_sni_add(sni, certificate, (struct sl_span){NULL, 0}) == SL_OK);
-    SL_ASSERT(sl_tls_ctx_new(&server_ctx, sni, NULL, NULL, &tls_counters) == SL_OK);
+    SL_ASSERT(sl_tls_ctx_new(&server_ctx[0], sni, NULL, NULL, &tls_counters) == SL_OK);
+    give_tickets(sni);
     sl_tls_certificate_free(certificate);
     client_ctx = SSL_CTX_new(TLS_method());
+    SSL_CTX_set_session_cache_mode(client_ctx, SSL_SESS_CACHE_CLIENT | SSL_SESS_CACHE_NO_INTERNAL);
+    SSL_CTX_sess_set_new_cb(client_ctx, keep_session);
 }
 
 struct run {
     struct sl_tls *tls;
     uint32_t piece, out_cap;
+    SSL_SESSION *session; // that the client offers, or NULL
     uint8_t out[32768];
     uint8_t plain[4096];
     BIO *to_client; // NULL: records for the client are thrown away
@@ -129,19 +178,58 @@ static SSL *client_new(struct run *run, BIO *in, BIO *out) {
     run->to_client = in;
     if (run->piece & 1) {
         SSL_set_max_proto_version(client, TLS1_2_VERSION);
+    } else if (run->session) {
+        SSL_set_session(client, run->session);
+        SSL_set_early_data_enabled(client, 1);
     }
     return client;
+}
+
+// One turn of its handshake, with a word in early data if it may; what was refused is sent again.
+static void client_shake(SSL *client) {
+    if (SSL_do_handshake(client) != 1) {
+        if (SSL_get_error(client, -1) == SSL_ERROR_EARLY_DATA_REJECTED) {
+            SSL_reset_early_data_reject(client);
+            SSL_do_handshake(client);
+        }
+    } else if (SSL_in_early_data(client)) {
+        SSL_write(client, "early", 5);
+    }
+}
+
+// Of a connection that nobody disturbs.
+static SSL_SESSION *first_session(struct sl_tls_ctx *ctx) {
+    static struct run run;
+    BIO *in = BIO_new(BIO_s_mem()), *out = BIO_new(BIO_s_mem());
+    run = (struct run){.tls = sl_tls_new(ctx), .out_cap = sizeof(run.out), .piece = UINT32_MAX - 1};
+    sl_tls_out_give(run.tls, run.out, run.out_cap);
+    SSL *client = client_new(&run, in, out);
+    for (int turn = 0; turn < 3; turn++) {
+        SSL_do_handshake(client);
+        SL_ASSERT(feed_from(&run, out));
+    }
+    SSL_write(client, "x", 1); // its echo brings the ticket
+    SL_ASSERT(feed_from(&run, out) && SSL_read(client, run.plain, 1) == 1);
+    SSL_free(client);
+    sl_tls_free(run.tls);
+    SSL_SESSION *session = new_session;
+    new_session = NULL;
+    SL_ASSERT(session && SSL_SESSION_early_data_capable(session));
+    return session;
 }
 
 static void with_client(struct run *run, const uint8_t *data, size_t size) {
     BIO *in = BIO_new(BIO_s_mem()), *out = BIO_new(BIO_s_mem());
     SSL *client = client_new(run, in, out);
     bool open = true;
-    for (int turn = 0; turn < 3; turn++) {
-        SSL_do_handshake(client);
+    for (int turn = 0; turn < 4; turn++) {
+        client_shake(client);
         open = open && feed_from(run, out);
     }
-    SL_ASSERT(open && sl_tls_state(run->tls) == SL_TLS_OPEN);
+    struct sl_tls_info info;
+    sl_tls_info(run->tls, &info);
+    SL_ASSERT(open && sl_tls_state(run->tls) == SL_TLS_OPEN && !sl_tls_in_early_data(run->tls));
+    SL_ASSERT(info.early == info.resumed && info.resumed == (run->session && !(run->piece & 1)));
     while (open && size > 0) {
         open = client_step(run, client, out, &data, &size);
         SSL_read(client, run->plain, sizeof(run->plain));
@@ -168,8 +256,8 @@ static void with_damage(struct run *run, const uint8_t *data, size_t size) {
     BIO *in = BIO_new(BIO_s_mem()), *out = BIO_new(BIO_s_mem());
     SSL *client = client_new(run, in, out);
     bool open = true;
-    for (int turn = 0; turn < 3 && open; turn++) {
-        SSL_do_handshake(client);
+    for (int turn = 0; turn < 4 && open; turn++) {
+        client_shake(client);
         const uint8_t *flight;
         size_t len;
         SL_ASSERT(BIO_mem_contents(out, &flight, &len));
@@ -189,13 +277,16 @@ static void with_damage(struct run *run, const uint8_t *data, size_t size) {
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     static const uint32_t pieces[] = {UINT32_MAX, 1, 5, 4096, 17, 333, 2, 1000};
     static struct run run;
-    if (!server_ctx) {
+    if (!client_ctx) {
         set_up();
     }
     if (size < 1) {
         return 0;
     }
-    run = (struct run){.tls = sl_tls_new(server_ctx), .piece = pieces[data[0] & 7]};
+    advance_clock();
+    struct sl_tls_ctx *ctx = server_ctx[!(data[0] & 0x10) ? 0 : data[0] & 0x20 ? 2 : 1];
+    SSL_SESSION *session = ctx != server_ctx[0] && data[0] & 0xc0 ? first_session(ctx) : NULL;
+    run = (struct run){.tls = sl_tls_new(ctx), .session = session, .piece = pieces[data[0] & 7]};
     run.out_cap = data[0] & 8 ? 100 : sizeof(run.out);
     sl_tls_out_give(run.tls, run.out, run.out_cap);
     if (data[0] & 0x80) {
@@ -209,6 +300,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     send_out(&run);
     SL_ASSERT(sl_tls_eof(run.tls) < 0);
     sl_tls_free(run.tls);
+    SSL_SESSION_free(session);
+    SSL_SESSION_free(new_session);
+    new_session = NULL;
     ERR_clear_error();
     return 0;
 }
