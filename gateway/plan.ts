@@ -254,7 +254,16 @@ export function compilePlan(app: App, options: CheckedOptions): Plan {
   warnOfShadows(plan);
   const policies = plan.policies.map(({ step }) => describePolicy(step));
   plan.id = fingerprint(JSON.stringify([plan.entries, plan.headers, policies]));
+  plan.policies = plan.policies.map((policy) => ({
+    ...policy,
+    step: withoutApp(policy.step),
+  }));
   return plan;
+}
+
+// An isolate posts its plan to main, and an app cannot be posted; what the step needed of it is in the plan.
+function withoutApp(step: PolicyStep): PolicyStep {
+  return step.op === "methodNotAllowed" ? { ...step, app: undefined } : step;
 }
 
 // How the app matches, or why C cannot match as it does.

@@ -1,7 +1,20 @@
 import { expect } from "@std/expect";
 import { describe, it } from "@std/testing/bdd";
-import { type Context, Hono } from "hono";
+import { type Context, Hono, type MiddlewareHandler } from "hono";
 import { RegExpRouter } from "hono/router/reg-exp-router";
+import { basicAuth } from "./middleware/basic_auth.ts";
+import { bearerAuth } from "./middleware/bearer_auth.ts";
+import { bodyLimit } from "./middleware/body_limit.ts";
+import { canary } from "./middleware/canary.ts";
+import { concurrencyLimit } from "./middleware/concurrency_limit.ts";
+import { cors } from "./middleware/cors.ts";
+import { earlyData } from "./middleware/early_data.ts";
+import { ipRestriction } from "./middleware/ip_restriction.ts";
+import { methodNotAllowed } from "./middleware/method_not_allowed.ts";
+import { rateLimit } from "./middleware/rate_limit.ts";
+import { requestId } from "./middleware/request_id.ts";
+import { timeout } from "./middleware/timeout.ts";
+import { POLICY_OPS } from "./policies.ts";
 import { headers } from "./middleware/headers.ts";
 import { respond } from "./middleware/respond.ts";
 import { proxy } from "./middleware/proxy.ts";
@@ -12,6 +25,22 @@ import {
   type Plan,
   resolveUpstreams,
 } from "./plan.ts";
+
+// One of each policy: a new one without a line here fails the test that posts them.
+const STEPS: Record<keyof typeof POLICY_OPS, () => MiddlewareHandler> = {
+  requestId: () => requestId({ trust: ["10.0.0.0/8"] }),
+  cors: () => cors({ origin: ["https://a.example"] }),
+  bodyLimit: () => bodyLimit({ maxSize: 10 }),
+  earlyData: () => earlyData({ others: "refuse" }),
+  ipRestriction: () => ipRestriction({ allowList: ["10.0.0.0/8"] }),
+  rateLimit: () => rateLimit({ key: "client-ip", rate: 1 }),
+  concurrencyLimit: () => concurrencyLimit({ max: 1 }),
+  timeout: () => timeout(1000),
+  basicAuth: () => basicAuth({ username: "a", password: "b" }),
+  bearerAuth: () => bearerAuth({ token: "abcdef" }),
+  canary: () => canary({ to: "http://127.0.0.1:1", weight: 1 }),
+  methodNotAllowed: () => methodNotAllowed({ app: new Hono() }),
+};
 
 const text = (c: Context) => c.text("typescript");
 
@@ -152,6 +181,18 @@ describe("compilePlan()", () => {
       port: 9,
       idleMax: 3,
     });
+  });
+
+  it("makes a plan that an isolate can post, whatever its steps are", () => {
+    const app = new Hono();
+    const { methodNotAllowed: _, ...factories } = STEPS;
+    for (const make of Object.values(factories)) app.use("/x", make());
+    app.use("/x", methodNotAllowed({ app }));
+    app.get("/x", respond("x"));
+    const plan = compile(app);
+    expect(plan.policies.map(({ step }) => step.op).sort())
+      .toEqual(Object.keys(POLICY_OPS).sort());
+    expect(structuredClone(plan)).toEqual(plan);
   });
 
   it("names an unknown upstream and the known ones", () => {
