@@ -6,12 +6,8 @@ import { cors } from "hono/cors";
 import { getConnInfo } from "hono/deno";
 import { streamSSE } from "hono/streaming";
 import * as abi from "../ffi/abi.ts";
-import {
-  backgroundDone,
-  type Doorbell,
-  requestRunning,
-  runDispatchers,
-} from "./dispatcher.ts";
+import { type Doorbell, requestRunning, runDispatchers } from "./dispatcher.ts";
+import { backgroundDone } from "./request_env.ts";
 import { installResponse } from "./response.ts";
 import { headersOf, Peer, textOf } from "./peer_test.ts";
 

@@ -6,13 +6,9 @@
 import * as abi from "../ffi/abi.ts";
 import * as native from "../ffi/mod.ts";
 import { makeRegion, reuseRegion, Ring, type RingMemory } from "../ffi/ring.ts";
-import {
-  backgroundDone,
-  Dispatcher,
-  requestRunning,
-  runDispatchers,
-} from "./dispatcher.ts";
+import { Dispatcher, requestRunning, runDispatchers } from "./dispatcher.ts";
 import { SocketDoorbell } from "./doorbell.ts";
+import { backgroundDone } from "./request_env.ts";
 import { GatewayError, show } from "./errors.ts";
 import { explain, type Explanation } from "./explain.ts";
 import { Lifecycle } from "./lifecycle.ts";
