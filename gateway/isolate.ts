@@ -103,10 +103,10 @@ async function handle(message: ToIsolate): Promise<void> {
       app: await load(message.source, message.overrides),
     });
   } else if (message.type === "run") {
-    const { seat, feedsSteks } = message;
+    const { seat, feedsSteks, pulse } = message;
+    beat(pulse); // first: a provider may take its time
     if (feedsSteks && provider) feed = await feedSteks(seat.gateway, provider);
     runner = await IsolateRunner.start(seat, app, planId);
-    beat(message.pulse);
     tell({ type: "running" });
   } else if (message.type === "replaced") {
     feed?.stop();

@@ -104,7 +104,7 @@ describe("examples", () => {
         ownListeners: secure,
         env: { PORT: "0" },
       });
-      const client = Deno.createHttpClient({ caCerts: [pem.cert] });
+      using client = Deno.createHttpClient({ caCerts: [pem.cert] });
       const scheme = secure ? "https" : "http";
       for (const [path, status, text, headers] of asks) {
         const answer = await fetch(

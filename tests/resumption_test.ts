@@ -297,6 +297,28 @@ export default defineGateway(new Hono().get("/hello", respond("hello")), {
         expect(here.err).not.toMatch("secret");
       });
 
+      it("a slow provider is waited for, and is no blocked isolate", async () => {
+        const steks = `${peers.path}/slow`;
+        await Deno.writeTextFile(steks, `0 ${base64(randomKey())}\n`, {
+          mode: 0o600,
+        });
+        const slow = module(steks).replace(
+          "const tls = {",
+          `const { keys } = stek;
+stek.keys = () => new Promise((resolve) => setTimeout(() => resolve(keys()), 500));
+const tls = {`,
+        ).replace("isolates: 2", "limits: { isolateTimeoutMs: 100 }");
+        await using folder = await folderOf({ "app.ts": slow });
+        await using command = await startCommand(["app.ts"], {
+          folder: folder.path,
+          ownListeners: true,
+        });
+        await peers.openssl(command.port, HELLO, { save: "slow" });
+        expect(
+          (await peers.openssl(command.port, HELLO, { use: "slow" })).resumed,
+        ).toBe(true);
+      });
+
       it("without keys it does not start, and says why", async () => {
         const steks = `${peers.path}/nothing`;
         await using folder = await folderOf({ "app.ts": module(steks) });
