@@ -28,7 +28,7 @@ export async function wrongAnswer(
   }`;
 }
 
-async function run(command: string[]): Promise<string> {
+export async function run(command: string[]): Promise<string> {
   const { code, stdout, stderr } = await new Deno.Command(command[0], {
     args: command.slice(1),
     stdout: "piped",
@@ -133,6 +133,15 @@ async function readAnswers(
   const answers = text.split(end);
   if (answers.pop() !== "") throw new Error(`more than answers:\n${text}`);
   return answers.map((head) => head + end);
+}
+
+/** The folder of the BoringSSL that the library is linked with, for `cc`. */
+export async function boringssl(): Promise<string> {
+  const build = [`${ROOT}/tools/build.ts`, "--boringssl"];
+  return (await run([
+    ...[Deno.execPath(), "run", "--no-config", "--allow-all"],
+    ...build,
+  ])).trim();
 }
 
 /** Compiles a client of `bench/client`; its path. */

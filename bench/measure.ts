@@ -20,7 +20,7 @@ export const CONNECTIONS = 64;
 export const SERVER_CORE = 0;
 export const CLIENT_CORE = 1;
 // Of the server's core, in percent, that others may have had in a round.
-const OTHERS_MAX = 5;
+export const OTHERS_MAX = 5;
 const TRIES_PER_ROUND = 4;
 const LIBRARY = `${ROOT}/ffi/target/release/libsluice_ffi.so`;
 

@@ -83,7 +83,7 @@ export async function versionOf(
 
 // ---- Processes
 
-interface Spawned {
+export interface Spawned {
   process: Deno.ChildProcess;
   /** The first line that `wanted` takes; throws with all that was said if the process ends before. */
   line(wanted: (line: string) => boolean): Promise<string>;
@@ -93,9 +93,10 @@ interface Spawned {
 const READY_MS = 30_000;
 const STOP_MS = 10_000;
 
-function spawn(
+/** Starts a server, pinned as its place says. */
+export function spawn(
   command: string[],
-  place: Place,
+  place: Pick<Place, "cores" | "folder">,
   env: Record<string, string> = {},
 ): Spawned {
   const pinned = place.cores === undefined
@@ -179,12 +180,13 @@ async function stop(process: Deno.ChildProcess, pid: number): Promise<void> {
 }
 
 // Between this and the bind somebody else may take it; then the server says so and the bench fails.
-function freePort(): number {
+export function freePort(): number {
   using listener = Deno.listen({ hostname: "127.0.0.1", port: 0 });
   return listener.addr.port;
 }
 
-async function fill(
+/** A template of `peers/`, filled in. */
+export async function fill(
   template: string,
   values: Record<string, string | number>,
 ): Promise<string> {
@@ -192,7 +194,7 @@ async function fill(
   return text.replace(/@([A-Z_]+)@/g, (_, name) => String(values[name]));
 }
 
-async function untilConnectable(
+export async function untilConnectable(
   port: number,
   process: Deno.ChildProcess,
 ): Promise<void> {

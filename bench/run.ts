@@ -1,5 +1,5 @@
 /**
- * `deno task bench [proxy|tls|pipelined|policies|wake|parse] [--rounds N] [--seconds N] [--before LIBRARY]`: what a request costs the server, beside servers that people know.
+ * `deno task bench [proxy|tls|handshake|tickets|pipelined|policies|wake|parse] [--rounds N] [--seconds N] [--before LIBRARY]`: what a request costs the server, beside servers that people know.
  *
  * The figure is CPU time of the server's process tree per request, not requests per second: on one machine those measure the
  * client as well. How, and what may fool one: docs/internals/measuring.md.
@@ -8,6 +8,7 @@
  */
 import { resolve } from "node:path";
 import { load, machine } from "./cpu.ts";
+import { measureHandshakes, renderHandshakes } from "./handshake.ts";
 import {
   CLIENT_CORE,
   CONNECTIONS,
@@ -24,13 +25,17 @@ import {
 } from "./parse.ts";
 import { findProgram, ROOT, versionOf } from "./peers.ts";
 import { render, renderAdded, type Table } from "./table.ts";
+import { buildTickets, measureTickets, renderTickets } from "./tickets.ts";
 import { measureWake, renderWake } from "./wake.ts";
 import { WAKE, WORKLOADS } from "./workloads.ts";
 
 const USAGE =
-  "usage: deno task bench [proxy|tls|pipelined|policies|wake|parse] [--rounds N] [--seconds N] [--before LIBRARY]";
+  "usage: deno task bench [proxy|tls|handshake|tickets|pipelined|policies|wake|parse] [--rounds N] [--seconds N] [--before LIBRARY]";
 
 const PARSE_ROUNDS = 101, PARSE_BATCH_US = 200;
+const TICKET_ROUNDS = 51, TICKET_BATCH = 20_000;
+// Others: WORKLOADS.
+const WORDS = ["handshake", "tickets", "wake", "parse"];
 
 interface Flags {
   rounds: number;
@@ -62,6 +67,8 @@ async function versions(): Promise<string[]> {
     `Deno ${Deno.version.deno}`,
     await versionOf("nginx", "-v"),
     await versionOf("haproxy", "-v"),
+    `caddy ${await versionOf("caddy", "version")}`,
+    await versionOf("openssl", "version"),
     await versionOf("go", "version"),
     await versionOf("wrk", "-v"),
   ];
@@ -124,6 +131,29 @@ async function runParse(rounds: number): Promise<void> {
   }
 }
 
+async function runTickets(rounds: number): Promise<void> {
+  console.log(machine());
+  console.log(
+    `${rounds} rounds of ${TICKET_BATCH} ids, interleaved; load before ${load()}`,
+  );
+  const folder = await Deno.makeTempDir({ prefix: "sluice-bench-" });
+  try {
+    const program = await buildTickets(folder);
+    const times = await measureTickets(program, rounds, TICKET_BATCH);
+    console.log(`\n${renderTickets(times)}`);
+    const effort = { rounds, ids: TICKET_BATCH };
+    console.log(`\nraw values: ${await keep("tickets", effort, times)}`);
+  } finally {
+    await Deno.remove(folder, { recursive: true });
+  }
+}
+
+async function runHandshake(setting: Setting) {
+  const result = await measureHandshakes(setting);
+  console.log(`\n${renderHandshakes(result)}`);
+  return result;
+}
+
 async function keep(
   what: string,
   effort: unknown,
@@ -147,13 +177,18 @@ async function keep(
 
 async function main(args: string[]): Promise<void> {
   const what = args[0]?.startsWith("--") ? "" : args.shift() ?? "";
-  if (!(what in WORKLOADS) && what !== "wake" && what !== "parse") {
+  if (!(what in WORKLOADS) && !WORDS.includes(what)) {
     throw new Error(`bench: there is no "${what}"\n${USAGE}`);
   }
   const { before, ...effort } = flagsOf(args);
   if (what === "parse") {
     return await runParse(
       args.includes("--rounds") ? effort.rounds : PARSE_ROUNDS,
+    );
+  }
+  if (what === "tickets") {
+    return await runTickets(
+      args.includes("--rounds") ? effort.rounds : TICKET_ROUNDS,
     );
   }
   for (const program of ["wrk", "taskset", "cc"]) {
@@ -173,6 +208,8 @@ async function main(args: string[]): Promise<void> {
   try {
     const tables = what === "wake"
       ? await runWake(setting)
+      : what === "handshake"
+      ? await runHandshake(setting)
       : await runLoads(what, setting);
     console.log(`\nraw values: ${await keep(what, setting.effort, tables)}`);
   } finally {
