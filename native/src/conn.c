@@ -389,6 +389,41 @@ static bool after_dry_read(struct sl_conn *conn, int rc) {
     return sl_tls_hungry(conn->tls) && conn->cipher.bytes > 0;
 }
 
+static uint64_t clock_ns(const struct sl_conn *conn) {
+    const struct sl_sys *sys = conn->worker->gateway->sys;
+    return sys->now_ns(sys);
+}
+
+static void handshake_done(struct sl_conn *conn) {
+    struct sl_counters *counters = &conn->worker->counters;
+    unsigned i = 0, last = SL_COUNT_OF(counters->tls_us) - 1;
+    while (i < last && conn->handshake_ns / 1000 >> (i + 4)) {
+        i++;
+    }
+    counters->tls_us[i]++;
+    counters->tls_handshakes++;
+    conn->handshaken = true;
+    conn->row = sl_tls_row(conn->tls);
+    conn->active_ns = conn->worker->now_ns;
+}
+
+// sl_tls_read, and before the handshake is done: how long it takes.
+static int drive(struct sl_conn *conn, struct sl_buf *buf) {
+    uint8_t *out = buf->data + buf->end;
+    uint32_t cap = buf->cap - buf->end;
+    if (conn->handshaken) {
+        return sl_tls_read(conn->tls, out, cap);
+    }
+    uint64_t before_ns = clock_ns(conn);
+    int n = sl_tls_read(conn->tls, out, cap);
+    uint64_t all_ns = conn->handshake_ns + clock_ns(conn) - before_ns;
+    conn->handshake_ns = (uint32_t)sl_min_u64(all_ns, UINT32_MAX);
+    if (sl_tls_state(conn->tls) == SL_TLS_OPEN) {
+        handshake_done(conn);
+    }
+    return n;
+}
+
 // Decrypts while there is room for plaintext. True: some arrived.
 static bool read_tls(struct sl_conn *conn) {
     bool got = false, again = true;
@@ -405,13 +440,7 @@ static bool read_tls(struct sl_conn *conn) {
             sl_conn_abort(conn, SL_E_NO_MEMORY);
             return false;
         }
-        int n = sl_tls_read(conn->tls, buf->data + buf->end, buf->cap - buf->end);
-        if (!conn->handshaken && sl_tls_state(conn->tls) == SL_TLS_OPEN) {
-            conn->handshaken = true;
-            conn->row = sl_tls_row(conn->tls);
-            conn->worker->counters.tls_handshakes++;
-            conn->active_ns = conn->worker->now_ns;
-        }
+        int n = drive(conn, buf);
         if (n > 0) {
             plain_arrived(conn, buf, (uint32_t)n);
             got = true;

@@ -51,6 +51,7 @@ struct sl_conn {
     uint64_t age_max_ns;
     uint32_t served, served_max, linger_bytes;
     uint32_t pipelined;      // requests begun since nothing was left to send
+    uint32_t handshake_ns;   // that the worker spent on the TLS handshake
     uint8_t state, deadline; // enum sl_conn_state, sl_deadline
     uint8_t want;            // enum sl_recv_want, as last told
     uint8_t row;             // of TLS: its server name's (tls.h)

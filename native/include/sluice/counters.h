@@ -109,7 +109,7 @@ struct sl_counters {
 #undef SL_COUNTER_FIELD
     uint64_t by_status[96]; // answers and closes by reason: index -status
     uint64_t by_early_reason[16]; // TLS 1.3 handshakes by what became of early data (enum ssl_early_data_reason_t of BoringSSL)
-    uint64_t tls_us[16]; // TLS handshakes by the time that they kept a worker busy: index i: below 2^(i + 4) microseconds, and not below the one before
+    uint64_t tls_us[16]; // TLS handshakes by the time that they kept a worker busy: index i: below 2^(i + 4) microseconds, and not below the one before; the last: all above
 };
 
 #endif
