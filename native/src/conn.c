@@ -14,6 +14,7 @@
 #define EARLY_BYTES_MAX 16384u      // BoringSSL takes 14336
 #define EMPTY_LINES_BYTES 8u        // four CRLF, see http1_parse.h
 #define SMALL_BODY 16384u           // bodies up to this do not leave the multishot receive
+#define NOTIFY_BYTES 64u            // a close_notify, sealed: 24 to 31
 
 static const struct sl_config *config_of(const struct sl_conn *conn) {
     return sl_worker_config(conn->worker);
@@ -192,6 +193,17 @@ static bool seal(struct sl_conn *conn) {
     return true;
 }
 
+// Where the last answer's records have room behind them our close_notify goes along: a send, a segment and a completion less.
+static void notify_with_last(struct sl_conn *conn) {
+    bool last = conn->close_after && !conn->req && (!conn->out || conn->out->count == 0);
+    size_t used = sl_tls_out_bytes(conn->tls) + sizeof(struct flight) + NOTIFY_BYTES;
+    if (last && conn->handshaken && !conn->cut_after && !conn->notified &&
+        used <= conn->sealed->cap) {
+        conn->notified = true;
+        sl_tls_close_notify(conn->tls);
+    }
+}
+
 static void flush_tls(struct sl_conn *conn) {
     if (conn->flying) {
         return;
@@ -200,6 +212,7 @@ static void flush_tls(struct sl_conn *conn) {
         return;
     }
     if (conn->sealed && sl_tls_out_bytes(conn->tls) > 0) {
+        notify_with_last(conn);
         send_sealed(conn);
     } else {
         drop_sealed(conn); // who has nothing to send holds no buffer
