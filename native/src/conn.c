@@ -149,15 +149,20 @@ static bool give_sealed_any(struct sl_conn *conn) {
     return (!scarce && give_sealed(conn, SL_BUF_OUT)) || give_sealed(conn, SL_BUF_PAGE);
 }
 
-static void send_sealed(struct sl_conn *conn) {
+static void send_sealed(struct sl_conn *conn, bool last) {
     uint32_t n = sl_tls_out_take(conn->tls);
     conn->flying = conn->sealed;
     conn->sealed = NULL;
     void *end = conn->flying->data + conn->flying->cap;
     struct flight *flight = (struct flight *)end - 1;
     flight->iov = (struct iovec){conn->flying->data, n};
-    flight->msg = (struct msghdr){.msg_iov = &flight->iov, .msg_iovlen = 1};
+    flight->msg = (struct msghdr){
+        .msg_iov = &flight->iov, .msg_iovlen = 1, .msg_flags = last ? MSG_MORE : 0};
     sl_io_send(conn->worker->io, conn->io, &flight->msg);
+    if (last) {
+        conn->shut = true;
+        sl_io_shutdown(conn->worker->io, conn->io, SHUT_WR);
+    }
 }
 
 // Seals what is queued. False: the connection is being cut.
@@ -193,15 +198,18 @@ static bool seal(struct sl_conn *conn) {
     return true;
 }
 
-// Where the last answer's records have room behind them our close_notify goes along: a send, a segment and a completion less.
-static void notify_with_last(struct sl_conn *conn) {
+// Where the last answer's records have room behind them our close_notify goes along, and the connection's end with both: two segments, a send
+// and a completion less. True: nothing will follow.
+static bool notify_with_last(struct sl_conn *conn) {
     bool last = conn->close_after && !conn->req && (!conn->out || conn->out->count == 0);
     size_t used = sl_tls_out_bytes(conn->tls) + sizeof(struct flight) + NOTIFY_BYTES;
-    if (last && conn->handshaken && !conn->cut_after && !conn->notified &&
-        used <= conn->sealed->cap) {
-        conn->notified = true;
-        sl_tls_close_notify(conn->tls);
+    if (!last || !conn->handshaken || conn->cut_after || conn->notified ||
+        used > conn->sealed->cap) {
+        return false;
     }
+    conn->notified = true;
+    sl_tls_close_notify(conn->tls);
+    return !sl_tls_wants_out(conn->tls);
 }
 
 static void flush_tls(struct sl_conn *conn) {
@@ -212,8 +220,7 @@ static void flush_tls(struct sl_conn *conn) {
         return;
     }
     if (conn->sealed && sl_tls_out_bytes(conn->tls) > 0) {
-        notify_with_last(conn);
-        send_sealed(conn);
+        send_sealed(conn, notify_with_last(conn));
     } else {
         drop_sealed(conn); // who has nothing to send holds no buffer
     }
@@ -596,7 +603,9 @@ static void begin_linger(struct sl_conn *conn) {
     sl_work_unmark(&conn->work);
     sl_inq_clear(&conn->in, &conn->worker->bufs);
     sl_inq_clear(&conn->cipher, &conn->worker->bufs);
-    sl_io_shutdown(conn->worker->io, conn->io, SHUT_WR);
+    if (!conn->shut) {
+        sl_io_shutdown(conn->worker->io, conn->io, SHUT_WR);
+    }
     conn->want = SL_RECV_STREAM;
     sl_io_recv(conn->worker->io, conn->io, SL_RECV_STREAM);
     conn->deadline = SL_DUE_LINGER;

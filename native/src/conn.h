@@ -57,6 +57,7 @@ struct sl_conn {
     uint8_t row;             // of TLS: its server name's (tls.h)
     bool in_ended, close_after, cut_after, handshaken, notified, counted;
     bool half_closed;        // of a tunnel: the client has our FIN
+    bool shut;               // its end goes with what is being sent
     uint8_t remote_family;   // 4 or 6
     uint8_t remote_addr[16];
     uint16_t remote_port, local_port;

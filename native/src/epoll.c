@@ -99,8 +99,8 @@ static void send_sync(struct sl_io *io, struct sl_io_conn *io_conn) {
         return;
     }
     io->counters->io_enters++;
-    ssize_t sent =
-        io->sys->sendmsg(io->sys, io_conn->fd, io_conn->msg, MSG_DONTWAIT | MSG_NOSIGNAL);
+    int flags = MSG_DONTWAIT | MSG_NOSIGNAL | io_conn->msg->msg_flags;
+    ssize_t sent = io->sys->sendmsg(io->sys, io_conn->fd, io_conn->msg, flags);
     int error = errno;
     if (sent < 0 && (error == EAGAIN || error == EINTR)) {
         if (error == EINTR) {

@@ -87,6 +87,7 @@ int sl_io_fd(const struct sl_io_conn *io_conn);
 
 void sl_io_recv(struct sl_io *io, struct sl_io_conn *io_conn, enum sl_recv_want want);
 // msg and its iovec stay yours and untouched until on_sent, or on_closed if you close before (a short send advances them). No send may be in flight.
+// msg_flags: 0, or MSG_MORE where sl_io_shutdown of SHUT_WR follows at once: then the last bytes and the end share a segment.
 void sl_io_send(struct sl_io *io, struct sl_io_conn *io_conn, struct msghdr *msg);
 // For a request on a connection that was idle. If the peer has said anything by then (bytes, or its end) nothing is sent, and on_sent gets
 // -ECANCELED: what was there before the request cannot be its answer. One system call more.

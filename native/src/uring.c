@@ -487,7 +487,7 @@ static bool send_sync(struct sl_io *io, struct sl_io_conn *io_conn) {
     }
     sqe->addr = plain ? addr_of(iov->iov_base) : addr_of(io_conn->msg);
     sqe->len = plain ? (uint32_t)iov->iov_len : 1;
-    sqe->op_flags = MSG_WAITALL | MSG_NOSIGNAL;
+    sqe->op_flags = MSG_WAITALL | MSG_NOSIGNAL | (uint32_t)io_conn->msg->msg_flags;
     io_conn->flags &= ~SL__F_SEND;
     uring_of(io)->pace.sends += plain && iov->iov_len <= SMALL_SEND_BYTES;
     return true;
