@@ -156,8 +156,8 @@ static void send_sealed(struct sl_conn *conn, bool last) {
     void *end = conn->flying->data + conn->flying->cap;
     struct flight *flight = (struct flight *)end - 1;
     flight->iov = (struct iovec){conn->flying->data, n};
-    flight->msg = (struct msghdr){
-        .msg_iov = &flight->iov, .msg_iovlen = 1, .msg_flags = last ? MSG_MORE : 0};
+    flight->msg =
+        (struct msghdr){.msg_iov = &flight->iov, .msg_iovlen = 1, .msg_flags = last ? MSG_MORE : 0};
     sl_io_send(conn->worker->io, conn->io, &flight->msg);
     if (last) {
         conn->shut = true;
