@@ -15,23 +15,38 @@ export interface RateAnswer {
   waitUs: number;
 }
 
+/**
+ * One request at `now`, of a key whose burst is whole again at `tat` (undefined: it is whole); all in microseconds. A request that passes
+ * moves that time on: it is `now + answer.fullUs`.
+ */
+export function gcra(
+  tat: number | undefined,
+  now: number,
+  intervalUs: number,
+  burst: number,
+): RateAnswer {
+  const windowUs = intervalUs * burst;
+  const before = Math.max((tat ?? now) - now, 0);
+  const passes = before + intervalUs <= windowUs;
+  const ahead = passes ? before + intervalUs : before;
+  const remaining = Math.floor(Math.max(windowUs - ahead, 0) / intervalUs);
+  const waitUs = remaining > 0 ? 0 : ahead + intervalUs - windowUs;
+  return { passes, remaining, fullUs: ahead, waitUs };
+}
+
 /** How much each key has asked for lately. */
 export class Gcra {
   #tats = new Map<string, number>(); // who has asked last is last
-  readonly #windowUs: number;
-
   /**
    * `intervalUs`: between two requests in the long run. `burst`: at once. `keysMax`: remembered; of the eldest few the one that has asked for the
    * least goes. `nowUs`: a clock that only goes on.
    */
   constructor(
     readonly intervalUs: number,
-    burst: number,
+    readonly burst: number,
     readonly keysMax: number,
     readonly nowUs: () => number = () => performance.now() * 1000,
-  ) {
-    this.#windowUs = intervalUs * burst;
-  }
+  ) {}
 
   /** How many keys are remembered. */
   get size(): number {
@@ -41,13 +56,13 @@ export class Gcra {
   /** One request of a key. */
   take(key: string): RateAnswer {
     const now = this.nowUs();
-    const before = Math.max((this.#tats.get(key) ?? now) - now, 0);
-    const ahead = before + this.intervalUs;
-    if (ahead > this.#windowUs) return this.#answer(false, before);
+    const { intervalUs, burst } = this;
+    const answer = gcra(this.#tats.get(key), now, intervalUs, burst);
+    if (!answer.passes) return answer;
     this.#tats.delete(key);
     if (this.#tats.size === this.keysMax) this.#evict();
-    this.#tats.set(key, now + ahead);
-    return this.#answer(true, ahead);
+    this.#tats.set(key, now + answer.fullUs);
+    return answer;
   }
 
   #evict(): void {
@@ -57,12 +72,5 @@ export class Gcra {
       if (tat < leastTat) [least, leastTat] = [key, tat];
     }
     this.#tats.delete(least);
-  }
-
-  #answer(passes: boolean, ahead: number): RateAnswer {
-    const left = Math.max(this.#windowUs - ahead, 0);
-    const remaining = Math.floor(left / this.intervalUs);
-    const waitUs = remaining > 0 ? 0 : ahead + this.intervalUs - this.#windowUs;
-    return { passes, remaining, fullUs: ahead, waitUs };
   }
 }
