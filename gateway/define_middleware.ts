@@ -8,6 +8,7 @@ import type { Context, MiddlewareHandler, Next } from "hono";
 import type { AddressSet } from "./address.ts";
 import type { HeaderEdit } from "./header_edits.ts";
 import type { NativeKey } from "./limit_key.ts";
+import type { Balancer, PartSlot, Store } from "./plugins/parts.ts";
 import { type Progress, takeStep } from "./progress.ts";
 
 /** Answers with the same bytes every time. */
@@ -231,6 +232,10 @@ export interface MiddlewareDefinition {
   native?: NativeStep;
   /** Why there is no native record, as a part of a sentence: `its generator is a function`. */
   typescript?: string;
+  /** Where a step without a native record has C send requests to. */
+  to?: readonly Omit<ProxyStep, "op">[];
+  /** The part of a plugin that it uses. */
+  uses?: PartSlot<Store> | PartSlot<Balancer>;
   /** The same behaviour in TypeScript. */
   handler: (c: Context, next: Next) => Response | Promise<Response | void>;
   /** What is left to do here when C has done the step. */
@@ -241,6 +246,8 @@ export interface MiddlewareDefinition {
 
 const NATIVE: unique symbol = Symbol.for("sluice.native");
 const TYPESCRIPT: unique symbol = Symbol.for("sluice.typescript");
+const TO: unique symbol = Symbol.for("sluice.to");
+const USES: unique symbol = Symbol.for("sluice.uses");
 const LABEL: unique symbol = Symbol.for("sluice.label");
 const COMPOSED_HANDLER = "__COMPOSED_HANDLER"; // Hono's mark on a handler that it wrapped for a sub-app's onError
 
@@ -261,7 +268,11 @@ export function defineMiddleware(
   const [key, value] = native
     ? [NATIVE, native]
     : [TYPESCRIPT, definition.typescript ?? "it has no native form"];
-  Object.defineProperty(handler, key, { value });
+  Object.defineProperties(handler, {
+    [key]: { value },
+    [TO]: { value: definition.to },
+    [USES]: { value: definition.uses },
+  });
   return handler as MiddlewareHandler;
 }
 
@@ -286,6 +297,8 @@ async function pass(
 interface Marked {
   [NATIVE]?: NativeStep;
   [TYPESCRIPT]?: string;
+  [TO]?: MiddlewareDefinition["to"];
+  [USES]?: MiddlewareDefinition["uses"];
   [LABEL]?: string;
   [COMPOSED_HANDLER]?: Marked;
 }
@@ -325,4 +338,14 @@ export function nativeOf(handler: unknown): NativeStep | undefined {
 /** Why a middleware that {@linkcode defineMiddleware} made has no native record; undefined for all others. */
 export function typescriptOf(handler: unknown): string | undefined {
   return innermost(handler)?.[TYPESCRIPT];
+}
+
+/** Where a step without a native record has C send requests to. */
+export function sendsTo(handler: unknown): readonly Omit<ProxyStep, "op">[] {
+  return innermost(handler)?.[TO] ?? [];
+}
+
+/** The part of a plugin that a handler uses, if it uses one. */
+export function usedPart(handler: unknown): MiddlewareDefinition["uses"] {
+  return innermost(handler)?.[USES];
 }

@@ -23,7 +23,7 @@ export interface ExplainedStep {
   name: string;
   /** Where it runs. */
   runs: "native" | "TypeScript";
-  /** For a proxy step: where it sends the request. */
+  /** For a proxy step: where it sends the request; where a balancer chooses, all of them. */
   upstream?: string;
   /** For a headers step: what it changes. */
   edits?: string;
@@ -202,6 +202,10 @@ function stepOf(
     runs: reason === undefined ? "native" : "TypeScript",
   };
   if (step.op === "proxy") explained.upstream = upstreamOf(plan, step.arg);
+  if (step.to) {
+    explained.upstream = step.to.map((index) => upstreamOf(plan, index))
+      .join(" or ");
+  }
   if (step.op === "headers") explained.edits = editsOf(plan, step.arg);
   if (isPolicyOp(step.op)) {
     explained.does = describePolicy(plan.policies[step.arg].step);

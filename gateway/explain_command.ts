@@ -10,6 +10,7 @@ import { explain } from "./explain.ts";
 import { isGateway } from "./gateway.ts";
 import { checkOptions } from "./options.ts";
 import { compilePlan, resolveUpstreams } from "./plan.ts";
+import { PluginRegistry } from "./plugins/registry.ts";
 import { resolveHost } from "./resolve.ts";
 import { routeSummary, routeTable, routeText } from "./route_table.ts";
 
@@ -79,12 +80,13 @@ export async function explainText(
     );
   }
   const options = checkOptions(isGateway(exported) ? exported.options : {});
-  const app = isGateway(exported)
-    ? await exported.plugins.apply(exported.app)
-    : exported;
+  const plugins = isGateway(exported) ? exported.plugins : new PluginRegistry();
+  const app = await plugins.apply(
+    isGateway(exported) ? exported.app : exported,
+  );
   const plan = compilePlan(app, options);
   await resolveUpstreams(plan, resolveHost);
-  if (isGateway(exported)) await exported.plugins.dispose();
+  await plugins.dispose();
   if (request) {
     const { method, url, headers } = request;
     const found = explain(plan, method, url, { options, headers });

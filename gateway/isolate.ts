@@ -23,7 +23,7 @@ import {
 } from "./options.ts";
 import { type App, compilePlan, resolveUpstreams } from "./plan.ts";
 import { resolveHost } from "./resolve.ts";
-import type { PluginRegistry } from "./plugins/registry.ts";
+import { PluginRegistry } from "./plugins/registry.ts";
 import { installResponse } from "./response.ts";
 import type { StekFeed } from "./stek_feed.ts";
 import { setNamedUpstreams } from "./upstream.ts";
@@ -65,10 +65,8 @@ async function load(
   const { plugins: _, ...merged } = { ...given, ...overrides };
   const options = checkOptions(merged);
   provider = stekProviderOf(merged);
-  if (isGateway(exported)) plugins = exported.plugins;
-  app = isGateway(exported)
-    ? await exported.plugins.apply(exported.app)
-    : exported;
+  plugins = isGateway(exported) ? exported.plugins : new PluginRegistry();
+  app = await plugins.apply(isGateway(exported) ? exported.app : exported);
   setNamedUpstreams(options.upstreams);
   setUnderscoreHeaders(options.underscoreHeaders);
   const plan = compilePlan(app, options);

@@ -60,6 +60,7 @@ export type {
   PluginRoute,
   SchemaResult,
 } from "./plugins/plugin.ts";
+export type { Balancer, PartSlot, Store, StoreEntry } from "./plugins/parts.ts";
 export type { PluginEntry, PluginLike } from "./plugins/registry.ts";
 export type { PluginStats } from "./plugins/contain.ts";
 export type { HeaderEdits } from "./header_edits.ts";
@@ -100,7 +101,11 @@ export {
   methodNotAllowed,
   type MethodNotAllowedOptions,
 } from "./middleware/method_not_allowed.ts";
-export { proxy, type ProxyOptions } from "./middleware/proxy.ts";
+export {
+  type BalancedTarget,
+  proxy,
+  type ProxyOptions,
+} from "./middleware/proxy.ts";
 export { rateLimit, type RateLimitOptions } from "./middleware/rate_limit.ts";
 export { redirect, type RedirectStatus } from "./middleware/redirect.ts";
 export {

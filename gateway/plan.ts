@@ -19,6 +19,7 @@ import {
   type PolicyStep,
   type PoolOptions,
   type RespondStep,
+  sendsTo,
   typescriptOf,
 } from "./define_middleware.ts";
 import { OptionsError } from "./errors.ts";
@@ -63,6 +64,8 @@ export interface PlanStep {
   name: string;
   /** Why a middleware of ours is TypeScript here. */
   why?: string;
+  /** Indices in `upstreams` of those that a step in TypeScript chooses from. */
+  to?: number[];
 }
 
 /** One pattern, and what is registered for it: `app.get("/x", headers(...), respond(...))` is one entry of two steps. */
@@ -338,6 +341,10 @@ function addRoute(
       name,
     }
     : { op: "typescript", arg: 0, route: index, name, why };
+  const to = sendsTo(route.handler);
+  if (to.length > 0) {
+    step.to = to.map(({ target, pool }) => upstreams.index(target, pool));
+  }
   const method = fits ? route.method : "ALL";
   const open = openEntries(plan, patterns.length, method, route.path);
   if (open) { for (const entry of open) entry.steps.push(step); }
@@ -400,6 +407,9 @@ function addUpstreams(app: App, upstreams: UpstreamTable): void {
     if (step?.op === "proxy") upstreams.index(step.target, step.pool);
     else if (step && isPolicy(step) && step.to) {
       upstreams.index(step.to.target, step.to.pool);
+    }
+    for (const { target, pool } of sendsTo(handler)) {
+      upstreams.index(target, pool);
     }
   }
 }

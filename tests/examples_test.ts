@@ -12,6 +12,8 @@ import {
 interface Example {
   /** It says itself where it listens, with TLS: on the port of $PORT, with cert.pem and key.pem of the folder. */
   secure?: boolean;
+  /** What it may do besides. */
+  permission?: string;
   /** Requests, each with its status and a part of its body. */
   asks: [
     path: string,
@@ -58,6 +60,15 @@ const EXAMPLES: Record<string, Example> = {
       ["/hello", 200, "Hello, team!\n", { "x-team": "blue" }],
     ],
   },
+  "shared_limit.ts": {
+    permission: "--allow-write=.",
+    asks: [
+      ["/report", 200, "Nothing to report."],
+      ["/report", 200, "Nothing to report."],
+      ["/report", 200, "Nothing to report."],
+      ["/report", 429, "Too many requests."],
+    ],
+  },
   "session_tickets.ts": {
     secure: true,
     asks: [["/news", 200, "Nothing new. resumed: false, early: false\n"]],
@@ -92,14 +103,21 @@ describe("examples", () => {
     expect(names.sort()).toEqual(Object.keys(EXAMPLES).sort());
   });
 
-  for (const [name, { asks, socket, secure }] of Object.entries(EXAMPLES)) {
+  for (
+    const [name, { asks, socket, secure, permission }] of Object.entries(
+      EXAMPLES,
+    )
+  ) {
     it(`${name} answers`, async () => {
       const pem = secure ? await certificate() : { cert: "", key: "" };
       await using folder = await folderOf({
         "cert.pem": pem.cert,
         "key.pem": pem.key,
       });
-      await using command = await startCommand([`${ROOT}/examples/${name}`], {
+      await using command = await startCommand([
+        `${ROOT}/examples/${name}`,
+        ...permission ? [permission] : [],
+      ], {
         folder: folder.path,
         ownListeners: secure,
         env: { PORT: "0" },

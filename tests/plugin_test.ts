@@ -199,4 +199,131 @@ describe("a plugin", () => {
       /Cannot load wrong\.ts: use\(\) at wrong\.ts:\d+:\d+ mine\.text: must be text \(got undefined\)/,
     );
   });
+
+  it("chooses upstreams, and C sends the requests there", async () => {
+    const script = (name: string) =>
+      startUpstream(
+        answering(({ body }) =>
+          `HTTP/1.1 200 OK\r\nContent-Length: ${
+            name.length + body.length
+          }\r\n\r\n${name}${new TextDecoder().decode(body)}`
+        ),
+      );
+    await using one = await script("one ");
+    await using two = await script("two ");
+    const chooser = definePlugin({
+      name: "chooser",
+      version: "1.0.0",
+      setup: () => ({
+        balancers: {
+          field: {
+            pick: async (c) => {
+              const wanted = c.req.header("x-to") ?? "";
+              return await (wanted === "never"
+                ? new Promise<never>(() => {})
+                : wanted);
+            },
+          },
+        },
+      }),
+      timeoutMs: 50,
+    });
+    const app = new Hono();
+    const target = { upstreams: ["one", "two"], balancer: "field" };
+    app.all("/by/field", proxy(target, { connsMax: 4 }));
+    app.all("/in/turn", proxy({ upstreams: ["one", "two"] }));
+    const lines = await heard(async () => {
+      await using running = await startGateway(app, {
+        plugins: [chooser],
+        upstreams: { one: { url: one.url }, two: { url: two.url } },
+      });
+      using client = await running.connect();
+      const post = async (path: string, to = "") => {
+        const { status, text } = await client.ask(
+          `POST ${path} HTTP/1.1\r\nHost: h\r\nX-To: ${to}\r\nContent-Length: 4\r\n\r\nbody`,
+        );
+        return `${status} ${text.trim()}`;
+      };
+      expect(await post("/by/field", "two")).toBe("200 two body");
+      expect(await post("/by/field", "one")).toBe("200 one body");
+      expect(await post("/by/field", "two")).toBe("200 two body");
+      expect(await post("/by/field", "three")).toBe("500 500 Plugin failed");
+      expect(await post("/by/field", "never")).toBe("503 503 Plugin failed");
+      expect(await post("/in/turn")).toBe("200 one body");
+      expect(await post("/in/turn")).toBe("200 two body");
+      const { plugins, upstreams } = running.gateway.stats();
+      const { calls, errors, timeouts } = plugins.chooser;
+      expect({ calls, errors, timeouts })
+        .toEqual({ calls: 5, errors: 1, timeouts: 1 });
+      const sent = Object.values(upstreams).map(({ connects, reuses }) =>
+        connects + reuses
+      );
+      expect(sent.reduce((sum, count) => sum + count)).toBe(5); // by C: fetch() is not counted here
+      expect(String(running.gateway.explain("POST", "/by/field"))).toContain(
+        `proxy at ALL /by/field is TypeScript: its balancer is a plugin's`,
+      );
+    });
+    expect(lines[0]).toBe(
+      "sluice: plugin chooser 1.0.0: POST /by/field: balancer field: " +
+        'it picked "three", not one of one, two; answered 500',
+    );
+  });
+
+  it("brings a store and a balancer to a module that the command starts", async () => {
+    await using one = await startUpstream(
+      answering(() => "HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\none"),
+    );
+    await using two = await startUpstream(
+      answering(() => "HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\ntwo"),
+    );
+    const module = (store: string) =>
+      'import { Hono } from "hono";\n' +
+      'import { defineGateway, proxy, rateLimit } from "sluice";\n' +
+      'import { mine } from "./mine.ts";\n' +
+      "const app = new Hono();\n" +
+      `app.use(rateLimit({ key: "route", rate: 1 / 3600, burst: 3, store: "${store}" }));\n` +
+      'app.all("/up", proxy({ upstreams: ["one", "two"], balancer: "last" }));\n' +
+      "export default defineGateway(app, { isolates: 2, plugins: [mine],\n" +
+      `  upstreams: { one: { url: "${one.url}" }, two: { url: "${two.url}" } } });\n`;
+    await using folder = await folderOf({
+      // One number for all isolates: a file whose creation is a lock.
+      "mine.ts": 'import { definePlugin } from "sluice";\n' +
+        "async function update(key, change) {\n" +
+        '  const lock = await Deno.open("lock", { create: true, write: true });\n' +
+        "  await lock.lock(true);\n" +
+        "  try {\n" +
+        '    const text = await Deno.readTextFile("n").catch(() => "");\n' +
+        "    const entry = change(text ? Number(text) : undefined);\n" +
+        '    if (entry) await Deno.writeTextFile("n", String(entry.value));\n' +
+        "  } finally {\n    lock.close();\n  }\n}\n" +
+        'export const mine = definePlugin({ name: "mine", version: "1.0.0", setup: () => ({\n' +
+        "  stores: { file: { update } },\n" +
+        "  balancers: { last: { pick: (_, upstreams) => upstreams.at(-1) } } }) });\n",
+      "good.ts": module("file"),
+      "wrong.ts": module("fiel"),
+    });
+    await using command = await startCommand(["good.ts", "--allow-write=."], {
+      folder: folder.path,
+    });
+    const clients = await Promise.all(
+      Array.from({ length: 6 }, () => command.connect()),
+    );
+    const answers = await Promise.all(
+      clients.map((client) => ask(client, "/up")),
+    );
+    for (const client of clients) client[Symbol.dispose]();
+    expect(answers.sort()).toEqual([
+      ...Array(3).fill("200 two"),
+      ...Array(3).fill("429 Too many requests."),
+    ]);
+    expect(command.err).toMatch(/\/up +TypeScript +proxy.*a plugin's/);
+    expect((await command.stop()).code).toBe(0);
+    const wrong = await runCommand(["wrong.ts", "--http", "127.0.0.1:0"], {
+      folder: folder.path,
+    });
+    expect(wrong.code).toBe(1);
+    expect(wrong.err).toContain(
+      'rateLimit() store: names none of the plugins\' stores (known: file) (got "fiel")',
+    );
+  });
 });

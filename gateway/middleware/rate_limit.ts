@@ -1,14 +1,16 @@
 /**
  * @module
  */
-import type { MiddlewareHandler } from "hono";
+import type { Context, MiddlewareHandler } from "hono";
 import { responseOf, textAnswer } from "../answers.ts";
 import { CLIENT_KEYS, type ClientOptions } from "../client_ip.ts";
 import { defineMiddleware } from "../define_middleware.ts";
-import { type OptionProblem, OptionsError } from "../errors.ts";
-import { Gcra, type RateAnswer } from "../gcra.ts";
+import { type OptionProblem, OptionsError, show } from "../errors.ts";
+import { Gcra, gcra, type RateAnswer } from "../gcra.ts";
 import { checkKeys } from "../header_edits.ts";
 import { checkLimitKey, type LimitKey } from "../limit_key.ts";
+import { PluginFault } from "../plugins/contain.ts";
+import { PartSlot, type Store } from "../plugins/parts.ts";
 
 /** What {@linkcode rateLimit} allows, and whom. */
 export interface RateLimitOptions extends ClientOptions {
@@ -24,6 +26,11 @@ export interface RateLimitOptions extends ClientOptions {
   keysMax?: number;
   /** Its name in `RateLimit` and `RateLimit-Policy`, at most 32 of `A-Z a-z 0-9 . _ -`. @default "default" */
   name?: string;
+  /**
+   * Where it counts: the name of a store that a plugin brings. Limits of the same `name` in one store count together, in whatever isolate or process
+   * they are. The step runs in TypeScript, and `keysMax` is the store's affair. @default in memory
+   */
+  store?: string;
 }
 
 const KEYS = [
@@ -33,6 +40,7 @@ const KEYS = [
   "dryRun",
   "keysMax",
   "name",
+  "store",
   ...CLIENT_KEYS,
 ];
 const DAY_S = 86400;
@@ -86,15 +94,29 @@ export function rateLimit(options: RateLimitOptions): MiddlewareHandler {
     isInteger(keysMax, 1, KEYS_MAX),
     `an integer from 1 to ${KEYS_MAX}`,
   );
+  const { store } = options;
+  const goodStore = store === undefined ||
+    typeof store === "string" && store !== "";
+  check("store", goodStore, "the name of a plugin's store");
   const checked = checkLimitKey(options.key, options, "rateLimit()", problems);
   if (problems.length > 0) throw new OptionsError(problems);
   const policy = `"${name}";q=${burst};w=${
     Math.ceil(burst * intervalUs / 1e6)
   }`;
   const table = new Gcra(intervalUs, burst, keysMax);
+  const slot = store === undefined
+    ? undefined
+    : new PartSlot<Store>("stores", store, "rateLimit() store");
+  const take = (key: string, c: Context) =>
+    slot
+      ? slot.ask(
+        c,
+        (store) => takeFrom(store, `${name}:${key}`, intervalUs, burst),
+      )
+      : { value: table.take(key) };
   return defineMiddleware({
     name: "rateLimit",
-    native: checked.native && {
+    native: slot ? undefined : checked.native && {
       op: "rateLimit",
       key: checked.native,
       intervalUs,
@@ -105,10 +127,13 @@ export function rateLimit(options: RateLimitOptions): MiddlewareHandler {
       policy,
       answer: ANSWER,
     },
-    typescript: "its key is a function",
+    typescript: slot ? "its store is a plugin's" : "its key is a function",
+    uses: slot,
     handler: async (c, next) => {
-      const answer = table.take(await checked.of(c));
+      const asked = await take(await checked.of(c), c);
       if (dryRun) return await next();
+      if (!asked.value) return asked.answer ?? await next();
+      const answer = asked.value;
       const fields = fieldsOf(name, policy, answer);
       if (!answer.passes) return responseOf(ANSWER, fields);
       await next();
@@ -118,6 +143,30 @@ export function rateLimit(options: RateLimitOptions): MiddlewareHandler {
       }
     },
   });
+}
+
+// By the clock of the wall, which those that share a store have in common.
+async function takeFrom(
+  store: Store,
+  key: string,
+  intervalUs: number,
+  burst: number,
+): Promise<RateAnswer> {
+  let answer: RateAnswer | undefined;
+  await store.update(key, (before) => {
+    if (before !== undefined && !Number.isFinite(before)) {
+      throw new PluginFault("errors", `it has ${show(before)} for a number`);
+    }
+    const now = Date.now() * 1000;
+    const latest = now + intervalUs * burst; // further off if the clock was set back
+    const tat = before === undefined ? before : Math.min(before, latest);
+    answer = gcra(tat, now, intervalUs, burst);
+    if (!answer.passes) return undefined;
+    const { fullUs } = answer;
+    return { value: now + fullUs, ttlMs: Math.ceil(fullUs / 1000) };
+  });
+  if (answer) return answer;
+  throw new PluginFault("errors", "its update() did not call change()");
 }
 
 function isInteger(value: unknown, min: number, max: number): boolean {

@@ -5,12 +5,13 @@
  */
 import type { Context, MiddlewareHandler, Next } from "hono";
 import { wrapHandler } from "../define_middleware.ts";
+import type { Asked } from "./parts.ts";
 
 /** What is counted of one plugin. Native steps of a plugin run in C and are not in here. */
 export interface PluginStats {
-  /** Requests that came to one of its middleware. */
+  /** Requests that came to one of its middleware, and questions to its stores and balancers. */
   calls: number;
-  /** How often one threw, rejected, or neither answered nor called `next()`. */
+  /** How often one threw, rejected, answered nonsense, or neither answered nor called `next()`. */
   errors: number;
   /** How often one took longer than its `timeoutMs`. */
   timeouts: number;
@@ -71,7 +72,7 @@ export class Deadlines {
 type Fault = "errors" | "timeouts" | "doubles";
 
 /** What a plugin did wrong, by itself. */
-class PluginFault extends Error {
+export class PluginFault extends Error {
   constructor(readonly fault: Fault, message: string) {
     super(message);
   }
@@ -162,8 +163,7 @@ class Passage {
   }
 
   late(): void {
-    const text = `it did not answer within ${this.plugin.timeoutMs} ms`;
-    this.#giveUp?.(new PluginFault("timeouts", text));
+    this.#giveUp?.(lateFault(this.plugin));
   }
 
   // What a middleware returned, as Hono would take it.
@@ -190,18 +190,9 @@ class Passage {
   async #fail(error: unknown): Promise<Response | void> {
     this.#pause();
     this.#over = true;
-    const late = error instanceof PluginFault && error.fault === "timeouts";
-    if (this.plugin.onError === "open") {
-      this.#note(error, "the request goes on without it");
-      return await (this.#rest ?? this.next());
-    }
-    const status = late ? 503 : 500;
-    this.#note(error, `answered ${status}`);
+    const answer = failure(this.plugin, this.c, error);
+    if (!answer) return await (this.#rest ?? this.next());
     await this.#rest?.catch(() => {});
-    const answer = new Response(`${status} Plugin failed\n`, {
-      status,
-      headers: { "content-type": "text/plain;charset=UTF-8" },
-    });
     if (!this.c.finalized) return answer;
     await this.c.res.body?.cancel().catch(() => {});
     this.c.res = undefined; // else the new one inherits its fields
@@ -209,12 +200,68 @@ class Passage {
   }
 
   #note(error: unknown, result: string): void {
-    const ours = error instanceof PluginFault;
-    this.plugin.stats[ours ? error.fault : "errors"]++;
-    const { method, path } = this.c.req;
-    const what = ours ? error.message : `it threw ${error}`;
-    this.plugin.complain(`${method} ${path}: ${what}; ${result}`);
+    note(this.plugin, this.c, error, result);
   }
+}
+
+/** Asks a part of a plugin something for a request; `name` is what its failures are told under. */
+export async function askPart<T>(
+  plugin: RunningPlugin,
+  name: string,
+  c: Context,
+  work: () => T | Promise<T>,
+): Promise<Asked<T>> {
+  plugin.stats.calls++;
+  const since = performance.now();
+  const { promise, reject } = Promise.withResolvers<never>();
+  const question = { late: () => reject(lateFault(plugin)) };
+  plugin.deadlines.start(question, since);
+  try {
+    return { value: await Promise.race([work(), promise]) };
+  } catch (error) {
+    return { answer: failure(plugin, c, error, `${name}: `) };
+  } finally {
+    plugin.deadlines.stop(question);
+    plugin.stats.timeMs += performance.now() - since;
+  }
+}
+
+function lateFault({ timeoutMs }: RunningPlugin): PluginFault {
+  const text = `it did not answer within ${timeoutMs} ms`;
+  return new PluginFault("timeouts", text);
+}
+
+// What a request gets whose plugin fails; undefined: it goes on without it.
+function failure(
+  plugin: RunningPlugin,
+  c: Context,
+  error: unknown,
+  part = "",
+): Response | undefined {
+  if (plugin.onError === "open") {
+    note(plugin, c, error, "the request goes on without it", part);
+    return undefined;
+  }
+  const late = error instanceof PluginFault && error.fault === "timeouts";
+  const status = late ? 503 : 500;
+  note(plugin, c, error, `answered ${status}`, part);
+  return new Response(`${status} Plugin failed\n`, {
+    status,
+    headers: { "content-type": "text/plain;charset=UTF-8" },
+  });
+}
+
+function note(
+  plugin: RunningPlugin,
+  { req: { method, path } }: Context,
+  error: unknown,
+  result: string,
+  part = "",
+): void {
+  const ours = error instanceof PluginFault;
+  plugin.stats[ours ? error.fault : "errors"]++;
+  const what = ours ? error.message : `it threw ${error}`;
+  plugin.complain(`${method} ${path}: ${part}${what}; ${result}`);
 }
 
 function refused(fault: Fault, message: string): Promise<void> {

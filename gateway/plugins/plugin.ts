@@ -1,10 +1,11 @@
 /**
- * What a plugin is: a package that adds middleware to a gateway, under a name that options, errors, logs and counters know it by.
+ * What a plugin is: a package that adds middleware, stores or balancers to a gateway, under a name that options, errors, logs and counters know it by.
  *
  * @module
  */
 import type { MiddlewareHandler } from "hono";
 import { type OptionProblem, OptionsError } from "../errors.ts";
+import type { Balancer, Store } from "./parts.ts";
 
 /** Notes one thing that is wrong with a plugin's options. */
 export type NoteProblem = (
@@ -45,6 +46,10 @@ export interface PluginRoute {
 export interface PluginParts {
   /** Runs before the app's own, in this order. What `defineMiddleware` made stays native. */
   middleware?: readonly (MiddlewareHandler | PluginRoute)[];
+  /** By name, for `rateLimit({ store: "name" })`. */
+  stores?: Readonly<Record<string, Store>>;
+  /** By name, for `proxy({ upstreams, balancer: "name" })`. */
+  balancers?: Readonly<Record<string, Balancer>>;
   /** Gives back what `setup` took, after the last request. */
   dispose?(): void | Promise<void>;
 }
@@ -72,11 +77,12 @@ export interface PluginDefinition<Given, Options> {
   ): PluginParts | void | Promise<PluginParts | void>;
   /**
    * What a request gets when a middleware of the plugin throws, answers nonsense or takes too long: `closed`, an error (500, or 503 if it was too
-   * late); `open`, what it would get without the plugin. @default "closed"
+   * late); `open`, what it would get without the plugin. So with a store, where open means no limit, and a balancer, where it means the first of
+   * the upstreams. @default "closed"
    */
   onError?: "open" | "closed";
   /**
-   * How long a middleware may take, without the time of what comes after it, give or take a quarter; `setup` and `dispose`, too. In milliseconds.
+   * How long a middleware, a store or a balancer may take, without the time of what comes after it, give or take a quarter; `setup` and `dispose`, too. In milliseconds.
    * @default 5000
    */
   timeoutMs?: number;

@@ -3,20 +3,23 @@
  *
  * @module
  */
-import type { MiddlewareHandler } from "hono";
+import type { Context, MiddlewareHandler } from "hono";
+import { usedPart } from "../define_middleware.ts";
 import {
   GatewayError,
   type OptionProblem,
   OptionsError,
   show,
 } from "../errors.ts";
-import type { App } from "../plan.ts";
+import { type App, isHono } from "../plan.ts";
 import {
+  askPart,
   contain,
   Deadlines,
   type PluginStats,
   type RunningPlugin,
 } from "./contain.ts";
+import { NAMED_PARTS, type PartKind, type RunningPart } from "./parts.ts";
 import {
   type CheckedDefinition,
   checkPluginOptions,
@@ -59,12 +62,21 @@ interface Live {
   dispose?: () => unknown;
 }
 
+/** A store or balancer, and whose it is. */
+interface NamedPart extends RunningPart {
+  kind: PartKind;
+  name: string;
+  plugin: string;
+}
+
 /** The plugins of one gateway, in one isolate. */
 export class PluginRegistry {
   #uses: Use[] = [];
   #live: Live[] = [];
   #stats: Record<string, PluginStats> = {};
   #routes: Required<PluginRoute>[] = [];
+  #parts: NamedPart[] = [];
+  #slots = new Set<{ running?: RunningPart }>();
   #setUp: Promise<void> | undefined;
   #say: (line: string) => void;
 
@@ -109,10 +121,40 @@ export class PluginRegistry {
     return this.#uses.length;
   }
 
-  /** The app with the plugins' middleware before its own. Sets them up, the first time. */
+  /**
+   * The app with the plugins' middleware before its own, and what theirs and its own use of them. Sets them up, the first time. Throws an
+   * {@linkcode OptionsError} if something uses what is not there.
+   */
   async apply(app: App): Promise<App> {
     await (this.#setUp ??= this.#start());
+    const own = isHono(app) ? app.routes : [];
+    this.#connect([...this.#routes, ...own].map(({ handler }) => handler));
     return withRoutes(app, this.#routes);
+  }
+
+  // Stores and balancers to those that use them: all, or none if one is unknown.
+  #connect(handlers: readonly unknown[]): void {
+    const problems: OptionProblem[] = [];
+    const found = new Map<{ running?: RunningPart }, NamedPart>();
+    for (const slot of handlers.map(usedPart)) {
+      if (!slot) continue;
+      const { kind, name: value, path, running } = slot;
+      const known = this.#parts.filter((part) => part.kind === kind);
+      const part = known.find(({ name }) => name === value);
+      if (part && (running ?? part) === part) found.set(slot, part);
+      else {
+        const names = known.map(({ name }) => name).join(", ") || "none";
+        const reason = part
+          ? "is of a middleware that another gateway uses: make one for each"
+          : `names none of the plugins' ${kind} (known: ${names})`;
+        problems.push({ path, value, reason });
+      }
+    }
+    if (problems.length > 0) throw new OptionsError(problems);
+    for (const [slot, part] of found) {
+      slot.running = part;
+      this.#slots.add(slot);
+    }
   }
 
   async #start(): Promise<void> {
@@ -138,18 +180,39 @@ export class PluginRegistry {
     const context = { log: (text: string) => this.#say(`${name}: ${text}`) };
     const setUp = async () => await definition.setup(options, context);
     const parts = await within(setUp(), timeoutMs);
-    const { middleware, dispose } = checkParts(parts);
+    const { middleware, named, dispose } = checkParts(parts);
     this.#live.push({ plugin, dispose });
+    for (const { kind, name, part } of named) {
+      this.#addPart(plugin, kind, name, part);
+    }
     this.#stats[name] = plugin.stats;
     for (const { handler, ...where } of middleware) {
       this.#routes.push({ ...where, handler: contain(plugin, handler) });
     }
   }
 
+  #addPart(plugin: Running, kind: PartKind, name: string, part: unknown): void {
+    const before = this.#parts.find((one) =>
+      one.kind === kind && one.name === name
+    );
+    if (before) {
+      throw new TypeError(
+        `${kind}.${name}: plugin ${before.plugin} has one of this name`,
+      );
+    }
+    const called = `${kind.slice(0, -1)} ${name}`;
+    const ask = (c: Context, work: (part: unknown) => unknown) =>
+      askPart(plugin, called, c, () => work(part));
+    this.#parts.push({ kind, name, plugin: plugin.name, ask });
+  }
+
   /** Ends the plugins, the last one first. One that fails is named, and keeps no other from its end. `apply` begins anew. */
   async dispose(): Promise<void> {
     this.#setUp = undefined;
     this.#routes = [];
+    this.#parts = [];
+    for (const slot of this.#slots) slot.running = undefined;
+    this.#slots.clear();
     for (let live = this.#live.pop(); live; live = this.#live.pop()) {
       const { plugin, dispose } = live;
       try {
@@ -225,21 +288,25 @@ class Running implements RunningPlugin {
   }
 }
 
+const PARTS = "middleware, stores, balancers, dispose";
+
 function checkParts(parts: unknown): {
   middleware: Required<PluginRoute>[];
+  named: { kind: PartKind; name: string; part: unknown }[];
   dispose?: () => unknown;
 } {
-  if (parts === undefined) return { middleware: [] };
+  if (parts === undefined) return { middleware: [], named: [] };
   if (typeof parts !== "object" || parts === null) {
     throw new TypeError(
-      `it must return { middleware, dispose } or nothing (got ${show(parts)})`,
+      `it must return { ${PARTS} } or nothing (got ${show(parts)})`,
     );
   }
-  const { middleware = [], dispose, ...others } = parts as PluginParts;
+  const { middleware = [], dispose, stores, balancers, ...others } =
+    parts as PluginParts;
   const [unknown] = Object.keys(others);
   if (unknown !== undefined) {
     throw new TypeError(
-      `it returned ${unknown}, which is not a part of a plugin; known: middleware, dispose`,
+      `it returned ${unknown}, which is not a part of a plugin; known: ${PARTS}`,
     );
   }
   if (dispose !== undefined && typeof dispose !== "function") {
@@ -247,8 +314,25 @@ function checkParts(parts: unknown): {
   }
   return {
     middleware: middleware.map(routeOf),
+    named: [
+      ...namedParts("stores", stores),
+      ...namedParts("balancers", balancers),
+    ],
     dispose: dispose && (() => dispose.call(parts)),
   };
+}
+
+function namedParts(kind: PartKind, parts: unknown = {}) {
+  const method = NAMED_PARTS[kind];
+  if (typeof parts !== "object" || parts === null) {
+    throw new TypeError(`${kind} must be an object (got ${show(parts)})`);
+  }
+  return Object.entries(parts).map(([name, part]) => {
+    if (typeof part?.[method] === "function") return { kind, name, part };
+    throw new TypeError(
+      `${kind}.${name} must have a method ${method}() (got ${show(part)})`,
+    );
+  });
 }
 
 function routeOf(

@@ -138,17 +138,32 @@ describe("PluginRegistry", () => {
     [
       "returns nonsense",
       () => 7,
-      "must return { middleware, dispose } or nothing (got 7)",
+      "must return { middleware, stores, balancers, dispose } or nothing (got 7)",
     ],
     [
       "returns another part",
-      () => ({ stores: {} }),
-      "returned stores, which is not a part",
+      () => ({ caches: {} }),
+      "returned caches, which is not a part",
     ],
     [
       "returns no function",
       () => ({ middleware: [5] }),
       "middleware[0] must be a function",
+    ],
+    [
+      "returns no stores",
+      () => ({ stores: 5 }),
+      "stores must be an object (got 5)",
+    ],
+    [
+      "returns a store that is none",
+      () => ({ stores: { memory: { get() {} } } }),
+      "stores.memory must have a method update()",
+    ],
+    [
+      "returns a balancer that is none",
+      () => ({ balancers: { least: () => "a" } }),
+      "balancers.least must have a method pick() (got a function)",
     ],
     [
       "never ends",
