@@ -53,6 +53,7 @@ export class RestartPolicy {
 const LOOKS = 5;
 // An isolate that has nothing to do ends within milliseconds.
 const DEATH_WAIT_MS = 2000;
+const BLOCKED_WAIT_MS = 500;
 
 /** Watches a pulse, and tells once if it has stopped. */
 export class Watchdog {
@@ -228,10 +229,15 @@ export class IsolateHandle {
 
   async #close(waitMs: number): Promise<boolean> {
     this.#watchdog?.stop();
-    const asked = this.#ask({ type: "close", waitMs }).catch(() => {});
+    let answered = false;
+    const asked = this.#ask({ type: "close", waitMs }).then(
+      () => answered = true,
+      () => {},
+    );
     await within(waitMs + 500, asked);
     this.terminate();
-    await within(DEATH_WAIT_MS, this.dead);
+    // Deno cannot end JavaScript that never returns, so nothing is gained by waiting for it.
+    await within(answered ? DEATH_WAIT_MS : BLOCKED_WAIT_MS, this.dead);
     return this.isDead;
   }
 

@@ -19,7 +19,7 @@ describe("deno task explain", () => {
         'const app = new Hono().all("/api/*", proxy("http://127.0.0.1:3000"));\n' +
         "export default defineGateway(app);\n",
     });
-    const at = { folder: folder.path };
+    const at = { folder: folder.path, env: { INIT_CWD: folder.path } };
     const one = await runProgram([...COMMAND, "app.ts", "POST", "/api/x"], at);
     expect([one.code, one.err]).toEqual([0, ""]);
     expect(one.out).toContain(

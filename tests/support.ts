@@ -658,11 +658,13 @@ export async function runCommand(
 /** Runs a program to its end, whatever its exit code. */
 export async function runProgram(
   command: readonly string[],
-  options: { input?: string; folder?: string } = {},
+  options: { input?: string; folder?: string; env?: Record<string, string> } =
+    {},
 ): Promise<CommandResult> {
   const child = new Deno.Command(command[0], {
     args: command.slice(1),
     cwd: options.folder,
+    env: options.env,
     stdin: "piped",
     stdout: "piped",
     stderr: "piped",

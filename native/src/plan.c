@@ -194,7 +194,8 @@ bool sl_plan_name_good(const uint8_t *name, size_t len) {
         return false;
     }
     for (size_t i = 0; i < len; i++) {
-        if (name[i] >= 'A' && name[i] <= 'Z') {
+        if ((name[i] >= 'A' && name[i] <= 'Z') ||
+            name[i] == ':') { // "a::" would pass as a line of "a"
             return false;
         }
     }

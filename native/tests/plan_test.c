@@ -209,6 +209,7 @@ BAD(id_nameless, request_id()->name_len = 0)
 BAD(id_name_behind, request_id()->name_off = len - 3)
 BAD(id_name_upper, builder.blob[request_id()->name_off] = 'X')
 BAD(id_name_space, builder.blob[request_id()->name_off] = ' ')
+BAD(id_name_colon, builder.blob[request_id()->name_off + request_id()->name_len - 1] = ':')
 BAD(id_name_host, memcpy(builder.blob + request_id()->name_off, "host", 4))
 BAD(id_name_date, memcpy(builder.blob + request_id()->name_off, "date", 4))
 BAD(id_name_framing, (request_id()->name_len = 2, memcpy(builder.blob + request_id()->name_off, "te", 2)))
@@ -296,7 +297,7 @@ TEST(plan_that_breaks_one_rule_is_refused_with_its_reason) {
         {policy_respond, "policy"}, {policy_upstream, "policy"}, {policy_edits_many, "policy"}, {policy_scratch_many, "policy"},
         {id_trust, "policy"}, {id_no_bytes, "policy"}, {id_few_request_bytes, "policy"}, {id_few_response_bytes, "policy"},
         {id_few_scratch_bytes, "policy"}, {id_uuid_bytes, "policy"}, {id_nameless, "policy"}, {id_name_behind, "policy"},
-        {id_name_upper, "policy"}, {id_name_space, "policy"}, {id_name_host, "policy"}, {id_name_date, "policy"},
+        {id_name_upper, "policy"}, {id_name_space, "policy"}, {id_name_colon, "policy"}, {id_name_host, "policy"}, {id_name_date, "policy"},
         {id_name_framing, "policy"}, {id_trusted_behind, "policy"}, {id_trusted_many, "policy"}, {id_trusted_unsorted, "policy"}, {limit_answers_nothing, "policy"}, {cors_origins_behind, "policy"}, {cors_origins_odd, "policy"}, {cors_origins_many, "policy"},
         {cors_otherwise, "policy"}, {cors_otherwise_without_vary, "policy"}, {cors_headers, "policy"}, {cors_origin_behind, "policy"}, {cors_origin_wrap, "policy"},
         {cors_unsorted, "policy"}, {cors_same_twice, "policy"}, {cors_preflight_behind, "policy"}, {cors_preflight_long, "policy"},
