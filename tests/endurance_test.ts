@@ -47,10 +47,13 @@ async function baseline(gateway: ChildGateway): Promise<Baseline> {
 }
 
 function assertSame(before: Baseline, after: Baseline): void {
-  const { resident, ...rest } = after;
-  const { resident: residentBefore, ...restBefore } = before;
-  assertEquals(rest, restBefore);
-  const growth = resident / residentBefore - 1;
+  assertEquals(after.armed, before.armed);
+  // One of a connection that had just ended may have been counted before.
+  assert(
+    after.descriptors <= before.descriptors,
+    `${after.descriptors} descriptors, ${before.descriptors} before`,
+  );
+  const growth = after.resident / before.resident - 1;
   console.log(`resident memory: ${(growth * 100).toFixed(1)} %`);
   assert(growth < 0.05, `it grew by ${growth * 100} %`);
 }
