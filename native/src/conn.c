@@ -657,7 +657,12 @@ static bool settle_end(struct sl_conn *conn) {
         if (unsent(conn)) {
             return false;
         }
-        sl_conn_close(conn, SL_E_CLIENT_CLOSED);
+        if (req->status &&
+            !req->out_done) { // a part of its answer has left: that must not look whole
+            sl_conn_abort(conn, SL_E_CLIENT_CLOSED);
+        } else {
+            sl_conn_close(conn, SL_E_CLIENT_CLOSED);
+        }
         return true;
     }
     if (req && req->head_done) {
