@@ -21,6 +21,8 @@ export * from "./gateway/mod.ts";
 export {
   type CertificateOptions,
   type EarlyDataOptions,
+  type HandshakeOptions,
+  type KeyExchangeGroup,
   type ListenerTlsOptions,
   PolicyError,
   type ResumptionMode,
@@ -30,4 +32,7 @@ export {
   type StekFileOptions,
   type STEKProvider,
   type TlsPolicy,
+  type TlsPreset,
+  type TlsVersion,
+  type VersionOptions,
 } from "./tls/mod.ts";

@@ -268,6 +268,7 @@ export const SL_RESUMPTION_OFF = 0;
 export const SL_RESUMPTION_STATELESS = 1;
 export const SL_RESUMPTION_ONCE = 2;
 export const SL_RESUMPTION_SEALED = 3;
+export const SL_GROUPS_MAX = 6;
 
 export const SL_CONFIG_BYTES = 160;
 export const SL_CONFIG_IO_OFF = 0;
@@ -319,6 +320,10 @@ export const SL_RESUMPTION_EARLY_AGE_SKEW_MS_OFF = 20;
 export const SL_RESUMPTION_EARLY_METHODS_OFF = 24;
 export const SL_RESUMPTION_EARLY_BYTES_MAX_OFF = 28;
 export const SL_RESUMPTION_TENANT_OFF = 32;
+export const SL_HANDSHAKE_BYTES = 32;
+export const SL_HANDSHAKE_VERSION_MIN_OFF = 0;
+export const SL_HANDSHAKE_GROUP_COUNT_OFF = 4;
+export const SL_HANDSHAKE_GROUPS_OFF = 8;
 export const SL_STEK_GIVEN_BYTES = 40;
 export const SL_STEK_GIVEN_NOT_BEFORE_MS_OFF = 0;
 export const SL_STEK_GIVEN_KEY_OFF = 8;
@@ -623,6 +628,10 @@ export const ABI: readonly (readonly [name: string, value: number])[] = [
   ["SL_RESUMPTION_EARLY_METHODS_OFF", 24],
   ["SL_RESUMPTION_EARLY_BYTES_MAX_OFF", 28],
   ["SL_RESUMPTION_TENANT_OFF", 32],
+  ["SL_HANDSHAKE_BYTES", 32],
+  ["SL_HANDSHAKE_VERSION_MIN_OFF", 0],
+  ["SL_HANDSHAKE_GROUP_COUNT_OFF", 4],
+  ["SL_HANDSHAKE_GROUPS_OFF", 8],
   ["SL_STEK_GIVEN_BYTES", 40],
   ["SL_STEK_GIVEN_NOT_BEFORE_MS_OFF", 0],
   ["SL_STEK_GIVEN_KEY_OFF", 8],

@@ -173,6 +173,19 @@ export function gatewayResumption(
   );
 }
 
+/** What a certificate of a set agrees on. */
+export function gatewayHandshake(
+  gateway: number,
+  set: number,
+  index: number,
+  row: Uint32Array,
+): void {
+  openLibrary();
+  checked(
+    binding.sluice_gateway_handshake(gateway, set, index, bytesOf(row)),
+  );
+}
+
 /** The session ticket keys from now on. The caller erases its copies. */
 export function gatewaySteks(
   gateway: number,

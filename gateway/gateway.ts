@@ -29,7 +29,10 @@ import { type PluginLike, PluginRegistry } from "./plugins/registry.ts";
 import { installResponse } from "./response.ts";
 import {
   certificateWarnings,
+  compileHandshake,
   compileResumption,
+  GROUP_NUMBERS,
+  type HandshakeRow,
   type ResumptionMode,
   type ResumptionRow,
   type STEKProvider,
@@ -121,6 +124,17 @@ function methodBits(methods: readonly string[]): number {
     (bits, method) => bits | 1 << abi.METHODS.indexOf(method),
     0,
   );
+}
+
+const VERSIONS = { "1.2": 0x0303, "1.3": 0x0304 };
+
+function handshakeWords({ minVersion, groups }: HandshakeRow): Uint32Array {
+  const words = new Uint32Array(abi.SL_HANDSHAKE_BYTES / 4);
+  words[abi.SL_HANDSHAKE_VERSION_MIN_OFF / 4] = VERSIONS[minVersion];
+  words[abi.SL_HANDSHAKE_GROUP_COUNT_OFF / 4] = groups.length;
+  const numbers = groups.map((group) => GROUP_NUMBERS[group]);
+  words.set(numbers, abi.SL_HANDSHAKE_GROUPS_OFF / 4);
+  return words;
 }
 
 function resumptionWords(row: ResumptionRow): Uint32Array {
@@ -263,6 +277,9 @@ export class DataPlane {
     set = abi.SL_SET_NEW;
     for (const [i, certificate] of tls.certificates.entries()) {
       set = this.#certificate(set, certificate, `${path}[${i}]`);
+    }
+    for (const [i, row] of compileHandshake(tls).entries()) {
+      native.gatewayHandshake(this.handle, set, i, handshakeWords(row));
     }
     for (const [i, row] of compileResumption(tls).entries()) {
       native.gatewayResumption(this.handle, set, i, resumptionWords(row));

@@ -5,6 +5,7 @@
  */
 import { PolicyError } from "./check.ts";
 import { type CheckedEarlyData, fillEarlyData } from "./early_data.ts";
+import { fillHandshake, type HandshakeRow } from "./handshake.ts";
 import type { ListenerTlsOptions, TlsPolicy } from "./policy.ts";
 import type {
   ResumptionMode,
@@ -33,6 +34,13 @@ export interface StekPolicy {
 const ROTATION_MS = 3_600_000;
 const LIFETIME_MS = 86_400_000;
 const KEYS_KEPT_MAX = 63;
+
+/** What each of a listener's certificates agrees on, in their order. */
+export function compileHandshake(tls: ListenerTlsOptions): HandshakeRow[] {
+  return tls.certificates.map(({ policy }) =>
+    fillHandshake(tls.policy, policy)
+  );
+}
 
 /** The rows of a listener's certificates, in their order. */
 export function compileResumption(tls: ListenerTlsOptions): ResumptionRow[] {

@@ -6,12 +6,22 @@
 export { type CertificateFacts, certificateWarnings } from "./certificate.ts";
 export { PolicyError } from "./check.ts";
 export {
+  compileHandshake,
   compileResumption,
   compileSteks,
   type ResumptionRow,
   type StekPolicy,
 } from "./compile.ts";
 export type { CheckedEarlyData, EarlyDataOptions } from "./early_data.ts";
+export {
+  GROUP_NUMBERS,
+  type HandshakeOptions,
+  type HandshakeRow,
+  type KeyExchangeGroup,
+  type TlsPreset,
+  type TlsVersion,
+  type VersionOptions,
+} from "./handshake.ts";
 export {
   type CertificateOptions,
   CERTIFICATES_MAX,

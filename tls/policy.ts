@@ -5,10 +5,11 @@
  */
 import { checkKeys, isRecord, PolicyError } from "./check.ts";
 import { checkEarlyData, type EarlyDataOptions } from "./early_data.ts";
+import { checkHandshake, type HandshakeOptions } from "./handshake.ts";
 import { checkResumption, type ResumptionOptions } from "./session_ticket.ts";
 
-/** How clients of a listener, or of one certificate's names, may resume. */
-export interface TlsPolicy {
+/** What clients of a listener, or of one certificate's names, agree on, and how they may resume. */
+export interface TlsPolicy extends HandshakeOptions {
   /** Session tickets. @default { mode: "once" } */
   resumption?: ResumptionOptions;
   /**
@@ -26,7 +27,7 @@ export interface ListenerTlsOptions {
    * or an unknown one. A request whose Host is another certificate's than the one that its connection's server name chose is answered 421.
    */
   certificates: CertificateOptions[];
-  /** How clients of all its certificates may resume, where a certificate does not say otherwise. */
+  /** What holds for clients of all its certificates, where a certificate does not say otherwise. */
   policy?: TlsPolicy;
 }
 
@@ -79,9 +80,15 @@ function checkPolicy(
   if (!isRecord(policy)) {
     throw new PolicyError(path, policy, "must be an object");
   }
-  checkKeys(policy, `${path}.`, ["resumption", "earlyData"]);
+  checkKeys(policy, `${path}.`, [
+    "preset",
+    "versions",
+    "groups",
+    "resumption",
+    "earlyData",
+  ]);
   const { resumption, earlyData } = policy;
-  const checked: TlsPolicy = {};
+  const checked: TlsPolicy = checkHandshake(policy, path);
   if (resumption !== undefined) {
     checked.resumption = checkResumption(
       resumption,

@@ -1,6 +1,7 @@
 import { expect } from "@std/expect";
 import { describe, it } from "@std/testing/bdd";
 import { PolicyError } from "./check.ts";
+import { compileHandshake } from "./compile.ts";
 import { checkListenerTls } from "./policy.ts";
 
 describe("checkListenerTls()", () => {
@@ -43,6 +44,23 @@ describe("checkListenerTls()", () => {
     ]),
     [{ certificates: [{ cert: "c", key: "k", x: 1 }] }, "certificates[0].x"],
     [{ certificate: [] }, "certificate"],
+    ...([
+      [{ preset: "old" }, "preset"],
+      [{ preset: "toString" }, "preset"],
+      [{ versions: "1.3" }, "versions"],
+      [{ versions: { max: "1.2" } }, "versions.max"],
+      [{ versions: { min: "1.1" } }, "versions.min"],
+      [{ groups: [] }, "groups"],
+      [{ groups: "X25519" }, "groups"],
+      [{ groups: ["X25519", "x448"] }, "groups[1]"],
+      [{ groups: ["P-256", "X25519", "P-256"] }, "groups[2]"],
+    ] as [unknown, string][]).flatMap(([policy, path]): [unknown, string][] => [
+      [{ certificates: [{ cert: "c", key: "k" }], policy }, `policy.${path}`],
+      [
+        { certificates: [{ cert: "c", key: "k", policy }] },
+        `certificates[0].policy.${path}`,
+      ],
+    ]),
   ];
   for (const [tls, path] of wrong) {
     it(`refuses ${JSON.stringify(tls)}`, () => {
@@ -69,6 +87,25 @@ describe("checkListenerTls()", () => {
     expect(checkListenerTls({ certificates }).certificates).toEqual([
       { cert: "c", key: "k", names: ["a.example", "*.b.example", "localhost"] },
       { cert: "c", key: "k" },
+    ]);
+  });
+
+  it("a certificate's policy comes before its listener's, details before a preset", () => {
+    const rows = [
+      {},
+      { preset: "intermediate" },
+      { versions: { min: "1.2" }, preset: "modern" },
+      { groups: ["P-256"] },
+    ] as const;
+    const checked = checkListenerTls({
+      policy: { preset: "modern", groups: ["X25519"] },
+      certificates: rows.map((policy) => ({ cert: "c", key: "k", policy })),
+    });
+    expect(compileHandshake(checked)).toEqual([
+      { minVersion: "1.3", groups: ["X25519"] },
+      { minVersion: "1.2", groups: ["X25519"] },
+      { minVersion: "1.2", groups: ["X25519"] },
+      { minVersion: "1.3", groups: ["P-256"] },
     ]);
   });
 

@@ -91,6 +91,17 @@ export function load(path: string = "libsluice_ffi.so") {
       result: 'i32',
       nonblocking: false
     },
+    sluice_gateway_handshake: {
+      parameters: [
+        'u32',
+        'u32',
+        'u32',
+        'buffer',
+        'usize',
+      ],
+      result: 'i32',
+      nonblocking: false
+    },
     sluice_gateway_isolate_gone: {
       parameters: [
         'u32',
@@ -332,6 +343,21 @@ export function sluice_gateway_free(
 ): number {
   return symbols.sluice_gateway_free(
     arg0,
+  )
+}
+
+export function sluice_gateway_handshake(
+  arg0: number,
+  arg1: number,
+  arg2: number,
+  arg3: Uint8Array,
+): number {
+  return symbols.sluice_gateway_handshake(
+    arg0,
+    arg1,
+    arg2,
+    arg3,
+    arg3.byteLength,
   )
 }
 

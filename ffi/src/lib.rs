@@ -22,6 +22,7 @@ mod c {
         ) -> i32;
         pub fn sl_gateway_certificate_describe(gateway: u32, out: *mut u8, len: usize) -> i32;
         pub fn sl_gateway_resumption(gateway: u32, set: u32, index: u32, row: *const u8, len: usize) -> i32;
+        pub fn sl_gateway_handshake(gateway: u32, set: u32, index: u32, row: *const u8, len: usize) -> i32;
         pub fn sl_gateway_steks(gateway: u32, keys: *const u8, len: usize) -> i32;
         pub fn sl_gateway_listen(gateway: u32, address: *const u8, len: usize, certificates: u32) -> i32;
         pub fn sl_ring_bytes(exchanges: u32) -> u32;
@@ -96,6 +97,11 @@ pub fn sluice_gateway_certificate_describe(gateway: u32, out: &mut [u8]) -> i32 
 #[deno_bindgen]
 pub fn sluice_gateway_resumption(gateway: u32, set: u32, index: u32, row: &[u8]) -> i32 {
     unsafe { c::sl_gateway_resumption(gateway, set, index, input(row), row.len()) }
+}
+
+#[deno_bindgen]
+pub fn sluice_gateway_handshake(gateway: u32, set: u32, index: u32, row: &[u8]) -> i32 {
+    unsafe { c::sl_gateway_handshake(gateway, set, index, input(row), row.len()) }
 }
 
 #[deno_bindgen]

@@ -36,35 +36,68 @@ static int check_row(const struct sl_resumption *row) {
     return SL_OK;
 }
 
-int sl__gateway_resumption(struct sl_gateway *g, uint32_t set, uint32_t index,
-                           struct sl_span bytes) {
-    struct sl_resumption row;
+// Copies the caller's row to `out_row`, and finds the policy that it is of.
+static int begin_row(struct sl_gateway *g, uint32_t set, uint32_t index, struct sl_span bytes,
+                     void *out_row, size_t len, struct sl_tls_policy **out_policy) {
     if (atomic_load(&g->state) != SL_WARMING || set >= g->sni_count ||
-        index >= SL_TLS_CERTIFICATES_MAX || bytes.len != sizeof(row)) {
+        index >= SL_TLS_CERTIFICATES_MAX || bytes.len != len) {
         return sl_fail(SL_E_STATE,
-                       "resumption: certificate %u of set %u, or the gateway runs already", index,
+                       "TLS policy: certificate %u of set %u, or the gateway runs already", index,
                        set);
     }
-    memcpy(&row, bytes.data, sizeof(row));
-    int rc = check_row(&row);
-    if (!rc && !g->policies[set]) {
+    if (!g->policies[set]) {
         g->policies[set] = calloc(SL_TLS_CERTIFICATES_MAX, sizeof(*g->policies[set]));
-        rc = g->policies[set] ? SL_OK : sl_fail(SL_E_NO_MEMORY, "resumption");
     }
+    if (!g->policies[set]) {
+        return sl_fail(SL_E_NO_MEMORY, "TLS policy");
+    }
+    memcpy(out_row, bytes.data, len);
+    *out_policy = &g->policies[set][index];
+    return SL_OK;
+}
+
+int sl__gateway_handshake(struct sl_gateway *g, uint32_t set, uint32_t index,
+                          struct sl_span bytes) {
+    struct sl_handshake row;
+    struct sl_tls_policy *policy;
+    int rc = begin_row(g, set, index, bytes, &row, sizeof(row), &policy);
     if (rc) {
         return rc;
     }
-    struct sl_tls_policy *policy = &g->policies[set][index];
-    *policy = (struct sl_tls_policy){
-        .resumption = (uint8_t)row.mode,
-        .tickets = (uint8_t)row.tickets,
-        .early_data = (uint8_t)row.early_data,
-        .ticket_lifetime_s = row.ticket_lifetime_s,
-        .early_window_s = row.early_window_s,
-        .early_methods = row.early_methods,
-        .early_bytes_max = row.early_bytes_max,
-        .age_skew_ms = row.early_age_skew_ms,
-    };
+    if (row.version_min != 0x0303 && row.version_min != 0x0304) {
+        return sl_fail(SL_E_TLS_CONFIG, "no TLS version 0x%x", row.version_min);
+    }
+    if (row.group_count == 0 || row.group_count > SL_GROUPS_MAX) {
+        return sl_fail(SL_E_TLS_CONFIG, "1 to %u groups, not %u", SL_GROUPS_MAX, row.group_count);
+    }
+    for (uint32_t i = 0; i < row.group_count; i++) {
+        if (!sl_tls_group_known(row.groups[i])) {
+            return sl_fail(SL_E_TLS_CONFIG, "no group 0x%x", row.groups[i]);
+        }
+        policy->groups[i] = (uint16_t)row.groups[i];
+    }
+    policy->version_min = (uint16_t)row.version_min;
+    policy->group_count = (uint8_t)row.group_count;
+    return SL_OK;
+}
+
+int sl__gateway_resumption(struct sl_gateway *g, uint32_t set, uint32_t index,
+                           struct sl_span bytes) {
+    struct sl_resumption row;
+    struct sl_tls_policy *policy;
+    int rc = begin_row(g, set, index, bytes, &row, sizeof(row), &policy);
+    rc = rc ? rc : check_row(&row);
+    if (rc) {
+        return rc;
+    }
+    policy->resumption = (uint8_t)row.mode;
+    policy->tickets = (uint8_t)row.tickets;
+    policy->early_data = (uint8_t)row.early_data;
+    policy->ticket_lifetime_s = row.ticket_lifetime_s;
+    policy->early_window_s = row.early_window_s;
+    policy->early_methods = row.early_methods;
+    policy->early_bytes_max = row.early_bytes_max;
+    policy->age_skew_ms = row.early_age_skew_ms;
     memcpy(policy->tenant, row.tenant, sizeof(policy->tenant));
     g->resumes = g->resumes || row.mode != SL_RESUMPTION_OFF;
     g->has_set = g->has_set || (row.early_data && row.mode == SL_RESUMPTION_ONCE);

@@ -1,10 +1,11 @@
-// A gateway's part of TLS resumption: policy rows of its certificates, the ring of session ticket keys, and who turns it. proxy layer.
+// A gateway's part of TLS policy: the rows of its certificates, the ring of session ticket keys, and who turns it. proxy layer.
 #ifndef SL_RESUMPTION_H
 #define SL_RESUMPTION_H
 
 #include "gateway.h"
 
 int sl__gateway_resumption(struct sl_gateway *gateway, uint32_t set, uint32_t index, struct sl_span row);
+int sl__gateway_handshake(struct sl_gateway *gateway, uint32_t set, uint32_t index, struct sl_span row);
 int sl__gateway_steks(struct sl_gateway *gateway, struct sl_span keys);
 
 // Before the workers: what they share, and the first keys if we make them.

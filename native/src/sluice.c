@@ -110,6 +110,12 @@ int sl_gateway_resumption(uint32_t gateway, uint32_t set, uint32_t index, const 
     return leave(gateway, sl__gateway_resumption(g, set, index, (struct sl_span){row, len}));
 }
 
+int sl_gateway_handshake(uint32_t gateway, uint32_t set, uint32_t index, const uint8_t *row,
+                         size_t len) {
+    WITH_GATEWAY(g, gateway)
+    return leave(gateway, sl__gateway_handshake(g, set, index, (struct sl_span){row, len}));
+}
+
 int sl_gateway_steks(uint32_t gateway, const uint8_t *keys, size_t len) {
     WITH_GATEWAY(g, gateway)
     return leave(gateway, sl__gateway_steks(g, (struct sl_span){keys, len}));

@@ -123,6 +123,10 @@ static const char *text_in_handshake(const struct sl_tls *tls, int reason) {
 
 static const char *text_of(const struct sl_tls *tls, uint32_t error) {
     int reason = ERR_GET_LIB(error) == ERR_LIB_SSL ? ERR_GET_REASON(error) : 0;
+    const struct sl_tls_policy *policy = tls->ticket.policy;
+    if (reason == SSL_R_UNSUPPORTED_PROTOCOL && policy && policy->version_min == TLS1_3_VERSION) {
+        return "the client offers no TLS 1.3, which the policy of this name asks for";
+    }
     const char *text = tls->state == SL_TLS_HANDSHAKE ? text_in_handshake(tls, reason) : NULL;
     text = text ? text : text_of_reason(reason);
     text = text ? text : ERR_reason_error_string(error);
@@ -214,12 +218,17 @@ static bool add_credentials(SSL *ssl, const struct sl_tls_ctx *ctx, uint64_t cer
     return true;
 }
 
-// The row's policy of resumption. It is known before BoringSSL looks at a ticket.
+// The row's policy. It is known before BoringSSL chooses a version and a group, and before it looks at a ticket.
 static bool apply_policy(struct sl_ticket_conn *conn, const SSL_CLIENT_HELLO *hello,
                          const struct sl_tls_policy *policy) {
     const uint8_t *data;
     size_t len;
     conn->policy = policy;
+    if ((policy->version_min && !SSL_set_min_proto_version(hello->ssl, policy->version_min)) ||
+        (policy->group_count &&
+         !SSL_set1_group_ids(hello->ssl, policy->groups, policy->group_count))) {
+        return false;
+    }
     conn->early_offered =
         SSL_early_callback_ctx_extension_get(hello, TLSEXT_TYPE_early_data, &data, &len);
     if (policy->resumption == SL_RESUMPTION_OFF) {
@@ -251,6 +260,14 @@ static const char ciphers_tls12[] =
 
 static const uint16_t groups[] = {SSL_GROUP_X25519_MLKEM768, SSL_GROUP_X25519, SSL_GROUP_SECP256R1,
                                   SSL_GROUP_SECP384R1};
+
+bool sl_tls_group_known(uint32_t group) {
+    bool known = group == SSL_GROUP_SECP521R1; // only where it is asked for
+    for (size_t i = 0; i < SL_COUNT_OF(groups); i++) {
+        known = known || groups[i] == group;
+    }
+    return known;
+}
 
 static bool ssl_ctx_configure(SSL_CTX *ssl_ctx) {
     SSL_CTX_set_options(ssl_ctx, SSL_OP_CIPHER_SERVER_PREFERENCE);
@@ -310,8 +327,12 @@ static void take_policies(struct sl_tls_ctx *ctx, const struct sl_tls_policy *po
     uint32_t lifetime_s = 1;
     uint8_t count = 0;
     ctx->tickets.shared = tickets;
-    for (unsigned i = 0; i < ctx->count && policies && tickets; i++) {
+    for (unsigned i = 0; i < ctx->count && policies; i++) {
         ctx->policies[i] = policies[i];
+        if (!tickets) {
+            ctx->policies[i].resumption = SL_RESUMPTION_OFF;
+            continue;
+        }
         make_tenant(&ctx->policies[i], ctx->sni, i);
         count = policies[i].tickets > count ? policies[i].tickets : count;
         lifetime_s =

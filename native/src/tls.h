@@ -35,7 +35,7 @@ void sl_tls_sni_free(struct sl_tls_sni *sni);
 // row. len 0, or a name that no certificate has: the default's, 0.
 uint8_t sl_tls_sni_row(const struct sl_tls_sni *sni, const uint8_t *name, size_t len);
 
-// How the clients of one row may resume, and what they may send before the handshake is done.
+// What the clients of one row agree on, how they may resume, and what they may send before the handshake is done.
 #define SL_TLS_TICKETS_MAX 16u
 #define SL_TLS_TICKET_LIFETIME_S_MAX 604800u // RFC 8446, 4.6.1
 #define SL_TLS_TENANT_BYTES 32u
@@ -48,8 +48,13 @@ struct sl_tls_policy {
     uint32_t early_methods;     // what may run early: a bit for each enum sl_method,
     uint32_t early_bytes_max;   // and bodies up to this size
     uint32_t age_skew_ms;       // early data of a client whose clock differs by more waits for the handshake
+    uint16_t version_min;       // 0: TLS 1.2
+    uint8_t group_count;        // 0: the usual ones
+    uint16_t groups[SL_GROUPS_MAX];      // TLS numbers, the best first
     uint8_t tenant[SL_TLS_TENANT_BYTES]; // with the names of its row: a ticket resumes only where both are the same
 };
+
+bool sl_tls_group_known(uint32_t group); // whether the key exchange knows it
 
 // What all contexts of a process share to make tickets single-use.
 struct sl_tickets;
@@ -63,7 +68,7 @@ void sl_tickets_describe(const struct sl_tickets *tickets, uint64_t now_ns, stru
 
 struct sl_stek_ring; // stek.h
 struct sl_tls_ctx; // one per worker and listener's certificates; outlives its connections
-// policies: one for each certificate of `sni`; NULL, or without tickets: nobody resumes. counters: of the same thread.
+// policies: one for each certificate of `sni`; NULL: zeroes. Without tickets nobody resumes. counters: of the same thread.
 int sl_tls_ctx_new(struct sl_tls_ctx **out_ctx, const struct sl_tls_sni *sni,
                    const struct sl_tls_policy *policies, struct sl_tickets *tickets,
                    struct sl_counters *counters);

@@ -103,6 +103,15 @@ struct sl_resumption {
 };
 _Static_assert(sizeof(struct sl_resumption) == 64, "ABI");
 
+// What is agreed with clients of one certificate's names.
+#define SL_GROUPS_MAX 6u
+struct sl_handshake {
+    uint32_t version_min;           // 0x0303 TLS 1.2, 0x0304 TLS 1.3
+    uint32_t group_count;           // of groups, 1 to SL_GROUPS_MAX
+    uint32_t groups[SL_GROUPS_MAX]; // of the key exchange, by their TLS numbers: the first that the client has, too, is taken
+};
+_Static_assert(sizeof(struct sl_handshake) == 32, "ABI");
+
 // A session ticket key.
 struct sl_stek_given {
     double not_before_ms; // Unix time from which it seals
@@ -134,6 +143,9 @@ int sl_gateway_certificate_describe(uint32_t gateway, uint8_t *out, size_t len);
 
 // How clients of certificate `index` of a set resume: one struct sl_resumption. Without it, not at all. Before start.
 int sl_gateway_resumption(uint32_t gateway, uint32_t set, uint32_t index, const uint8_t *row, size_t len);
+
+// What certificate `index` of a set agrees on: one struct sl_handshake. Without it: TLS 1.2 and 1.3, and the groups of docs/internals/tls.md. Before start.
+int sl_gateway_handshake(uint32_t gateway, uint32_t set, uint32_t index, const uint8_t *row, size_t len);
 
 // The session ticket keys from now on: any number up to 64 of struct sl_stek_given, of which the youngest whose time has come seals and all open. What is
 // not among them any more is erased once no worker uses it. The caller erases its copy. Any time.
