@@ -5,9 +5,9 @@
  * @module
  */
 import { boringssl, type Load, run } from "./clients.ts";
-import { coreTime, treeCpuUs } from "./cpu.ts";
 import {
   CLIENT_CORE,
+  costOf,
   type Effort,
   OTHERS_MAX,
   SERVER_CORE,
@@ -276,18 +276,7 @@ async function measureOnce(
 ): Promise<Round> {
   const { pid, ports } = server;
   const go = await connect(program, ports[key][kind], kind, group, effort);
-  const before = { cpu: treeCpuUs(pid), core: coreTime(SERVER_CORE) };
-  const load = await go();
-  const core = coreTime(SERVER_CORE);
-  const used = treeCpuUs(pid) - before.cpu;
-  const percent = (us: number) => us / (load.seconds * 1e6) * 100;
-  return {
-    ...load,
-    costUs: used / load.requests,
-    idle: percent(core.idleUs - before.core.idleUs),
-    stolen: percent(core.stolenUs - before.core.stolenUs),
-    others: percent(core.busyUs - before.core.busyUs - used),
-  };
+  return await costOf(pid, go);
 }
 
 const CELLS = GROUPS.flatMap((group) =>

@@ -213,9 +213,19 @@ async function measureOnce(
   effort: Effort,
   client?: Deno.HttpClient,
 ): Promise<Round> {
-  const { pid } = running.server;
+  return await costOf(
+    running.server.pid,
+    () => load(running, workload, effort, client),
+  );
+}
+
+/** What a load costs the server, and who else was on its core meanwhile. */
+export async function costOf(
+  pid: number,
+  work: () => Promise<Load>,
+): Promise<Round> {
   const before = { cpu: treeCpuUs(pid), core: coreTime(SERVER_CORE) };
-  const result = await load(running, workload, effort, client);
+  const result = await work();
   const core = coreTime(SERVER_CORE);
   const used = treeCpuUs(pid) - before.cpu;
   const percent = (us: number) => us / (result.seconds * 1e6) * 100;
