@@ -24,10 +24,12 @@ import {
 } from "./support.ts";
 import {
   type Counts,
+  fuzzFinding,
   none,
   parseFuzz,
   parseJunit,
   parseNative,
+  reproduceLine,
   sum,
 } from "./test_output.ts";
 
@@ -39,6 +41,8 @@ const DENO_TIMEOUT_S = SOAK ? 3600 : 300;
 const FUZZ_SECONDS = SOAK
   ? 600
   : Number(Deno.env.get("SLUICE_FUZZ_SECONDS") ?? 5);
+// An input that takes longer has found a loop without end.
+const FUZZ_INPUT_SECONDS = 60;
 const UNIT_FOLDERS = ["ffi", "gateway", "tls", "tools", "examples", "bench"];
 
 interface Context {
@@ -184,6 +188,7 @@ async function testFuzz(context: Context) {
     const command = [
       `${ROOT}/native/build/fuzz/${name}`,
       `-max_total_time=${FUZZ_SECONDS}`,
+      `-timeout=${FUZZ_INPUT_SECONDS}`,
       "-print_final_stats=1",
       "-seed=1",
       `-artifact_prefix=${found}/`,
@@ -195,18 +200,33 @@ async function testFuzz(context: Context) {
       NATIVE_TIMEOUT_S,
       SANITIZER_ENV,
     );
-    counts = sum(
-      counts,
-      outcome(
-        name,
-        result.code === 0 ? undefined : `found something, kept in ${found}`,
-      ),
-    );
-    if (result.code === 0) await Deno.remove(found, { recursive: true });
-    else output += result.output;
+    if (result.code === 0) {
+      counts = sum(counts, outcome(name));
+    } else {
+      const inputs = await findings(found);
+      const why = inputs.length > 0
+        ? "found something, its input is above"
+        : `ended with code ${result.code}`;
+      counts = sum(counts, outcome(name, why));
+      const lines = inputs.map((input) => reproduceLine(name, input));
+      output += [`fuzz: ${name}`, fuzzFinding(result.output), ...lines, ""]
+        .join("\n");
+    }
+    await Deno.remove(found, { recursive: true });
     console.log(`fuzz: ${name}: ${parseFuzz(result.output)}`);
   });
   report(context, "native (fuzz)", counts, started, output);
+}
+
+// The folder has what the fuzzer learned, too, named by digest alone. A unit that was only slow is no failure.
+async function findings(folder: string): Promise<Uint8Array[]> {
+  const inputs: Uint8Array[] = [];
+  for await (const { name } of Deno.readDir(folder)) {
+    if (/^(crash|leak|timeout|oom)-/.test(name)) {
+      inputs.push(await Deno.readFile(`${folder}/${name}`));
+    }
+  }
+  return inputs;
 }
 
 async function noFuzzer(): Promise<string | undefined> {

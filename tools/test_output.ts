@@ -69,6 +69,29 @@ export function parseFuzz(output: string): string {
   return `${done} executions (${replayed} of the corpus), ${edges} edges, ${features} features`;
 }
 
+// Progress, counters and the map of the shadow memory: thousands of lines, none of which says what is wrong.
+const FUZZ_NOISE =
+  /^(#\d+\t|INFO: |stat::|\s*NEW_(FUNC|PC)|=?>? *0x[0-9a-f]+: |Shadow byte| +[A-Z][A-Za-z ]+: +[0-9a-f ]+$)/;
+// How libFuzzer came to call the target, the same for every input.
+const FUZZ_FRAME = /^ +#\d+ 0x[0-9a-f]+ in (fuzzer::|main|__libc_start|_start)/;
+// How it made the input, and the input, which reproduceLine() says whole.
+const FUZZ_INPUT = /^MS: [^]*?^artifact_prefix=.*\n(Base64: .*\n)?/gm;
+
+/** What a run of libFuzzer that found something says about it: what the target printed, the sanitizer's words, and the stack. */
+export function fuzzFinding(output: string): string {
+  return output.replace(FUZZ_INPUT, "").split("\n")
+    .filter((line) => !FUZZ_NOISE.test(line) && !FUZZ_FRAME.test(line))
+    .join("\n").trim();
+}
+
+/** A line for a shell that makes an input again and runs its target on it: a CI machine's files are gone when one reads its log. */
+export function reproduceLine(target: string, input: Uint8Array): string {
+  const text = btoa(
+    Array.from(input, (byte) => String.fromCharCode(byte)).join(""),
+  );
+  return `reproduce: base64 -d <<< '${text}' > input; native/build/fuzz/${target} input`;
+}
+
 /** Reads the JUnit file of `deno test`; a test with steps counts by its steps. */
 export function parseJunit(
   name: string,

@@ -1,5 +1,11 @@
 import { assertEquals, assertStringIncludes } from "@std/assert";
-import { parseFuzz, parseJunit, parseNative } from "./test_output.ts";
+import {
+  fuzzFinding,
+  parseFuzz,
+  parseJunit,
+  parseNative,
+  reproduceLine,
+} from "./test_output.ts";
 
 const PLAIN =
   "ok - a\nskip - b: no kernel\nnot ok - c\n# 1 passed, 1 failed, 1 skipped\n";
@@ -56,6 +62,59 @@ Deno.test("parseFuzz() tells executions and the last coverage", () => {
     parseFuzz("==1==ERROR"),
     "? executions (? of the corpus), ? edges, ? features",
   );
+});
+
+Deno.test("fuzzFinding() keeps the words and the stack of what was found, none of the progress", () => {
+  const output = `INFO: Seed: 1
+#2\tINITED cov: 3 ft: 3 corp: 1/1b exec/s: 0 rss: 30Mb
+#9\tNEW    cov: 5 ft: 5 corp: 2/4b lim: 4 exec/s: 0 rss: 30Mb L: 3/3 MS: 2 CrossOver-InsertByte-
+\tNEW_FUNC[1/2]: 0x5555 in parse parse.c:3
+#5441\tREDUCE cov: 7 ft: 7 corp: 4/10b lim: 53 exec/s: 0 rss: 31Mb L: 3/3 MS: 1 EraseBytes-
+#8192\tpulse  cov: 7 ft: 7 corp: 4/10b lim: 53 exec/s: 0 rss: 31Mb
+conn.c:10: assert failed: books balance
+==1==ERROR: AddressSanitizer: heap-buffer-overflow on address 0x602000000052
+    #0 0x55555566dd7e in parse parse.c:6:66
+    #1 0x55555566dd36 in LLVMFuzzerTestOneInput a_fuzz.c:6:83
+    #2 0x5555555962f3 in fuzzer::Fuzzer::ExecuteCallback(unsigned char const*, unsigned long)
+    #3 0x5555555afe72 in main (a_fuzz+0x5be72)
+
+SUMMARY: AddressSanitizer: heap-buffer-overflow parse.c:6:66 in parse
+Shadow bytes around the buggy address:
+  0x0c047fff7fb0: 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00
+=>0x0c047fff8000: fa fa 03 fa fa fa 03 fa fa fa[02]fa fa fa fa fa
+Shadow byte legend (one shadow byte represents 8 application bytes):
+  Addressable:           00
+  Partially addressable: 01 02 03 04 05 06 07 
+  Heap left redzone:       fa
+==1==ABORTING
+MS: 2 CopyPart-ChangeByte-; base unit: d0c024ef2b7b748a5af917ab7fd801b15d318c88
+0x48,0x69,0x21,
+Hi!
+artifact_prefix='f/'; Test unit written to f/crash-c0a0
+Base64: SGkh
+stat::number_of_executed_units: 20867
+`;
+  assertEquals(
+    fuzzFinding(output),
+    `conn.c:10: assert failed: books balance
+==1==ERROR: AddressSanitizer: heap-buffer-overflow on address 0x602000000052
+    #0 0x55555566dd7e in parse parse.c:6:66
+    #1 0x55555566dd36 in LLVMFuzzerTestOneInput a_fuzz.c:6:83
+
+SUMMARY: AddressSanitizer: heap-buffer-overflow parse.c:6:66 in parse
+==1==ABORTING`,
+  );
+});
+
+Deno.test("reproduceLine() makes an input of any bytes again in a shell", async () => {
+  const input = Uint8Array.from({ length: 4096 }, (_, at) => at * 7);
+  const line = reproduceLine("conn_fuzz", input);
+  assertEquals(line.includes("\n"), false);
+  assertStringIncludes(line, "; native/build/fuzz/conn_fuzz input");
+  const made = line.replace(/^reproduce: | > input;.*$/g, "");
+  const { stdout } = await new Deno.Command("bash", { args: ["-c", made] })
+    .output();
+  assertEquals(stdout, input);
 });
 
 const JUNIT = `<?xml version="1.0" encoding="UTF-8"?>
