@@ -88,9 +88,22 @@ Deno.test("certificateMake() answers a certificate and its key, which fit", () =
   const gateway = ffi.gatewayNew(new Uint32Array(SL_CONFIG_BYTES / 4));
   try {
     assertEquals(ffi.gatewayCertificate(gateway, SL_SET_NEW, cert, key, []), 0);
-    const facts = ffi.gatewayCertificateDescribe(gateway);
+    const facts = ffi.certificateDescribe(cert, key);
     assertEquals([facts.key, facts.dns], ["ECDSA P-256", ["localhost"]]);
     assertEquals(facts.notAfter - facts.notBefore, 365 * 86400 + 3600);
+    assert(/^[4-7][0-9A-F]{31}$/.test(facts.serial));
+    const { key: other } = ffi.certificateMake();
+    const none = new Uint8Array();
+    assertThrows(
+      () => ffi.certificateDescribe(cert, other),
+      ffi.NativeError,
+      "the key does not match the certificate",
+    );
+    assertThrows(() =>
+      ffi.gatewayCertificateReplace(gateway, 0, 0, cert, other, none)
+    );
+    ffi.gatewayCertificateReplace(gateway, 0, 0, cert, key, none);
+    assertThrows(() => ffi.ocspDescribe(cert), ffi.NativeError, "no OCSP");
   } finally {
     ffi.gatewayFree(gateway);
   }

@@ -125,6 +125,31 @@ export function gatewayCertificate(
   );
 }
 
+/**
+ * Puts another chain and key, PEM, in the place of a certificate, with an OCSP response (DER; empty: none). Any time: handshakes from a worker's
+ * next turn on have it.
+ */
+export function gatewayCertificateReplace(
+  gateway: number,
+  set: number,
+  index: number,
+  cert: Uint8Array,
+  key: Uint8Array,
+  ocsp: Uint8Array,
+): void {
+  openLibrary();
+  checked(
+    binding.sluice_gateway_certificate_replace(
+      gateway,
+      set,
+      index,
+      cert,
+      key,
+      ocsp,
+    ),
+  );
+}
+
 /** What a certificate says of itself. */
 export interface CertificateFacts {
   /** "ECDSA P-256", "RSA 2048", "Ed25519". */
@@ -133,20 +158,26 @@ export interface CertificateFacts {
   notBefore: number;
   /** Unix seconds. */
   notAfter: number;
+  /** Its serial number, in hexadecimal digits. */
+  serial: string;
   /** Its DNS names, in lower case. */
   dns: string[];
 }
 
-/** What the certificate says that was added last. */
-export function gatewayCertificateDescribe(gateway: number): CertificateFacts {
+/** What a certificate says, if the key is its own; else throws why it cannot be used. */
+export function certificateDescribe(
+  cert: Uint8Array,
+  key: Uint8Array,
+): CertificateFacts {
   openLibrary();
   const text = readText((out) =>
-    binding.sluice_gateway_certificate_describe(gateway, out)
+    checked(binding.sluice_certificate_describe(cert, key, out))
   );
   const facts: CertificateFacts = {
     key: "",
     notBefore: 0,
     notAfter: 0,
+    serial: "",
     dns: [],
   };
   for (const line of text.split("\n")) {
@@ -155,9 +186,38 @@ export function gatewayCertificateDescribe(gateway: number): CertificateFacts {
     if (word === "key") facts.key = value;
     else if (word === "not_before") facts.notBefore = Number(value);
     else if (word === "not_after") facts.notAfter = Number(value);
+    else if (word === "serial") facts.serial = value;
     else if (word === "dns") facts.dns.push(value);
   }
   return facts;
+}
+
+/** What an OCSP response says of one certificate. */
+export interface OcspAnswer {
+  /** The certificate's serial number, in hexadecimal digits. */
+  serial: string;
+  status: "good" | "revoked" | "unknown";
+  /** Unix seconds: from when on it holds. */
+  thisUpdate: number;
+  /** Unix seconds: until when; undefined: it does not say. */
+  nextUpdate?: number;
+}
+
+/** What an OCSP response (DER) says. Its signature is not checked. Throws why it is none. */
+export function ocspDescribe(response: Uint8Array): OcspAnswer[] {
+  openLibrary();
+  const text = readText((out) =>
+    checked(binding.sluice_ocsp_describe(response, out))
+  );
+  return text.split("\n").filter(Boolean).map((line) => {
+    const [serial, status, from, until] = line.split(" ");
+    return {
+      serial,
+      status: status as OcspAnswer["status"],
+      thisUpdate: Number(from),
+      ...until !== "0" && { nextUpdate: Number(until) },
+    };
+  });
 }
 
 /** How clients of certificate `index` of a set resume: one `struct sl_resumption` as 16 words. Before the start. */

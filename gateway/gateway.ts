@@ -295,7 +295,9 @@ export class DataPlane {
   ): number {
     const chain = pemBytes(cert, `${path}.cert`);
     const secret = pemBytes(key, `${path}.key`);
+    let facts: native.CertificateFacts;
     try {
+      facts = native.certificateDescribe(chain, secret);
       set = native.gatewayCertificate(this.handle, set, chain, secret, names);
     } catch (cause) {
       if (!(cause instanceof native.NativeError)) throw cause;
@@ -306,7 +308,6 @@ export class DataPlane {
     } finally {
       secret.fill(0);
     }
-    const facts = native.gatewayCertificateDescribe(this.handle);
     for (
       const warning of certificateWarnings(facts, names, Date.now() / 1000)
     ) {

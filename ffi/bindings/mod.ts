@@ -17,6 +17,18 @@ export function load(path: string = "libsluice_ffi.so") {
       result: 'i32',
       nonblocking: false
     },
+    sluice_certificate_describe: {
+      parameters: [
+        'buffer',
+        'usize',
+        'buffer',
+        'usize',
+        'buffer',
+        'usize',
+      ],
+      result: 'i32',
+      nonblocking: false
+    },
     sluice_certificate_make: {
       parameters: [
         'buffer',
@@ -58,9 +70,15 @@ export function load(path: string = "libsluice_ffi.so") {
       result: 'i32',
       nonblocking: false
     },
-    sluice_gateway_certificate_describe: {
+    sluice_gateway_certificate_replace: {
       parameters: [
         'u32',
+        'u32',
+        'u32',
+        'buffer',
+        'usize',
+        'buffer',
+        'usize',
         'buffer',
         'usize',
       ],
@@ -224,6 +242,16 @@ export function load(path: string = "libsluice_ffi.so") {
       result: 'i32',
       nonblocking: false
     },
+    sluice_ocsp_describe: {
+      parameters: [
+        'buffer',
+        'usize',
+        'buffer',
+        'usize',
+      ],
+      result: 'i32',
+      nonblocking: false
+    },
     sluice_plan_load: {
       parameters: [
         'u32',
@@ -251,6 +279,21 @@ export function sluice_abi(
   return symbols.sluice_abi(
     arg0,
     arg0.byteLength,
+  )
+}
+
+export function sluice_certificate_describe(
+  arg0: Uint8Array,
+  arg1: Uint8Array,
+  arg2: Uint8Array,
+): number {
+  return symbols.sluice_certificate_describe(
+    arg0,
+    arg0.byteLength,
+    arg1,
+    arg1.byteLength,
+    arg2,
+    arg2.byteLength,
   )
 }
 
@@ -306,14 +349,24 @@ export function sluice_gateway_certificate(
   )
 }
 
-export function sluice_gateway_certificate_describe(
+export function sluice_gateway_certificate_replace(
   arg0: number,
-  arg1: Uint8Array,
+  arg1: number,
+  arg2: number,
+  arg3: Uint8Array,
+  arg4: Uint8Array,
+  arg5: Uint8Array,
 ): number {
-  return symbols.sluice_gateway_certificate_describe(
+  return symbols.sluice_gateway_certificate_replace(
     arg0,
     arg1,
-    arg1.byteLength,
+    arg2,
+    arg3,
+    arg3.byteLength,
+    arg4,
+    arg4.byteLength,
+    arg5,
+    arg5.byteLength,
   )
 }
 
@@ -511,6 +564,18 @@ export function sluice_gateway_worker_conns(
   return symbols.sluice_gateway_worker_conns(
     arg0,
     arg1,
+  )
+}
+
+export function sluice_ocsp_describe(
+  arg0: Uint8Array,
+  arg1: Uint8Array,
+): number {
+  return symbols.sluice_ocsp_describe(
+    arg0,
+    arg0.byteLength,
+    arg1,
+    arg1.byteLength,
   )
 }
 

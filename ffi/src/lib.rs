@@ -20,7 +20,26 @@ mod c {
             names: *const u8,
             names_len: usize,
         ) -> i32;
-        pub fn sl_gateway_certificate_describe(gateway: u32, out: *mut u8, len: usize) -> i32;
+        pub fn sl_gateway_certificate_replace(
+            gateway: u32,
+            set: u32,
+            index: u32,
+            cert: *const u8,
+            cert_len: usize,
+            key: *const u8,
+            key_len: usize,
+            ocsp: *const u8,
+            ocsp_len: usize,
+        ) -> i32;
+        pub fn sl_certificate_describe(
+            cert: *const u8,
+            cert_len: usize,
+            key: *const u8,
+            key_len: usize,
+            out: *mut u8,
+            len: usize,
+        ) -> i32;
+        pub fn sl_ocsp_describe(response: *const u8, response_len: usize, out: *mut u8, len: usize) -> i32;
         pub fn sl_gateway_resumption(gateway: u32, set: u32, index: u32, row: *const u8, len: usize) -> i32;
         pub fn sl_gateway_handshake(gateway: u32, set: u32, index: u32, row: *const u8, len: usize) -> i32;
         pub fn sl_gateway_steks(gateway: u32, keys: *const u8, len: usize) -> i32;
@@ -90,8 +109,39 @@ pub fn sluice_gateway_certificate(gateway: u32, set: u32, cert: &[u8], key: &[u8
 }
 
 #[deno_bindgen]
-pub fn sluice_gateway_certificate_describe(gateway: u32, out: &mut [u8]) -> i32 {
-    unsafe { c::sl_gateway_certificate_describe(gateway, output(out), out.len()) }
+pub fn sluice_gateway_certificate_replace(
+    gateway: u32,
+    set: u32,
+    index: u32,
+    cert: &[u8],
+    key: &[u8],
+    ocsp: &[u8],
+) -> i32 {
+    unsafe {
+        c::sl_gateway_certificate_replace(
+            gateway,
+            set,
+            index,
+            input(cert),
+            cert.len(),
+            input(key),
+            key.len(),
+            input(ocsp),
+            ocsp.len(),
+        )
+    }
+}
+
+#[deno_bindgen]
+pub fn sluice_certificate_describe(cert: &[u8], key: &[u8], out: &mut [u8]) -> i32 {
+    unsafe {
+        c::sl_certificate_describe(input(cert), cert.len(), input(key), key.len(), output(out), out.len())
+    }
+}
+
+#[deno_bindgen]
+pub fn sluice_ocsp_describe(response: &[u8], out: &mut [u8]) -> i32 {
+    unsafe { c::sl_ocsp_describe(input(response), response.len(), output(out), out.len()) }
 }
 
 #[deno_bindgen]

@@ -31,7 +31,7 @@ static int keep_session(SSL *ssl, SSL_SESSION *session) {
     return 1;
 }
 
-static void give_tickets(const struct sl_tls_sni *sni) {
+static void give_tickets(struct sl_tls_sni *sni) {
     struct sl_stek_ring *ring;
     unix_ms = (int64_t)time(NULL) * 1000; // sessions have an age by the client's clock
     SL_ASSERT(sl_tickets_new(&tickets, 1 << 20, 1 << 16, 1024 * SL_NS_PER_S, now_ns) == SL_OK);

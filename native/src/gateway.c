@@ -11,6 +11,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "certificates.h"
 #include "conn.h"
 #include "exchange.h"
 #include "io.h"
@@ -265,44 +266,6 @@ int sl__gateway_describe(struct sl_gateway *g, char *out, size_t len) {
         (unsigned long long)(sl_worker_memory_bytes(c) * c->workers),
         (unsigned long long)(rings * c->workers));
     return n < 0 ? 0 : (int)sl_min_size((size_t)n, len);
-}
-
-static int new_set(struct sl_gateway *g, uint32_t *out_set) {
-    if (g->sni_count == SL_LISTENERS_MAX) {
-        return sl_fail(SL_E_INVALID, "certificates: at most %u sets, one for each listener",
-                       SL_LISTENERS_MAX);
-    }
-    *out_set = g->sni_count;
-    int rc = sl_tls_sni_new(&g->sni[g->sni_count]);
-    g->sni_count += rc == SL_OK;
-    return rc;
-}
-
-int sl__gateway_certificate(struct sl_gateway *g, uint32_t set, struct sl_span cert,
-                            struct sl_span key, struct sl_span names) {
-    if (g->certificate_count == SL_CERTIFICATES_MAX) {
-        return sl_fail(SL_E_INVALID, "certificates: at most %u", SL_CERTIFICATES_MAX);
-    }
-    if (atomic_load(&g->state) != SL_WARMING || (set != SL_SET_NEW && set >= g->sni_count)) {
-        return sl_fail(SL_E_STATE, "certificates: set %u of %u, or the gateway runs already", set,
-                       g->sni_count);
-    }
-    struct sl_tls_certificate *certificate;
-    int rc = sl_tls_certificate_new(&certificate, cert, key);
-    if (rc) {
-        return rc;
-    }
-    g->certificates[g->certificate_count++] = certificate;
-    rc = set == SL_SET_NEW ? new_set(g, &set) : SL_OK;
-    rc = rc ? rc : sl_tls_sni_add(g->sni[set], certificate, names);
-    return rc ? rc : (int)set;
-}
-
-int sl__gateway_certificate_describe(struct sl_gateway *g, char *out, size_t len) {
-    if (g->certificate_count == 0) {
-        return sl_fail(SL_E_STATE, "certificates: there is none to describe");
-    }
-    return sl_tls_certificate_describe(g->certificates[g->certificate_count - 1], out, len);
 }
 
 // Listening.
@@ -946,12 +909,7 @@ void sl__gateway_free(struct sl_gateway *g) {
             close(fd);
         }
     }
-    for (uint32_t i = 0; i < g->sni_count; i++) {
-        sl_tls_sni_free(g->sni[i]);
-    }
-    for (uint32_t i = 0; i < g->certificate_count; i++) {
-        sl_tls_certificate_free(g->certificates[i]);
-    }
+    sl__certificates_free(g);
     sl__resumption_free(g);
     if (g->plan) {
         sl_plan_unref(g->plan);

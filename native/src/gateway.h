@@ -25,9 +25,8 @@ struct sl_gateway {
     char io_reason[256];
     _Atomic int state; // enum sl_state
     uint32_t handle;
-    struct sl_tls_certificate *certificates[SL_CERTIFICATES_MAX];
     uint32_t certificate_count;
-    struct sl_tls_sni *sni[SL_LISTENERS_MAX]; // sets of these, each of a listener or several
+    struct sl_tls_sni *sni[SL_LISTENERS_MAX]; // sets of certificates, each of a listener or several; while it runs, under lock
     uint32_t sni_count;
     struct sl_tls_policy *policies[SL_LISTENERS_MAX]; // of each set, one for each certificate; NULL: nobody resumes
     bool resumes, has_set, has_sealed;                // what the policies need
@@ -42,7 +41,7 @@ struct sl_gateway {
     int worker_error; // of a worker that could not start
     char worker_error_text[512];
     // Read by every worker in every turn, and written seldom: not beside the lock.
-    _Alignas(128) _Atomic uint32_t plan_version, steks_version;
+    _Alignas(128) _Atomic uint32_t plan_version, steks_version, certificates_version;
     _Atomic uint32_t drain_ms;
     _Atomic uint32_t isolate_ends[3]; // by enum sl_isolate_end
     _Atomic int wake_fds[SL_ISOLATES_MAX]; // -1: none; set once, then only what it stands for changes
@@ -54,8 +53,6 @@ struct sl_gateway {
 
 int sl__gateway_new(struct sl_gateway **out_gateway, const struct sl_config *config);
 int sl__gateway_describe(struct sl_gateway *gateway, char *out, size_t len);
-int sl__gateway_certificate(struct sl_gateway *gateway, uint32_t set, struct sl_span cert, struct sl_span key, struct sl_span names);
-int sl__gateway_certificate_describe(struct sl_gateway *gateway, char *out, size_t len);
 int sl__gateway_listen(struct sl_gateway *gateway, struct sl_span address, uint32_t certificates);
 int sl__gateway_attach(struct sl_gateway *gateway, uint32_t worker, uint32_t isolate, uint8_t *region, size_t len);
 int sl__gateway_isolate_wake(struct sl_gateway *gateway, uint32_t isolate, uint32_t port, struct sl_span token);

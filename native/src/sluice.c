@@ -5,7 +5,7 @@
 #include <stdatomic.h>
 #include <time.h>
 
-#include "gateway.h"
+#include "certificates.h"
 #include "resumption.h"
 
 // A handle's place. Any thread may come with any handle at any time: it says so in `users` before it looks, and sl_gateway_free takes the
@@ -99,9 +99,23 @@ int sl_gateway_certificate(uint32_t gateway, uint32_t set, const uint8_t *cert, 
                                                   (struct sl_span){names, names_len}));
 }
 
-int sl_gateway_certificate_describe(uint32_t gateway, uint8_t *out, size_t len) {
+int sl_gateway_certificate_replace(uint32_t gateway, uint32_t set, uint32_t index,
+                                   const uint8_t *cert, size_t cert_len, const uint8_t *key,
+                                   size_t key_len, const uint8_t *ocsp, size_t ocsp_len) {
     WITH_GATEWAY(g, gateway)
-    return leave(gateway, sl__gateway_certificate_describe(g, (char *)out, len));
+    return leave(gateway, sl__gateway_certificate_replace(
+                              g, set, index, (struct sl_span){cert, cert_len},
+                              (struct sl_span){key, key_len}, (struct sl_span){ocsp, ocsp_len}));
+}
+
+int sl_certificate_describe(const uint8_t *cert, size_t cert_len, const uint8_t *key,
+                            size_t key_len, uint8_t *out, size_t len) {
+    return sl__certificate_describe((struct sl_span){cert, cert_len},
+                                    (struct sl_span){key, key_len}, (char *)out, len);
+}
+
+int sl_ocsp_describe(const uint8_t *response, size_t response_len, uint8_t *out, size_t len) {
+    return sl_tls_ocsp_describe((struct sl_span){response, response_len}, (char *)out, len);
 }
 
 int sl_gateway_resumption(uint32_t gateway, uint32_t set, uint32_t index, const uint8_t *row,

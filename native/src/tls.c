@@ -13,11 +13,13 @@
 
 struct sl_tls_ctx {
     SSL_CTX *ssl_ctx;
-    const struct sl_tls_sni *sni;
+    struct sl_tls_sni *sni;
     SSL_CREDENTIAL *credentials[SL_TLS_CERTIFICATES_MAX]; // by the certificate's number in sni
     uint8_t preferred[SL_TLS_CERTIFICATES_MAX];           // these numbers, by key type
     unsigned count;
     struct sl_tls_policy policies[SL_TLS_CERTIFICATES_MAX]; // by the same number
+    uint8_t tenants[SL_TLS_CERTIFICATES_MAX]
+                   [SL_TLS_TENANT_BYTES]; // as they were given, without the names
     struct sl_ticket_ctx tickets;
     BIO_METHOD *bio_method;
     uint8_t scratch[PLAIN_MAX]; // where small pieces meet to share a record
@@ -283,42 +285,63 @@ static bool ssl_ctx_configure(SSL_CTX *ssl_ctx) {
 }
 
 // ECDSA is cheaper to sign with than RSA, and fewer clients know Ed25519.
-static bool take_credentials(struct sl_tls_ctx *ctx, const struct sl_tls_sni *sni) {
+static void prefer(struct sl_tls_ctx *ctx) {
     static const int types[] = {EVP_PKEY_EC, EVP_PKEY_ED25519, EVP_PKEY_RSA};
-    unsigned count = sl__tls_sni_count(sni);
-    ctx->sni = sni;
-    for (unsigned i = 0; i < count; i++) {
-        ctx->credentials[i] = sl__tls_credential_new(sl__tls_sni_certificate(sni, i));
-        if (!ctx->credentials[i]) {
-            return false;
-        }
-    }
+    ctx->count = 0;
     for (size_t t = 0; t < SL_COUNT_OF(types); t++) {
-        for (unsigned i = 0; i < count; i++) {
-            if (sl__tls_key_type(sl__tls_sni_certificate(sni, i)) == types[t]) {
+        for (unsigned i = 0; i < sl_tls_sni_count(ctx->sni); i++) {
+            if (sl__tls_key_type(sl__tls_sni_certificate(ctx->sni, i)) == types[t]) {
                 ctx->preferred[ctx->count++] = (uint8_t)i;
             }
         }
     }
-    SL_ASSERT(ctx->count == count);
-    return SSL_CTX_set_app_data(ctx->ssl_ctx, ctx);
+    SL_ASSERT(ctx->count == sl_tls_sni_count(ctx->sni));
+}
+
+// Those of a table, of which the certificates that ctx has already keep theirs. False: out of memory, and nothing has changed.
+static bool take_credentials(struct sl_tls_ctx *ctx, struct sl_tls_sni *sni) {
+    SSL_CREDENTIAL *fresh[SL_TLS_CERTIFICATES_MAX] = {0};
+    unsigned count = sl_tls_sni_count(sni);
+    bool ok = true;
+    for (unsigned i = 0; i < count; i++) {
+        const struct sl_tls_certificate *certificate = sl__tls_sni_certificate(sni, i);
+        if (!ctx->sni || certificate != sl__tls_sni_certificate(ctx->sni, i)) {
+            fresh[i] = sl__tls_credential_new(certificate);
+            ok = ok && fresh[i];
+        }
+    }
+    for (unsigned i = 0; i < count; i++) {
+        SSL_CREDENTIAL *dropped = fresh[i];
+        if (ok && fresh[i]) {
+            dropped = ctx->credentials[i];
+            ctx->credentials[i] = fresh[i];
+        }
+        SSL_CREDENTIAL_free(dropped); // a handshake that chose it has a reference of its own
+    }
+    if (ok) {
+        sl_tls_sni_ref(sni);
+        sl_tls_sni_free(ctx->sni);
+        ctx->sni = sni;
+        prefer(ctx);
+    }
+    return ok;
 }
 
 // Whoever answers the same names under the same policy of client certificates is one tenant, on every node of a fleet. Certificates are not looked
 // at: their renewal must not void tickets.
-static void make_tenant(struct sl_tls_policy *policy, const struct sl_tls_sni *sni, unsigned row) {
+static void make_tenant(struct sl_tls_ctx *ctx, unsigned row) {
     SHA256_CTX sha;
     struct sl_span name;
     uint8_t name_row;
     SHA256_Init(&sha);
-    SHA256_Update(&sha, policy->tenant, sizeof(policy->tenant));
-    for (size_t i = 0; sl__tls_sni_name(sni, i, &name, &name_row); i++) {
+    SHA256_Update(&sha, ctx->tenants[row], sizeof(ctx->tenants[row]));
+    for (size_t i = 0; sl__tls_sni_name(ctx->sni, i, &name, &name_row); i++) {
         if (name_row == row) {
             SHA256_Update(&sha, name.data, name.len);
             SHA256_Update(&sha, "", 1);
         }
     }
-    SHA256_Final(policy->tenant, &sha);
+    SHA256_Final(ctx->policies[row].tenant, &sha);
 }
 
 // What BoringSSL has per context is the most that a row allows; ticket.c and select_certificate hold each row to its own.
@@ -333,7 +356,8 @@ static void take_policies(struct sl_tls_ctx *ctx, const struct sl_tls_policy *po
             ctx->policies[i].resumption = SL_RESUMPTION_OFF;
             continue;
         }
-        make_tenant(&ctx->policies[i], ctx->sni, i);
+        memcpy(ctx->tenants[i], policies[i].tenant, sizeof(ctx->tenants[i]));
+        make_tenant(ctx, i);
         count = policies[i].tickets > count ? policies[i].tickets : count;
         lifetime_s =
             policies[i].ticket_lifetime_s > lifetime_s ? policies[i].ticket_lifetime_s : lifetime_s;
@@ -353,7 +377,7 @@ static BIO_METHOD *bio_method_new(void) {
     return method;
 }
 
-int sl_tls_ctx_new(struct sl_tls_ctx **out_ctx, const struct sl_tls_sni *sni,
+int sl_tls_ctx_new(struct sl_tls_ctx **out_ctx, struct sl_tls_sni *sni,
                    const struct sl_tls_policy *policies, struct sl_tickets *tickets,
                    struct sl_counters *counters) {
     *out_ctx = NULL;
@@ -384,12 +408,28 @@ void sl_tls_ctx_free(struct sl_tls_ctx *ctx) {
         for (unsigned i = 0; i < SL_TLS_CERTIFICATES_MAX; i++) {
             SSL_CREDENTIAL_free(ctx->credentials[i]);
         }
+        sl_tls_sni_free(ctx->sni);
         BIO_meth_free(ctx->bio_method);
         sl_stek_ring_unref(ctx->tickets.ring);
         OPENSSL_cleanse(ctx->scratch, sizeof(ctx->scratch)); // it held plaintext
         free(ctx);
     }
 }
+
+int sl_tls_ctx_set_sni(struct sl_tls_ctx *ctx, struct sl_tls_sni *sni) {
+    SL_ASSERT(sl_tls_sni_count(sni) == ctx->count);
+    ERR_clear_error();
+    if (!take_credentials(ctx, sni)) {
+        ERR_clear_error();
+        return sl_fail(SL_E_NO_MEMORY, "out of memory for new certificates");
+    }
+    for (unsigned i = 0; i < ctx->count; i++) {
+        make_tenant(ctx, i);
+    }
+    return SL_OK;
+}
+
+const struct sl_tls_sni *sl_tls_ctx_sni(const struct sl_tls_ctx *ctx) { return ctx->sni; }
 
 void sl_tls_ctx_set_steks(struct sl_tls_ctx *ctx, struct sl_stek_ring *ring) {
     sl_stek_ring_ref(ring);

@@ -11,16 +11,23 @@
 #include "sluice/counters.h"
 #include "sluice/sluice.h"
 
-// PEM bytes, parsed and matched once; shared by all workers, immutable.
+// PEM bytes, parsed and matched once; shared by all workers, immutable once a table has it. Counted: a table holds it, too.
 struct sl_tls_certificate;
 int sl_tls_certificate_new(struct sl_tls_certificate **out_certificate, struct sl_span cert_pem, struct sl_span key_pem); // or E_TLS_CONFIG
-void sl_tls_certificate_free(struct sl_tls_certificate *certificate);
+void sl_tls_certificate_free(struct sl_tls_certificate *certificate); // gives the caller's reference back
+// An OCSP response (DER) for clients who ask for one (RFC 6066, 8). Its bytes are not looked at: sl_tls_ocsp_describe does that. Before a table has it.
+int sl_tls_certificate_staple(struct sl_tls_certificate *certificate, struct sl_span response);
 
-// What the leaf says, as lines: "key ECDSA P-256", "not_before 1700000000", "not_after 1731536000", "dns example.org" for each DNS name.
-// Returns bytes, cut at len.
+// What the leaf says, as lines: "key ECDSA P-256", "not_before 1700000000", "not_after 1731536000", "serial 0A1B", "dns example.org" for each DNS
+// name. Returns bytes, cut at len.
 int sl_tls_certificate_describe(const struct sl_tls_certificate *certificate, char *out, size_t len);
 
-// A listener's certificates by server name (SNI); shared by all workers, immutable once a context is made of it, and outlives that. A name is
+// What an OCSP response says (RFC 6960, 4.2.1), as a line for each certificate that it is about: "SERIAL STATUS THIS_UPDATE NEXT_UPDATE", such as
+// "0A1B good 1700000000 1700600000"; no next update: 0. Its signature is not checked: clients do. Returns bytes, cut at len, or E_TLS_CONFIG: it is not
+// one, or the responder says that it failed.
+int sl_tls_ocsp_describe(struct sl_span response, char *out, size_t len);
+
+// A listener's certificates by server name (SNI); shared by all workers, immutable once a context has it, and counted: a context holds it, too. A name is
 // answered by every certificate that has it, then by those with a wildcard for it ("*.example.org" is one label more); of several the first that
 // the client can use is taken, ECDSA before Ed25519 before RSA. The first certificate, and those whose first name it has, too, answer
 // clients without SNI and names that no certificate has.
@@ -30,7 +37,11 @@ struct sl_tls_sni;
 int sl_tls_sni_new(struct sl_tls_sni **out_sni);
 // names: one a line, in lower case; empty: the certificate's own DNS names. E_TLS_CONFIG: a line is no name, or there is none.
 int sl_tls_sni_add(struct sl_tls_sni *sni, const struct sl_tls_certificate *certificate, struct sl_span names);
-void sl_tls_sni_free(struct sl_tls_sni *sni);
+// The same with another certificate in one's place: its number, its row and the names that it was given stay. `sni` stays, too.
+int sl_tls_sni_replace(struct sl_tls_sni **out_sni, const struct sl_tls_sni *sni, unsigned number, const struct sl_tls_certificate *certificate);
+void sl_tls_sni_ref(struct sl_tls_sni *sni);
+void sl_tls_sni_free(struct sl_tls_sni *sni); // gives the caller's reference back
+unsigned sl_tls_sni_count(const struct sl_tls_sni *sni); // of its certificates
 // The row of a listener's policy that a name falls under: the number of the first certificate that answers it, so several keys for one name are one
 // row. len 0, or a name that no certificate has: the default's, 0.
 uint8_t sl_tls_sni_row(const struct sl_tls_sni *sni, const uint8_t *name, size_t len);
@@ -69,9 +80,13 @@ void sl_tickets_describe(const struct sl_tickets *tickets, uint64_t now_ns, stru
 struct sl_stek_ring; // stek.h
 struct sl_tls_ctx; // one per worker and listener's certificates; outlives its connections
 // policies: one for each certificate of `sni`; NULL: zeroes. Without tickets nobody resumes. counters: of the same thread.
-int sl_tls_ctx_new(struct sl_tls_ctx **out_ctx, const struct sl_tls_sni *sni,
+int sl_tls_ctx_new(struct sl_tls_ctx **out_ctx, struct sl_tls_sni *sni,
                    const struct sl_tls_policy *policies, struct sl_tickets *tickets,
                    struct sl_counters *counters);
+// Handshakes from now on are by this table, which has as many certificates as the one before; those under way go on with what they chose. Tickets
+// stay good where the names are the same. Takes a reference, gives back the one before. E_NO_MEMORY: nothing has changed.
+int sl_tls_ctx_set_sni(struct sl_tls_ctx *ctx, struct sl_tls_sni *sni);
+const struct sl_tls_sni *sl_tls_ctx_sni(const struct sl_tls_ctx *ctx);
 // Takes a reference, gives back the one before. Until the first, nobody resumes.
 void sl_tls_ctx_set_steks(struct sl_tls_ctx *ctx, struct sl_stek_ring *ring);
 // The time of what its connections do next: the clock of sl_tickets_new, and Unix time.

@@ -19,6 +19,10 @@ _Static_assert(BORINGSSL_API_VERSION == 44,
 SSL_CREDENTIAL *sl__tls_credential_new(const struct sl_tls_certificate *certificate);
 int sl__tls_key_type(const struct sl_tls_certificate *certificate); // EVP_PKEY_EC, _ED25519 or _RSA
 
+// A serial number as "0A1B": as many of its bytes as fit, the first of them not 0.
+#define SL_TLS_SERIAL_TEXT_BYTES 65u
+void sl__tls_serial_text(char out[SL_TLS_SERIAL_TEXT_BYTES], const uint8_t *data, size_t len);
+
 // The reason of the oldest error of the TLS layer in this thread's queue (or of any, if it has none), packed as BoringSSL packs it; 0: the
 // queue is empty. Empties the queue.
 uint32_t sl__tls_error_take(void);

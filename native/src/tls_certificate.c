@@ -1,3 +1,4 @@
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -20,6 +21,7 @@
 
 // DER bytes and nothing else: immutable after _new, so that all workers may read it without a lock.
 struct sl_tls_certificate {
+    _Atomic uint32_t refs;
     uint8_t *chain[CHAIN_MAX];
     size_t chain_len[CHAIN_MAX];
     unsigned chain_count;
@@ -30,6 +32,9 @@ struct sl_tls_certificate {
     int64_t not_before, not_after; // of the leaf, Unix seconds
     char *names;                   // its DNS names, a line each
     size_t names_len;
+    char serial[SL_TLS_SERIAL_TEXT_BYTES];
+    uint8_t *staple; // an OCSP response, NULL: none
+    size_t staple_len;
 };
 
 struct pem_block {
@@ -130,10 +135,25 @@ static bool take_names(struct sl_tls_certificate *certificate, const GENERAL_NAM
     return certificate->names != NULL;
 }
 
+void sl__tls_serial_text(char out[SL_TLS_SERIAL_TEXT_BYTES], const uint8_t *data, size_t len) {
+    while (len > 1 && data[0] == 0) {
+        data++;
+        len--;
+    }
+    size_t n = sl_min_size(len, (SL_TLS_SERIAL_TEXT_BYTES - 1) / 2);
+    out[0] = 0;
+    for (size_t i = 0; i < n; i++) {
+        snprintf(out + 2 * i, 3, "%02X", data[i]);
+    }
+}
+
 static bool read_leaf(struct sl_tls_certificate *certificate, const X509 *x509) {
     GENERAL_NAMES *names = X509_get_ext_d2i(x509, NID_subject_alt_name, NULL, NULL);
     bool ok = !names || take_names(certificate, names);
     GENERAL_NAMES_free(names);
+    const ASN1_INTEGER *serial = X509_get0_serialNumber(x509);
+    sl__tls_serial_text(certificate->serial, ASN1_STRING_get0_data(serial),
+                        (size_t)ASN1_STRING_length(serial));
     ok = ok && ASN1_TIME_to_posix(X509_get0_notBefore(x509), &certificate->not_before) &&
          ASN1_TIME_to_posix(X509_get0_notAfter(x509), &certificate->not_after);
     ERR_clear_error(); // a subject alternative name that cannot be read is none
@@ -148,8 +168,9 @@ int sl__tls_key_type(const struct sl_tls_certificate *certificate) { return cert
 
 int sl_tls_certificate_describe(const struct sl_tls_certificate *certificate, char *out,
                                 size_t len) {
-    int n = snprintf(out, len, "key %s\nnot_before %lld\nnot_after %lld\n", certificate->key_text,
-                     (long long)certificate->not_before, (long long)certificate->not_after);
+    int n = snprintf(out, len, "key %s\nnot_before %lld\nnot_after %lld\nserial %s\n",
+                     certificate->key_text, (long long)certificate->not_before,
+                     (long long)certificate->not_after, certificate->serial);
     size_t at = sl_min_size(n < 0 ? 0 : (size_t)n, len);
     const char *name = certificate->names, *end = name + certificate->names_len;
     while (name < end) {
@@ -364,6 +385,7 @@ int sl_tls_certificate_new(struct sl_tls_certificate **out_certificate, struct s
     if (!certificate) {
         return sl_fail(SL_E_NO_MEMORY, "out of memory for a certificate");
     }
+    atomic_init(&certificate->refs, 1);
     int status = parse(certificate, cert_pem, key_pem);
     ERR_clear_error();
     if (status != SL_OK) {
@@ -374,14 +396,32 @@ int sl_tls_certificate_new(struct sl_tls_certificate **out_certificate, struct s
     return SL_OK;
 }
 
+int sl_tls_certificate_staple(struct sl_tls_certificate *certificate, struct sl_span response) {
+    uint8_t *copy = OPENSSL_memdup(response.data, response.len);
+    if (!copy && response.len > 0) {
+        return sl_fail(SL_E_NO_MEMORY, "out of memory for an OCSP response");
+    }
+    OPENSSL_free(certificate->staple);
+    certificate->staple = copy;
+    certificate->staple_len = response.len;
+    return SL_OK;
+}
+
+void sl__tls_certificate_ref(const struct sl_tls_certificate *certificate) {
+    atomic_fetch_add_explicit(&((struct sl_tls_certificate *)certificate)->refs, 1,
+                              memory_order_relaxed);
+}
+
 void sl_tls_certificate_free(struct sl_tls_certificate *certificate) {
-    if (!certificate) {
+    if (!certificate ||
+        atomic_fetch_sub_explicit(&certificate->refs, 1, memory_order_acq_rel) != 1) {
         return;
     }
     for (unsigned i = 0; i < certificate->chain_count; i++) {
         OPENSSL_free(certificate->chain[i]);
     }
     OPENSSL_free(certificate->key);
+    OPENSSL_free(certificate->staple);
     free(certificate->names);
     free(certificate);
 }
@@ -401,12 +441,24 @@ static bool credential_set_chain(SSL_CREDENTIAL *credential,
     return ok;
 }
 
+static bool credential_set_staple(SSL_CREDENTIAL *credential,
+                                  const struct sl_tls_certificate *certificate) {
+    if (certificate->staple_len == 0) {
+        return true;
+    }
+    CRYPTO_BUFFER *staple = CRYPTO_BUFFER_new(certificate->staple, certificate->staple_len, NULL);
+    bool ok = staple && SSL_CREDENTIAL_set1_ocsp_response(credential, staple);
+    CRYPTO_BUFFER_free(staple);
+    return ok;
+}
+
 SSL_CREDENTIAL *sl__tls_credential_new(const struct sl_tls_certificate *certificate) {
     CBS cbs;
     CBS_init(&cbs, certificate->key, certificate->key_len);
     SSL_CREDENTIAL *credential = SSL_CREDENTIAL_new_x509();
     EVP_PKEY *key = EVP_parse_private_key(&cbs);
     bool ok = credential && key && credential_set_chain(credential, certificate) &&
+              credential_set_staple(credential, certificate) &&
               SSL_CREDENTIAL_set1_private_key(credential, key);
     EVP_PKEY_free(key); // the credential holds its own reference
     if (!ok) {

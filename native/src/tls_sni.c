@@ -1,5 +1,6 @@
 #include "tls_sni.h"
 
+#include <stdatomic.h>
 #include <stdlib.h>
 
 struct name {
@@ -10,7 +11,10 @@ struct name {
 
 // Sorted by text, so that a handshake finds its name in a few comparisons.
 struct sl_tls_sni {
+    _Atomic uint32_t refs;
     const struct sl_tls_certificate *certificates[SL_TLS_CERTIFICATES_MAX];
+    char *given[SL_TLS_CERTIFICATES_MAX]; // names that each was added with; NULL: none
+    size_t given_len[SL_TLS_CERTIFICATES_MAX];
     unsigned count;
     uint64_t fallback; // for no name, and for one that is not here
     struct name *names;
@@ -19,15 +23,27 @@ struct sl_tls_sni {
 
 int sl_tls_sni_new(struct sl_tls_sni **out_sni) {
     *out_sni = calloc(1, sizeof(**out_sni));
-    return *out_sni ? SL_OK : sl_fail(SL_E_NO_MEMORY, "out of memory for server names");
+    if (!*out_sni) {
+        return sl_fail(SL_E_NO_MEMORY, "out of memory for server names");
+    }
+    atomic_init(&(*out_sni)->refs, 1);
+    return SL_OK;
+}
+
+void sl_tls_sni_ref(struct sl_tls_sni *sni) {
+    atomic_fetch_add_explicit(&sni->refs, 1, memory_order_relaxed);
 }
 
 void sl_tls_sni_free(struct sl_tls_sni *sni) {
-    if (!sni) {
+    if (!sni || atomic_fetch_sub_explicit(&sni->refs, 1, memory_order_acq_rel) != 1) {
         return;
     }
     for (size_t i = 0; i < sni->name_count; i++) {
         free(sni->names[i].text);
+    }
+    for (unsigned i = 0; i < sni->count; i++) {
+        sl_tls_certificate_free((struct sl_tls_certificate *)sni->certificates[i]);
+        free(sni->given[i]);
     }
     free(sni->names);
     free(sni);
@@ -146,6 +162,16 @@ static void forget(struct sl_tls_sni *sni) {
     }
 }
 
+static bool keep_given(struct sl_tls_sni *sni, struct sl_span names) {
+    char *copy = names.len ? malloc(names.len) : NULL;
+    if (copy) {
+        memcpy(copy, names.data, names.len);
+    }
+    sni->given[sni->count] = copy;
+    sni->given_len[sni->count] = names.len;
+    return copy || !names.len;
+}
+
 int sl_tls_sni_add(struct sl_tls_sni *sni, const struct sl_tls_certificate *certificate,
                    struct sl_span names) {
     if (sni->count == SL_TLS_CERTIFICATES_MAX) {
@@ -163,6 +189,11 @@ int sl_tls_sni_add(struct sl_tls_sni *sni, const struct sl_tls_certificate *cert
         return sl_fail(SL_E_TLS_CONFIG,
                        "the certificate has no DNS name that a client could ask for: give names");
     }
+    if (!keep_given(sni, names)) {
+        forget(sni);
+        return sl_fail(SL_E_NO_MEMORY, "out of memory for server names");
+    }
+    sl__tls_certificate_ref(certificate);
     sni->certificates[sni->count] = certificate;
     sni->count++;
     if (sni->count == 1) {
@@ -173,7 +204,21 @@ int sl_tls_sni_add(struct sl_tls_sni *sni, const struct sl_tls_certificate *cert
     return SL_OK;
 }
 
-unsigned sl__tls_sni_count(const struct sl_tls_sni *sni) { return sni->count; }
+int sl_tls_sni_replace(struct sl_tls_sni **out_sni, const struct sl_tls_sni *sni, unsigned number,
+                       const struct sl_tls_certificate *certificate) {
+    int rc = sl_tls_sni_new(out_sni);
+    for (unsigned i = 0; rc == SL_OK && i < sni->count; i++) {
+        struct sl_span names = {(const uint8_t *)sni->given[i], sni->given_len[i]};
+        rc = sl_tls_sni_add(*out_sni, i == number ? certificate : sni->certificates[i], names);
+    }
+    if (rc) {
+        sl_tls_sni_free(*out_sni);
+        *out_sni = NULL;
+    }
+    return rc;
+}
+
+unsigned sl_tls_sni_count(const struct sl_tls_sni *sni) { return sni->count; }
 
 const struct sl_tls_certificate *sl__tls_sni_certificate(const struct sl_tls_sni *sni, unsigned i) {
     return sni->certificates[i];

@@ -6,7 +6,6 @@
 
 #define SL_TLS_NAME_BYTES_MAX 253
 
-unsigned sl__tls_sni_count(const struct sl_tls_sni *sni);
 const struct sl_tls_certificate *sl__tls_sni_certificate(const struct sl_tls_sni *sni, unsigned i);
 
 // A bit for each certificate. One of them is not 0, if the listener has a certificate.
@@ -16,6 +15,7 @@ struct sl_tls_choice {
 // name: as the client sent it, any bytes; len 0: none.
 struct sl_tls_choice sl__tls_sni_find(const struct sl_tls_sni *sni, const uint8_t *name, size_t len);
 
+void sl__tls_certificate_ref(const struct sl_tls_certificate *certificate);
 // DNS names of the leaf, in lower case, one a line.
 struct sl_span sl__tls_certificate_names(const struct sl_tls_certificate *certificate);
 

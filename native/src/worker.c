@@ -10,9 +10,9 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "certificates.h"
 #include "conn.h"
 #include "exchange.h"
-#include "gateway.h"
 #include "resumption.h"
 #include "upstream.h"
 
@@ -404,6 +404,7 @@ int sl_worker_turn(struct sl_worker *w, uint64_t max_wait_ns) {
     take_commands(w);
     take_inbox(w);
     update_plan(w);
+    sl__certificates_turn(w);
     sl__resumption_turn(w);
     for (uint32_t left = w->rings_here; left; left &= left - 1) {
         struct sl_ring *ring = w->rings[__builtin_ctz(left)];

@@ -81,7 +81,7 @@ struct sl_worker {
     uint32_t ring_next; // round robin over isolates
     uint32_t not_found_live;
     struct sl_tls_ctx *tls_ctx[SL_LISTENERS_MAX];
-    uint32_t steks_version;
+    uint32_t steks_version, certificates_version;
     struct sl_timer resumption_timer; // of the first worker
     struct sl_worker_listener listeners[SL_LISTENERS_MAX];
     uint32_t listener_count, listeners_live;

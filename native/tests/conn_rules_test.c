@@ -3,6 +3,7 @@
 
 #include <openssl/ssl.h>
 
+#include "certificates.h"
 #include "row.h"
 #include "rules.h"
 #include "upstream.h"

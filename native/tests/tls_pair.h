@@ -80,6 +80,35 @@ static inline X509 *x509_for(EVP_PKEY *key) {
     return x509;
 }
 
+static inline EVP_PKEY *ec_key(void) {
+    EVP_PKEY *key = EVP_PKEY_new();
+    EC_KEY *ec = EC_KEY_new_by_curve_name(NID_X9_62_prime256v1);
+    SL_ASSERT(EC_KEY_generate_key(ec) && EVP_PKEY_assign_EC_KEY(key, ec));
+    return key;
+}
+
+// With a serial number to know it by; names: a subjectAltName as X509V3_EXT_nconf_nid takes it, or NULL.
+static inline struct sl_tls_certificate *certificate_with(uint64_t serial, bool rsa, const char *names) {
+    EVP_PKEY *key = rsa ? rsa_key() : ec_key();
+    X509 *x509 = x509_for(key);
+    X509_EXTENSION *extension = names ? X509V3_EXT_nconf_nid(NULL, NULL, NID_subject_alt_name, names) : NULL;
+    SL_ASSERT(ASN1_INTEGER_set_uint64(X509_get_serialNumber(x509), serial));
+    SL_ASSERT(!names || (extension && X509_add_ext(x509, extension, -1)));
+    SL_ASSERT(X509_sign(x509, key, EVP_sha256()));
+    BIO *cert_bio = BIO_new(BIO_s_mem()), *key_bio = BIO_new(BIO_s_mem());
+    SL_ASSERT(PEM_write_bio_X509(cert_bio, x509) && PEM_write_bio_PrivateKey(key_bio, key, NULL, NULL, 0, NULL, NULL));
+    struct sl_tls_certificate *certificate = NULL;
+    CHECK_INT(sl_tls_certificate_new(&certificate, span_of_bio(cert_bio), span_of_bio(key_bio)), SL_OK);
+    BIO_free(cert_bio);
+    BIO_free(key_bio);
+    X509_EXTENSION_free(extension);
+    X509_free(x509);
+    if (!rsa) {
+        EVP_PKEY_free(key);
+    }
+    return certificate;
+}
+
 // ---- the pair ----
 
 struct bytes {
@@ -111,7 +140,7 @@ struct options {
     uint32_t out_cap;                // 0: 32768
     uint32_t read_cap;               // 0: 32768
     const struct sl_tls_certificate *certificate;
-    const struct sl_tls_sni *sni;            // instead of a certificate
+    struct sl_tls_sni *sni;                  // instead of a certificate
     const char *server_name;                 // NULL: localhost; "": none
     const uint16_t *algorithms;              // signature algorithms that the client knows; 0 ends them
     // Resumption. The context is the test's, so that connections share it; then certificate and sni are not looked at.
@@ -196,7 +225,7 @@ static inline bool pair_open(struct pair *pair, const struct options *options) {
         return pair->tls != NULL;
     }
     const struct sl_tls_certificate *certificate = options->certificate;
-    const struct sl_tls_sni *sni = options->sni;
+    struct sl_tls_sni *sni = options->sni;
     if (!certificate && !sni) {
         const struct local_pem *pem = shared_pem();
         CHECK_INT(sl_tls_certificate_new(&pair->certificate, pem->cert, pem->key), SL_OK);

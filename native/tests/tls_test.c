@@ -714,37 +714,8 @@ TEST(the_local_certificate_needs_room_and_differs_each_time) {
 
 // ---- several certificates ----
 
-static EVP_PKEY *ec_key(void) {
-    EVP_PKEY *key = EVP_PKEY_new();
-    EC_KEY *ec = EC_KEY_new_by_curve_name(NID_X9_62_prime256v1);
-    SL_ASSERT(EC_KEY_generate_key(ec) && EVP_PKEY_assign_EC_KEY(key, ec));
-    return key;
-}
-
-// With a serial number to know it by; names: a subjectAltName as X509V3_EXT_nconf_nid takes it, or NULL.
-static struct sl_tls_certificate *certificate_with(uint64_t serial, bool rsa, const char *names) {
-    EVP_PKEY *key = rsa ? rsa_key() : ec_key();
-    X509 *x509 = x509_for(key);
-    X509_EXTENSION *extension = names ? X509V3_EXT_nconf_nid(NULL, NULL, NID_subject_alt_name, names) : NULL;
-    SL_ASSERT(ASN1_INTEGER_set_uint64(X509_get_serialNumber(x509), serial));
-    SL_ASSERT(!names || (extension && X509_add_ext(x509, extension, -1)));
-    SL_ASSERT(X509_sign(x509, key, EVP_sha256()));
-    BIO *cert_bio = BIO_new(BIO_s_mem()), *key_bio = BIO_new(BIO_s_mem());
-    SL_ASSERT(PEM_write_bio_X509(cert_bio, x509) && PEM_write_bio_PrivateKey(key_bio, key, NULL, NULL, 0, NULL, NULL));
-    struct sl_tls_certificate *certificate = NULL;
-    CHECK_INT(sl_tls_certificate_new(&certificate, span_of_bio(cert_bio), span_of_bio(key_bio)), SL_OK);
-    BIO_free(cert_bio);
-    BIO_free(key_bio);
-    X509_EXTENSION_free(extension);
-    X509_free(x509);
-    if (!rsa) {
-        EVP_PKEY_free(key);
-    }
-    return certificate;
-}
-
 // The serial number of the certificate that a client gets; 0: the handshake failed.
-static uint64_t serial_for(const struct sl_tls_sni *sni, const char *server_name, const uint16_t *algorithms, uint16_t version) {
+static uint64_t serial_for(struct sl_tls_sni *sni, const char *server_name, const uint16_t *algorithms, uint16_t version) {
     struct pair pair;
     uint64_t serial = 0;
     if (!pair_open(&pair, &(struct options){.sni = sni, .server_name = server_name, .algorithms = algorithms, .client_max = version})) {
@@ -843,7 +814,7 @@ TEST(a_certificate_says_what_is_in_it) {
     long long now = (long long)time(NULL), from = 0, until = 0;
     CHECK(sscanf(text, "key RSA 2048\nnot_before %lld\nnot_after %lld\n", &from, &until) == 2);
     CHECK(from <= now && from > now - 60 && until == from + 3600);
-    snprintf(expected, sizeof(expected), "key RSA 2048\nnot_before %lld\nnot_after %lld\ndns b.example\ndns *.c.example\n", from, until);
+    snprintf(expected, sizeof(expected), "key RSA 2048\nnot_before %lld\nnot_after %lld\nserial 01\ndns b.example\ndns *.c.example\n", from, until);
     CHECK_STR(text, expected);
     for (size_t len = 0; len < (size_t)n; len++) { // cut anywhere, never written past
         char *room = malloc(len + 1);

@@ -138,8 +138,19 @@ int sl_gateway_describe(uint32_t gateway, uint8_t *out, size_t len);
 int sl_gateway_certificate(uint32_t gateway, uint32_t set, const uint8_t *cert, size_t cert_len, const uint8_t *key, size_t key_len,
                            const uint8_t *names, size_t names_len);
 
-// What the certificate says that was added last: UTF-8 lines "key value" (key, not_before, not_after, one dns for each name). Returns bytes.
-int sl_gateway_certificate_describe(uint32_t gateway, uint8_t *out, size_t len);
+// Puts another chain and key (PEM) in the place of certificate `index` of a set, with an OCSP response (DER) for clients who ask for one; empty: none.
+// Names and policy stay, but for a certificate that answers to its own names: to the new one's. Workers take it in their next turn; handshakes under
+// way go on with what they had. A bad one changes nothing. Any time.
+int sl_gateway_certificate_replace(uint32_t gateway, uint32_t set, uint32_t index, const uint8_t *cert, size_t cert_len, const uint8_t *key,
+                                   size_t key_len, const uint8_t *ocsp, size_t ocsp_len);
+
+// Whether a chain and a key (PEM) belong together, and what the certificate says: UTF-8 lines "key value" (key, not_before, not_after, serial, one dns for
+// each name). Returns bytes. Any thread.
+int sl_certificate_describe(const uint8_t *cert, size_t cert_len, const uint8_t *key, size_t key_len, uint8_t *out, size_t len);
+
+// What an OCSP response (DER) says: UTF-8 lines "SERIAL STATUS THIS_UPDATE NEXT_UPDATE", STATUS good, revoked or unknown, Unix seconds, 0 for no next
+// update. Its signature is not checked. Returns bytes. Any thread.
+int sl_ocsp_describe(const uint8_t *response, size_t response_len, uint8_t *out, size_t len);
 
 // How clients of certificate `index` of a set resume: one struct sl_resumption. Without it, not at all. Before start.
 int sl_gateway_resumption(uint32_t gateway, uint32_t set, uint32_t index, const uint8_t *row, size_t len);
