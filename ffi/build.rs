@@ -1,5 +1,6 @@
 // Links the data plane and BoringSSL, all static. tools/build.ts says where they are.
 use std::env::var;
+use std::process::Command;
 
 fn main() {
     let native = folder("SLUICE_NATIVE_DIR", "the folder of libsluice.a (native/build/release)");
@@ -9,7 +10,11 @@ fn main() {
     for library in ["sluice", "ssl", "crypto"] {
         println!("cargo:rustc-link-lib=static={library}");
     }
-    println!("cargo:rustc-link-lib=stdc++");
+    // Of the compiler, static, too: the packed binary may meet a system that has glibc alone.
+    for library in ["stdc++", "gcc_eh"] {
+        println!("cargo:rustc-link-search=native={}", folder_of(library));
+        println!("cargo:rustc-link-lib=static={library}");
+    }
     println!("cargo:rerun-if-changed={native}/libsluice.a");
     println!("cargo:rerun-if-changed={boringssl}/lib/libssl.a");
     // A function that C does not define must fail here, not in the user's process.
@@ -17,6 +22,16 @@ fn main() {
     println!("cargo:rustc-cdylib-link-arg=-Wl,--exclude-libs,ALL");
     // Deno closes the library when an isolate ends, but BoringSSL has left destructors for the threads that called it.
     println!("cargo:rustc-cdylib-link-arg=-Wl,-z,nodelete");
+}
+
+fn folder_of(library: &str) -> String {
+    let name = format!("-print-file-name=lib{library}.a");
+    let output = Command::new("c++").arg(&name).output().expect("c++ runs");
+    let path = String::from_utf8(output.stdout).expect("a path");
+    match path.trim().rsplit_once('/') {
+        Some((folder, _)) => folder.to_string(),
+        None => panic!("c++ has no lib{library}.a"),
+    }
 }
 
 fn folder(name: &str, what: &str) -> String {
