@@ -4,7 +4,7 @@
 import { pathToFileURL } from "node:url";
 import { failureText } from "./build.ts";
 import { moduleFlags } from "./module_map.ts";
-import { modulePath, userFolder } from "./start.ts";
+import { modulePath, userFolder } from "./start_arguments.ts";
 import { productFlags } from "./std.ts";
 import { exists, ROOT } from "./support.ts";
 

@@ -15,7 +15,7 @@ import { fileURLToPath as fromFileUrl, pathToFileURL } from "node:url";
 import { OFFLINE_MAP, PRODUCT_LOCK, productFlags } from "./std.ts";
 import { capture, exists, readOr } from "./support.ts";
 
-type Names = Record<string, string>;
+export type Names = Record<string, string>;
 type Options = Record<string, unknown>;
 
 // A gateway is a Hono app, so its JSX is Hono's unless the project says otherwise.
@@ -36,13 +36,24 @@ interface Project {
   lock?: string;
 }
 
+/** Where our own names lie: in this repository, or in what the packed binary has unpacked. */
+export interface Home {
+  /** With absolute targets. `byFile`: nothing of it is npm's. */
+  names: (byFile: boolean) => Promise<Names>;
+  /** The lock file of what is. */
+  lock: string;
+}
+
+const REPOSITORY: Home = { names: ourNames, lock: PRODUCT_LOCK };
+
 /** Flags for `deno run` so that the module at `path` finds what it imports. Files are written to `temp`, which must outlive the run. */
 export async function moduleFlags(
   path: string,
   temp: string,
+  home: Home = REPOSITORY,
 ): Promise<string[]> {
   const project = await projectOf(path);
-  const map = await importMap(project);
+  const map = importMap(project, await home.names(project.nodeModules));
   const files = {
     map: `${temp}/import_map.json`,
     config: `${temp}/deno.json`,
@@ -57,7 +68,10 @@ export async function moduleFlags(
         : { ...JSX, ...project.compilerOptions },
     }),
   );
-  await Deno.writeTextFile(files.lock, await mergedLock(project.lock));
+  await Deno.writeTextFile(
+    files.lock,
+    await mergedLock(home.lock, project.lock),
+  );
   // Not --frozen: the module's dependencies are its own affair. Ours stay pinned, because the lock starts with them.
   const flags = [
     `--config=${files.config}`,
@@ -107,8 +121,7 @@ export async function projectOf(path: string): Promise<Project> {
   };
 }
 
-async function importMap(project: Project): Promise<ImportMap> {
-  const ours = await ourNames(project.nodeModules);
+function importMap(project: Project, ours: Names): ImportMap {
   const theirs = Object.entries(project.names).filter(([name]) =>
     !isOurs(name, ours)
   );
@@ -130,20 +143,28 @@ async function ourNames(byFile: boolean): Promise<Names> {
     imports: Names;
   };
   const base = fileUrl(OFFLINE_MAP);
-  const names = Object.fromEntries(
-    Object.entries(imports).map((
+  const names = absolute(imports, base);
+  return byFile ? { ...withoutNpm(names), ...await honoFiles() } : names;
+}
+
+/** Targets that are relative to `base` as URLs. */
+export function absolute(names: Names, base: string | URL): Names {
+  return Object.fromEntries(
+    Object.entries(names).map((
       [name, target],
     ) => [name, target.startsWith(".") ? new URL(target, base).href : target]),
   );
-  if (!byFile) return names;
-  for (const name of Object.keys(names)) {
-    if (names[name].startsWith("npm:")) delete names[name];
-  }
-  return { ...names, ...await honoFiles() };
 }
 
-// Every export of hono by the file that it lies in, in Deno's cache.
-async function honoFiles(): Promise<Names> {
+/** What can be had without a registry. */
+export function withoutNpm(names: Names): Names {
+  return Object.fromEntries(
+    Object.entries(names).filter(([, target]) => !target.startsWith("npm:")),
+  );
+}
+
+/** Every export of hono by the file that it lies in, in Deno's cache. */
+export async function honoFiles(): Promise<Names> {
   const main = (await capture([
     Deno.execPath(),
     "eval",
@@ -261,8 +282,11 @@ async function hasNodeModules(folder: string): Promise<boolean> {
 }
 
 // Ours win: what a gateway runs on is what was tested with it.
-async function mergedLock(theirs: string | undefined): Promise<string> {
-  const ours = await Deno.readTextFile(PRODUCT_LOCK);
+async function mergedLock(
+  path: string,
+  theirs: string | undefined,
+): Promise<string> {
+  const ours = await Deno.readTextFile(path);
   const other = theirs ? await readJson(theirs) : undefined;
   const lock = JSON.parse(ours);
   if (!other || other.version !== lock.version) return ours;

@@ -1,5 +1,5 @@
 import { assertEquals } from "@std/assert";
-import { parseArguments, permissionFlags } from "./start.ts";
+import { parseArguments, permissionFlags } from "./start_arguments.ts";
 
 const plain = (args: string[]) => {
   const { options, ...rest } = parseArguments(args);
