@@ -171,8 +171,7 @@ async function gatewayFiles(temp: string): Promise<Packed[]> {
   ], out);
   const files = (await filesOf(out)).map(({ path, bytes }) => {
     const text = new TextDecoder().decode(bytes)
-      .replaceAll(`from "../chunk-`, `from "./chunk-`)
-      .replaceAll(`import "../chunk-`, `import "./chunk-`);
+      .replaceAll('"../chunk-', '"./chunk-');
     return {
       path: path.replace(/^.*\//, ""),
       bytes: new TextEncoder().encode(text),
