@@ -1,5 +1,5 @@
 /**
- * `deno task bench [proxy|tls|handshake|tickets|pipelined|policies|wake|parse] [--rounds N] [--seconds N] [--before LIBRARY]`: what a request costs the server, beside servers that people know.
+ * `deno task bench [proxy|tls|handshake|tickets|pipelined|policies|wake|parse] [--rounds N] [--seconds N] [--before LIBRARY] [--only TEXT]`: what a request costs the server, beside servers that people know.
  *
  * The figure is CPU time of the server's process tree per request, not requests per second: on one machine those measure the
  * client as well. How, and what may fool one: docs/internals/measuring.md.
@@ -30,7 +30,7 @@ import { measureWake, renderWake } from "./wake.ts";
 import { WAKE, WORKLOADS } from "./workloads.ts";
 
 const USAGE =
-  "usage: deno task bench [proxy|tls|handshake|tickets|pipelined|policies|wake|parse] [--rounds N] [--seconds N] [--before LIBRARY]";
+  'usage: deno task bench [proxy|tls|handshake|tickets|pipelined|policies|wake|parse] [--rounds N] [--seconds N] [--before LIBRARY]\n  --only TEXT: of handshakes those with this in their kind, key and group, such as "full ecdsa x25519"';
 
 const PARSE_ROUNDS = 101, PARSE_BATCH_US = 200;
 const TICKET_ROUNDS = 51, TICKET_BATCH = 20_000;
@@ -41,6 +41,7 @@ interface Flags {
   rounds: number;
   seconds: number;
   before?: string;
+  only?: string;
 }
 
 function flagsOf(args: string[]): Flags {
@@ -50,6 +51,10 @@ function flagsOf(args: string[]): Flags {
     const value = Number(args[i + 1]);
     if (name === "before" && args[i + 1]) {
       flags.before = resolve(Deno.env.get("INIT_CWD") ?? ".", args[i + 1]);
+      continue;
+    }
+    if (name === "only" && args[i + 1]) {
+      flags.only = args[i + 1];
       continue;
     }
     if ((name !== "rounds" && name !== "seconds") || !(value >= 1)) {
@@ -148,8 +153,8 @@ async function runTickets(rounds: number): Promise<void> {
   }
 }
 
-async function runHandshake(setting: Setting) {
-  const result = await measureHandshakes(setting);
+async function runHandshake(setting: Setting, only?: string) {
+  const result = await measureHandshakes(setting, only);
   console.log(`\n${renderHandshakes(result)}`);
   return result;
 }
@@ -180,7 +185,7 @@ async function main(args: string[]): Promise<void> {
   if (!(what in WORKLOADS) && !WORDS.includes(what)) {
     throw new Error(`bench: there is no "${what}"\n${USAGE}`);
   }
-  const { before, ...effort } = flagsOf(args);
+  const { before, only, ...effort } = flagsOf(args);
   if (what === "parse") {
     return await runParse(
       args.includes("--rounds") ? effort.rounds : PARSE_ROUNDS,
@@ -209,7 +214,7 @@ async function main(args: string[]): Promise<void> {
     const tables = what === "wake"
       ? await runWake(setting)
       : what === "handshake"
-      ? await runHandshake(setting)
+      ? await runHandshake(setting, only)
       : await runLoads(what, setting);
     console.log(`\nraw values: ${await keep(what, setting.effort, tables)}`);
   } finally {
