@@ -143,8 +143,8 @@ async function runTickets(rounds: number): Promise<void> {
   );
   const folder = await Deno.makeTempDir({ prefix: "sluice-bench-" });
   try {
-    const program = await buildTickets(folder);
-    const times = await measureTickets(program, rounds, TICKET_BATCH);
+    const programs = await buildTickets(folder);
+    const times = await measureTickets(programs, rounds, TICKET_BATCH);
     console.log(`\n${renderTickets(times)}`);
     const effort = { rounds, ids: TICKET_BATCH };
     console.log(`\nraw values: ${await keep("tickets", effort, times)}`);

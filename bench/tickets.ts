@@ -1,5 +1,6 @@
 /**
- * `deno task bench tickets`: what single-use tickets cost, beside a hash table with an LRU list behind a mutex; `ticket_bench.c` says how.
+ * `deno task bench tickets`: what single-use tickets cost, beside a hash table with an LRU list behind a mutex (`ticket_bench.c` says how), and what
+ * they save of a handshake in process (`handshake_bench.c`).
  *
  * @module
  */
@@ -13,17 +14,30 @@ const SOURCES = [
   ...["ticket_vault", "tls", "tls_certificate", "tls_sni"],
 ];
 
-/** Compiles the bench, as the library is compiled; answers the program's path. */
-export async function buildTickets(folder: string): Promise<string> {
+/** Both benches, compiled as the library is. */
+export interface TicketPrograms {
+  tickets: string;
+  handshakes: string;
+}
+
+export async function buildTickets(folder: string): Promise<TicketPrograms> {
+  return {
+    tickets: await compile(folder, "ticket_bench"),
+    handshakes: await compile(folder, "handshake_bench"),
+  };
+}
+
+async function compile(folder: string, name: string): Promise<string> {
   const ssl = await boringssl();
   const native = `${ROOT}/native`;
-  const program = `${folder}/ticket_bench`;
+  const program = `${folder}/${name}`;
+  const includes = [`${native}/include`, `${native}/src`, `${native}/tests`];
   await run([
     ...["cc", "-std=gnu11", "-O2", "-g", "-D_GNU_SOURCE", "-o", program],
     ...["-fno-omit-frame-pointer", "-fno-strict-aliasing"],
     "-fstack-protector-strong",
-    ...[`-I${native}/include`, `-I${native}/src`, `-I${ssl}/include`],
-    `${ROOT}/bench/ticket_bench.c`,
+    ...[...includes, `${ssl}/include`].map((path) => `-I${path}`),
+    `${ROOT}/bench/${name}.c`,
     ...SOURCES.map((name) => `${native}/src/${name}.c`),
     ...[`${ssl}/lib/libssl.a`, `${ssl}/lib/libcrypto.a`],
     ...["-lstdc++", "-lpthread"],
@@ -35,12 +49,13 @@ export async function buildTickets(folder: string): Promise<string> {
 export type TicketTimes = Record<string, number[]>;
 
 export async function measureTickets(
-  program: string,
+  { tickets, handshakes }: TicketPrograms,
   rounds: number,
   ids: number,
 ): Promise<TicketTimes> {
   const times: TicketTimes = {};
-  const said = await run([program, String(rounds), String(ids)]);
+  const said = await run([tickets, String(rounds), String(ids)]) +
+    await run([handshakes, String(rounds)]);
   for (const line of said.trim().split("\n")) {
     const [what, design, threads, ns] = line.split(" ");
     (times[`${what} ${design} ${threads}`] ??= []).push(Number(ns));
@@ -54,7 +69,7 @@ export function overheadNs(times: TicketTimes): number {
   return median(times["ticket once 1"].map((ns, i) => ns - aead[i]));
 }
 
-/** Both tables; ratios are medians of the rounds' own. */
+/** All tables; ratios are medians of the rounds' own. */
 export function renderTickets(times: TicketTimes): string {
   const row = (name: string, all: number[], base: number[]) => [
     name,
@@ -74,6 +89,11 @@ export function renderTickets(times: TicketTimes): string {
     )
   );
   const aead = times["ticket aead 1"];
+  const handshakes = ["ecdsa", "rsa"].flatMap((key) =>
+    ["full", "resumed"].map((kind) =>
+      row(`${key}, ${kind}`, times[`${kind} ${key} 1`], times[`full ${key} 1`])
+    )
+  );
   return [
     ...columns([["each thread, per id", "ns", "p10-p90", "ratio"], ...set]),
     "",
@@ -83,5 +103,10 @@ export function renderTickets(times: TicketTimes): string {
       row("mode once, its id inserted and taken", times["ticket once 1"], aead),
     ]),
     `beyond the AEAD: ${overheadNs(times).toFixed(0)} ns`,
+    "",
+    ...columns([
+      ["a handshake in process, X25519", "ns", "p10-p90", "ratio"],
+      ...handshakes,
+    ]),
   ].join("\n");
 }
