@@ -282,6 +282,28 @@ export function gatewayListen(
   );
 }
 
+/** As {@linkcode gatewayListen}, on a socket that listens already and that others may go on using. Takes the descriptor over. */
+export function gatewayAdopt(
+  gateway: number,
+  fd: number,
+  certificates: number = NO_CERTIFICATE,
+): number {
+  openLibrary();
+  return checked(binding.sluice_gateway_adopt(gateway, fd, certificates));
+}
+
+/** The address of a TCP socket that listens: "127.0.0.1:8080", "[::1]:8080". */
+export function socketAddress(fd: number): string {
+  openLibrary();
+  return readText((out) => checked(binding.sluice_socket_address(fd, out)));
+}
+
+/** Tells whoever started this process, by sd_notify(3): `path` is `NOTIFY_SOCKET`. */
+export function notify(path: string, text: string): void {
+  openLibrary();
+  checked(binding.sluice_notify(encoder.encode(path), encoder.encode(text)));
+}
+
 /** Bytes of one ring region. */
 export function ringBytes(exchanges: number): number {
   openLibrary();

@@ -6,6 +6,7 @@
 import * as abi from "../ffi/abi.ts";
 import * as native from "../ffi/mod.ts";
 import { makeRegion, reuseRegion, Ring, type RingMemory } from "../ffi/ring.ts";
+import { parseAddress } from "./address.ts";
 import { Dispatcher, requestRunning, runDispatchers } from "./dispatcher.ts";
 import { SocketDoorbell } from "./doorbell.ts";
 import { backgroundDone } from "./request_env.ts";
@@ -201,29 +202,42 @@ export class DataPlane {
   #started = false;
   #last?: PlaneStats;
 
-  /** `seats`: how many isolates there can be at once, those that end while others begin included. */
-  constructor(options: CheckedOptions, seats: number) {
+  /**
+   * `seats`: how many isolates there can be at once, those that end while others begin included. `sockets`: descriptors that listen already, for the
+   * listeners with their addresses.
+   */
+  constructor(
+    options: CheckedOptions,
+    seats: number,
+    sockets: readonly number[] = [],
+  ) {
     this.#seats = new Array(seats).fill(undefined);
     this.takesSteks = options.steks.given;
     this.handle = orGatewayError(() =>
       native.gatewayNew(configWords(options, seats))
     );
     try {
-      orGatewayError(() => this.#prepare(options));
+      orGatewayError(() => this.#prepare(options, sockets));
     } catch (error) {
       native.gatewayFree(this.handle);
       throw error;
     }
   }
 
-  #prepare(options: CheckedOptions): void {
+  #prepare(options: CheckedOptions, sockets: readonly number[]): void {
+    const inherited = new Map(
+      sockets.map((fd) => [native.socketAddress(fd), fd]),
+    );
     const sets = new Map<string, number>(); // listeners with the same certificates share them
     for (const [i, { address, tls }] of options.listeners.entries()) {
       const path = `listeners[${i}].tls.certificates`;
       const certificate = tls
         ? this.#certificates(tls, path, sets)
         : native.NO_CERTIFICATE;
-      const port = native.gatewayListen(this.handle, address, certificate);
+      const fd = takeSocket(inherited, address);
+      const port = fd === undefined
+        ? native.gatewayListen(this.handle, address, certificate)
+        : native.gatewayAdopt(this.handle, fd, certificate);
       const host = address.slice(0, address.lastIndexOf(":")).replace(
         /^\[|\]$/g,
         "",
@@ -231,6 +245,7 @@ export class DataPlane {
       const hostname = host === "localhost" ? "127.0.0.1" : host;
       this.addresses.push({ transport: "tcp", hostname, port });
     }
+    if (inherited.size > 0) throw unclaimed([...inherited.keys()], options);
     this.#exchanges = options.limits.exchanges;
     this.#workers = Number(this.describe().workers);
   }
@@ -409,6 +424,37 @@ export class DataPlane {
   }
 }
 
+// The socket that listens on a listener's address already, if there is one. Each is taken once.
+function takeSocket(
+  inherited: Map<string, number>,
+  address: string,
+): number | undefined {
+  const wanted = addressKey(address);
+  for (const [text, fd] of inherited) {
+    if (addressKey(text) !== wanted) continue;
+    inherited.delete(text);
+    return fd;
+  }
+  return undefined;
+}
+
+function addressKey(text: string): string {
+  const colon = text.lastIndexOf(":");
+  const host = text.slice(0, colon).replace(/^\[|\]$/g, "");
+  const number = parseAddress(host === "localhost" ? "127.0.0.1" : host);
+  return `${number} ${text.slice(colon + 1)}`;
+}
+
+function unclaimed(sockets: string[], options: CheckedOptions): GatewayError {
+  const listeners = options.listeners.map(({ address }) => address).join(", ");
+  return new GatewayError(
+    `the socket on ${
+      sockets.join(", ")
+    } that was passed here is no listener's: they are on ${listeners}. Give ListenStream= and the listener the same address.`,
+    { kind: "invalid_argument" },
+  );
+}
+
 function isPem(text: string): boolean {
   return text.includes("-----BEGIN ");
 }
@@ -440,6 +486,11 @@ function orGatewayError<T>(run: () => T): T {
     if (!(cause instanceof native.NativeError)) throw cause;
     throw new GatewayError(cause.text, { kind: cause.label, cause });
   }
+}
+
+/** Tells whoever started this process, by sd_notify(3). */
+export function notifyStarter(path: string, text: string): void {
+  native.notify(path, text);
 }
 
 /** A self-signed certificate for localhost, as PEM. */

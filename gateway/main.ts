@@ -15,6 +15,7 @@ import {
   DataPlane,
   type IsolateSeat,
   makeCertificate,
+  notifyStarter,
   VERSION,
 } from "./gateway.ts";
 import { Generation, type Recipe, sourceGraph } from "./generation.ts";
@@ -37,6 +38,11 @@ import type {
 } from "./options.ts";
 import { ReloadQueue, Superseded } from "./reload_queue.ts";
 import { ModuleError, RestartPolicy } from "./supervisor.ts";
+import {
+  type ServiceOptions,
+  serviceOptions,
+  ServiceStates,
+} from "./systemd.ts";
 
 const EXIT_OK = 0;
 const EXIT_FAILED = 1;
@@ -227,9 +233,21 @@ class Run {
   #closing: Promise<number> | undefined;
   #exit: (code: number) => void;
   #firstSignal = 0;
+  #service: ServiceOptions;
+  #states: ServiceStates | undefined; // somebody wants to know
+  #urls = "";
 
-  constructor(exit: (code: number) => void) {
+  constructor(exit: (code: number) => void, service: ServiceOptions) {
     this.#exit = exit;
+    this.#service = service;
+    const { notifySocket } = service;
+    if (notifySocket !== undefined) {
+      this.#states = new ServiceStates(
+        service,
+        (text) => notifyStarter(notifySocket, text),
+        (text) => say(`warning: ${text}`),
+      );
+    }
     this.#reloads = new ReloadQueue(
       (isAsked) => this.#reloadOnce(isAsked),
       () => this.#loading?.terminate(),
@@ -254,7 +272,11 @@ class Run {
     const { options, plan, given } = await this.#load(generation);
     for (const line of overrideLines(given, flags.overrides)) say(line);
     this.#fixed = options;
-    this.#plane = new DataPlane(options, seatsFor(options, command.watch));
+    this.#plane = new DataPlane(
+      options,
+      seatsFor(options, command.watch),
+      this.#service.sockets,
+    );
     const seats = await this.#takeSeats(options.isolates);
     for (const line of dataPlaneLines(this.#plane.describe(), options)) {
       say(line);
@@ -276,12 +298,10 @@ class Run {
     if (flags.note) say(flags.note);
     if (command.watch) await this.#watch();
     const ms = Math.round(performance.now() - started);
-    say(
-      `ready in ${ms} ms on ${
-        listenerUrls(options, this.#plane.addresses).join(" ")
-      }`,
-    );
+    this.#urls = listenerUrls(options, this.#plane.addresses).join(" ");
+    say(`ready in ${ms} ms on ${this.#urls}`);
     this.#isReady = true;
+    this.#states?.ready(`serving ${this.#urls}`);
   }
 
   async #runFirst(
@@ -387,11 +407,18 @@ class Run {
       say("reload: the files are again as they are running");
       return;
     }
+    this.#states?.reloading();
     try {
       await this.#next();
+      this.#states?.ready(`serving ${this.#urls}`);
     } catch (error) {
-      if (this.#closing || error instanceof Superseded) return;
-      say(`reload failed, what ran before goes on: ${withPlace(error)}`);
+      if (this.#closing) return;
+      const isSuperseded = error instanceof Superseded;
+      const text = isSuperseded
+        ? ""
+        : `reload failed, what ran before goes on: ${withPlace(error)}`;
+      if (!isSuperseded) say(text);
+      this.#states?.ready(text || `serving ${this.#urls}`);
     }
   }
 
@@ -556,6 +583,7 @@ class Run {
   }
 
   #drain(code: number): void {
+    if (!this.#closing) this.#states?.stopping("draining");
     this.#closing ??= this.#close(code);
     this.#closing.then(this.#exit, (error) => {
       report(error);
@@ -650,7 +678,8 @@ function report(error: unknown): void {
 }
 
 async function main(args: readonly string[]): Promise<void> {
-  const run = new Run((code) => Deno.exit(code));
+  const service = serviceOptions(Deno.env, Deno.pid);
+  const run = new Run((code) => Deno.exit(code), service);
   try {
     const command = parseCommand(args);
     if (command.help) {

@@ -10,7 +10,7 @@ type Layer = (typeof LAYERS)[number];
 // One noun is one .c/.h pair. What lies in native/include is data and prototypes only: any layer may include it.
 const LAYER_OF_FILE: Record<Layer, string> = {
   base:
-    "address_set base buf clients concurrency cpus handoff log log_format port_holder random rate_limit region secret slab status timer text hash limit metrics",
+    "address_set base buf clients concurrency cpus handoff log log_format notify port_holder random rate_limit region secret slab status timer text hash limit metrics",
   io:
     "epoll io io_internal sim sim_epoll sim_internal sim_uring sys uring uring_abi",
   tls:
@@ -18,7 +18,7 @@ const LAYER_OF_FILE: Record<Layer, string> = {
   http:
     "client_ip http1_auth http1_chunk http1_cookie http1_edit http1_parse http1_parse_avx2 http1_parse_internal http1_parse_scalar http1_parse_simd http1_parse_sse42 http1_write inq outq websocket",
   proxy:
-    "body_limit certificates conn cors early_data exchange gateway ip_restriction listener method_not_allowed plan policy proxy request request_id resumption route route_index tunnel upstream worker" +
+    "body_limit certificates conn cors early_data exchange gateway inherited ip_restriction listener method_not_allowed plan policy proxy request request_id resumption route route_index tunnel upstream worker" +
     " policy_auth policy_canary policy_concurrency policy_key policy_rate_limit policy_timeout",
   api: "abi sluice",
 };

@@ -45,6 +45,15 @@ export function load(path: string = "libsluice_ffi.so") {
       result: 'i32',
       nonblocking: false
     },
+    sluice_gateway_adopt: {
+      parameters: [
+        'u32',
+        'u32',
+        'u32',
+      ],
+      result: 'i32',
+      nonblocking: false
+    },
     sluice_gateway_attach: {
       parameters: [
         'u32',
@@ -242,6 +251,16 @@ export function load(path: string = "libsluice_ffi.so") {
       result: 'i32',
       nonblocking: false
     },
+    sluice_notify: {
+      parameters: [
+        'buffer',
+        'usize',
+        'buffer',
+        'usize',
+      ],
+      result: 'i32',
+      nonblocking: false
+    },
     sluice_ocsp_describe: {
       parameters: [
         'buffer',
@@ -266,6 +285,15 @@ export function load(path: string = "libsluice_ffi.so") {
         'u32',
       ],
       result: 'u32',
+      nonblocking: false
+    },
+    sluice_socket_address: {
+      parameters: [
+        'u32',
+        'buffer',
+        'usize',
+      ],
+      result: 'i32',
       nonblocking: false
     },
   });
@@ -312,6 +340,18 @@ export function sluice_error_text(
   return symbols.sluice_error_text(
     arg0,
     arg0.byteLength,
+  )
+}
+
+export function sluice_gateway_adopt(
+  arg0: number,
+  arg1: number,
+  arg2: number,
+): number {
+  return symbols.sluice_gateway_adopt(
+    arg0,
+    arg1,
+    arg2,
   )
 }
 
@@ -567,6 +607,18 @@ export function sluice_gateway_worker_conns(
   )
 }
 
+export function sluice_notify(
+  arg0: Uint8Array,
+  arg1: Uint8Array,
+): number {
+  return symbols.sluice_notify(
+    arg0,
+    arg0.byteLength,
+    arg1,
+    arg1.byteLength,
+  )
+}
+
 export function sluice_ocsp_describe(
   arg0: Uint8Array,
   arg1: Uint8Array,
@@ -595,6 +647,17 @@ export function sluice_ring_bytes(
 ): number {
   return symbols.sluice_ring_bytes(
     arg0,
+  )
+}
+
+export function sluice_socket_address(
+  arg0: number,
+  arg1: Uint8Array,
+): number {
+  return symbols.sluice_socket_address(
+    arg0,
+    arg1,
+    arg1.byteLength,
   )
 }
 

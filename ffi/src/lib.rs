@@ -44,6 +44,9 @@ mod c {
         pub fn sl_gateway_handshake(gateway: u32, set: u32, index: u32, row: *const u8, len: usize) -> i32;
         pub fn sl_gateway_steks(gateway: u32, keys: *const u8, len: usize) -> i32;
         pub fn sl_gateway_listen(gateway: u32, address: *const u8, len: usize, certificates: u32) -> i32;
+        pub fn sl_gateway_adopt(gateway: u32, fd: u32, certificates: u32) -> i32;
+        pub fn sl_socket_address(fd: u32, out: *mut u8, len: usize) -> i32;
+        pub fn sl_notify(path: *const u8, path_len: usize, text: *const u8, len: usize) -> i32;
         pub fn sl_ring_bytes(exchanges: u32) -> u32;
         pub fn sl_gateway_attach(gateway: u32, worker: u32, isolate: u32, region: *mut u8, len: usize) -> i32;
         pub fn sl_gateway_isolate_wake(gateway: u32, isolate: u32, port: u32, token: *const u8, len: usize) -> i32;
@@ -162,6 +165,21 @@ pub fn sluice_gateway_steks(gateway: u32, keys: &[u8]) -> i32 {
 #[deno_bindgen]
 pub fn sluice_gateway_listen(gateway: u32, address: &[u8], certificates: u32) -> i32 {
     unsafe { c::sl_gateway_listen(gateway, input(address), address.len(), certificates) }
+}
+
+#[deno_bindgen]
+pub fn sluice_gateway_adopt(gateway: u32, fd: u32, certificates: u32) -> i32 {
+    unsafe { c::sl_gateway_adopt(gateway, fd, certificates) }
+}
+
+#[deno_bindgen]
+pub fn sluice_socket_address(fd: u32, out: &mut [u8]) -> i32 {
+    unsafe { c::sl_socket_address(fd, output(out), out.len()) }
+}
+
+#[deno_bindgen]
+pub fn sluice_notify(path: &[u8], text: &[u8]) -> i32 {
+    unsafe { c::sl_notify(input(path), path.len(), input(text), text.len()) }
 }
 
 #[deno_bindgen]

@@ -14,6 +14,7 @@
 #include "certificates.h"
 #include "conn.h"
 #include "exchange.h"
+#include "inherited.h"
 #include "io.h"
 #include "port_holder.h"
 #include "resumption.h"
@@ -372,11 +373,9 @@ static int claim(const struct sl_sys *sys, struct sl_gateway_listener *l, uint32
     return rc;
 }
 
-int sl__gateway_listen(struct sl_gateway *g, struct sl_span address, uint32_t certificates) {
-    struct sl_gateway_listener *l = &g->listeners[g->listener_count];
-    if (g->listener_count == SL_LISTENERS_MAX || address.len >= sizeof(l->address)) {
-        return sl_fail(SL_E_INVALID, "listen: at most %u listeners, addresses under 64 bytes",
-                       SL_LISTENERS_MAX);
+static int may_listen(const struct sl_gateway *g, uint32_t certificates) {
+    if (g->listener_count == SL_LISTENERS_MAX) {
+        return sl_fail(SL_E_INVALID, "listen: at most %u listeners", SL_LISTENERS_MAX);
     }
     if (atomic_load(&g->state) != SL_WARMING) {
         return sl_fail(
@@ -386,10 +385,28 @@ int sl__gateway_listen(struct sl_gateway *g, struct sl_span address, uint32_t ce
     if (certificates != SL_NO_CERTIFICATE && certificates >= g->sni_count) {
         return sl_fail(SL_E_INVALID, "listen: certificates %u of %u", certificates, g->sni_count);
     }
+    return SL_OK;
+}
+
+static void close_first(const struct sl_gateway *g, struct sl_gateway_listener *l, uint32_t count) {
+    while (count-- > 0) {
+        g->sys->close(g->sys, l->fds[count]);
+    }
+}
+
+int sl__gateway_listen(struct sl_gateway *g, struct sl_span address, uint32_t certificates) {
+    struct sl_gateway_listener *l = &g->listeners[g->listener_count];
+    int rc = may_listen(g, certificates);
+    if (!rc && address.len >= sizeof(l->address)) {
+        rc = sl_fail(SL_E_INVALID, "listen: addresses have under %zu bytes", sizeof(l->address));
+    }
+    if (rc) {
+        return rc;
+    }
     memset(l, 0, sizeof(*l));
     memcpy(l->address, address.data, address.len);
     l->certificates = certificates;
-    int rc = parse_address(l);
+    rc = parse_address(l);
     rc = rc ? rc : claim(g->sys, l, g->config.backlog);
     if (rc) {
         return rc;
@@ -397,12 +414,37 @@ int sl__gateway_listen(struct sl_gateway *g, struct sl_span address, uint32_t ce
     for (uint32_t bound = 1; bound < g->config.workers; bound++) {
         rc = bind_one(g->sys, l, true, &l->fds[bound]);
         if (rc) {
-            while (bound-- > 0) {
-                g->sys->close(g->sys, l->fds[bound]);
-            }
+            close_first(g, l, bound);
             return rc;
         }
     }
+    g->listener_count++;
+    return l->port;
+}
+
+int sl__gateway_adopt(struct sl_gateway *g, int fd, uint32_t certificates) {
+    struct sl_gateway_listener *l = &g->listeners[g->listener_count];
+    int rc = may_listen(g, certificates);
+    if (rc) {
+        return rc;
+    }
+    memset(l, 0, sizeof(*l));
+    l->certificates = certificates;
+    l->inherited = true;
+    rc = sl_inherited_read(g->sys, fd, &l->addr, &l->addr_len);
+    rc = rc ? rc : read_port(g->sys, l, fd);
+    if (rc) {
+        return rc;
+    }
+    sl_inherited_text(&l->addr, l->address, sizeof(l->address));
+    for (uint32_t i = 0; i < g->config.workers; i++) {
+        rc = sl_inherited_dup(g->sys, fd, &l->fds[i]);
+        if (rc) {
+            close_first(g, l, i);
+            return rc;
+        }
+    }
+    g->sys->close(g->sys, fd);
     g->listener_count++;
     return l->port;
 }

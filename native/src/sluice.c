@@ -3,9 +3,12 @@
 
 #include <sched.h>
 #include <stdatomic.h>
+#include <stdio.h>
 #include <time.h>
 
 #include "certificates.h"
+#include "inherited.h"
+#include "notify.h"
 #include "resumption.h"
 
 // A handle's place. Any thread may come with any handle at any time: it says so in `users` before it looks, and sl_gateway_free takes the
@@ -235,6 +238,30 @@ int sl_gateway_stats(uint32_t gateway, uint8_t *out, size_t len) {
 int sl_gateway_upstreams(uint32_t gateway, uint8_t *out, size_t len) {
     WITH_GATEWAY(g, gateway)
     return leave(gateway, sl__gateway_upstreams(g, (char *)out, len));
+}
+
+int sl_gateway_adopt(uint32_t gateway, uint32_t fd, uint32_t certificates) {
+    WITH_GATEWAY(g, gateway)
+    return leave(gateway, sl__gateway_adopt(g, (int)fd, certificates));
+}
+
+int sl_socket_address(uint32_t fd, uint8_t *out, size_t len) {
+    struct sockaddr_storage addr;
+    socklen_t addr_len;
+    int rc = sl_inherited_read(&sl_sys_kernel, (int)fd, &addr, &addr_len);
+    return rc ? rc : sl_inherited_text(&addr, (char *)out, len);
+}
+
+int sl_notify(const uint8_t *path, size_t path_len, const uint8_t *text, size_t len) {
+    char all[1024];
+    uint64_t now_us = sl_sys_kernel.now_ns(&sl_sys_kernel) / 1000;
+    int n = snprintf(all, sizeof(all), "%.*s\nMONOTONIC_USEC=%llu\n", (int)len, (const char *)text,
+                     (unsigned long long)now_us);
+    if (n < 0 || (size_t)n >= sizeof(all)) {
+        return sl_fail(SL_E_INVALID, "notify: %zu bytes of text", len);
+    }
+    struct sl_span whole = {(const uint8_t *)all, (size_t)n};
+    return sl_notify_send((struct sl_span){path, path_len}, whole);
 }
 
 int sl_certificate_make(uint8_t *out, size_t len) {

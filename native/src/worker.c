@@ -251,12 +251,13 @@ static void refuse_handshakes(const struct sl_io *io, int fd) {
     (void)sl_io_socket_option(io, fd, SOL_SOCKET, SO_ATTACH_FILTER, &program, sizeof(program));
 }
 
-// What the kernel had queued when accepting stopped is served too: a client that connected has been promised an answer.
+// What the kernel had queued when accepting stopped is served too: a client that connected has been promised an answer. An inherited socket's queue
+// outlives us, and who accepts from it next keeps that promise.
 static void on_accept_stopped(void *owner) {
     struct sl_worker_listener *listener = owner;
     const struct sl_io *io = listener->worker->io;
     int fd;
-    while ((fd = sl_io_accept_now(io, listener->fd)) >= 0) {
+    while (!listener->inherited && (fd = sl_io_accept_now(io, listener->fd)) >= 0) {
         sl_conn_accept(listener, fd);
     }
     sl_io_close_fd(io, listener->fd);
@@ -274,7 +275,9 @@ static void begin_drain(struct sl_worker *w) {
     take_inbox(w);
     w->drain_started_ns = w->now_ns;
     for (uint32_t i = 0; i < w->listener_count; i++) {
-        refuse_handshakes(w->io, w->listeners[i].fd);
+        if (!w->listeners[i].inherited) {
+            refuse_handshakes(w->io, w->listeners[i].fd);
+        }
         sl_io_accept_stop(w->io, w->listeners[i].number, on_accept_stopped);
     }
     for (struct sl_conn *conn = w->conn_first; conn; conn = conn->next) {
@@ -495,11 +498,13 @@ static int open_listeners(struct sl_worker *w) {
         *listener = (struct sl_worker_listener){.worker = w,
                                                 .fd = g->listeners[i].fds[w->index],
                                                 .port = g->listeners[i].port,
-                                                .certificates = g->listeners[i].certificates};
+                                                .certificates = g->listeners[i].certificates,
+                                                .inherited = g->listeners[i].inherited};
         g->listeners[i].fds[w->index] = -1; // ours now
         w->listener_count++;
         w->listeners_live++;
-        int error = sl_io_listen(w->io, listener->fd, (int)g->config.backlog);
+        int error =
+            listener->inherited ? 0 : sl_io_listen(w->io, listener->fd, (int)g->config.backlog);
         if (error) {
             return sl_fail(SL_E_SYSTEM, "listen on %s: %s", g->listeners[i].address,
                            strerror(-error));

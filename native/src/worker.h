@@ -56,6 +56,7 @@ struct sl_worker_listener {
     int number;           // in the loop, < 0: stopped
     uint16_t port;
     uint32_t certificates; // a set of the gateway's; SL_NO_CERTIFICATE: plain
+    bool inherited;        // others accept from the socket, too, or will
 };
 #define SL_NO_CERTIFICATE 0xffffffffu
 

@@ -33,11 +33,11 @@ static inline ssize_t peer_recv(int fd, void *data, size_t len) {
 static inline int peer_connect(int port) {
     struct sockaddr_in addr = {.sin_family = AF_INET, .sin_port = htons((uint16_t)port), .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
     int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    peer_bound(fd);
     if (connect(fd, (struct sockaddr *)&addr, sizeof(addr)) != 0) {
         close(fd);
         return -1;
     }
-    peer_bound(fd);
     return fd;
 }
 

@@ -166,6 +166,16 @@ int sl_gateway_steks(uint32_t gateway, const uint8_t *keys, size_t len);
 // who connects before the start waits, and E_ADDRESS_IN_USE names the holder's pid where /proc shows it. Returns the bound port.
 int sl_gateway_listen(uint32_t gateway, const uint8_t *address, size_t len, uint32_t certificates);
 
+// As sl_gateway_listen, on a TCP socket that listens already, of whoever started us. It stays theirs: the workers share it, its backlog is as it was, and
+// the drain leaves what waits in its queue to whoever accepts from it next. Takes the descriptor over, if it succeeds.
+int sl_gateway_adopt(uint32_t gateway, uint32_t fd, uint32_t certificates);
+
+// The address of such a socket, as text: "127.0.0.1:8080", "[::1]:8080". Returns its length; E_INVALID: it is none.
+int sl_socket_address(uint32_t fd, uint8_t *out, size_t len);
+
+// Tells whoever started us, by sd_notify(3): path is NOTIFY_SOCKET, text has lines such as "READY=1". Adds MONOTONIC_USEC, which "RELOADING=1" needs.
+int sl_notify(const uint8_t *path, size_t path_len, const uint8_t *text, size_t len);
+
 // Bytes of one ring region.
 uint32_t sl_ring_bytes(uint32_t exchanges);
 
