@@ -47,6 +47,7 @@ async function checkTypes(): Promise<string | void> {
     "tests",
     "bench",
     "examples",
+    "deploy",
   ];
   const files = (await exists(`${ROOT}/mod.ts`)) ? ["mod.ts"] : [];
   for (const folder of folders) {
