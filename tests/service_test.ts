@@ -5,8 +5,6 @@
  */
 import { assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
 import { describe, it } from "@std/testing/bdd";
-import { productFlags } from "../tools/std.ts";
-import { LIBRARY } from "../tools/support.ts";
 import { Child } from "./child.ts";
 import {
   folderOf,
@@ -82,8 +80,10 @@ function freePort(): number {
 // One process under the id that it was started with, as the packed binary is: `deno task` would be another one in between.
 function gatewayWords(args: string[]): string[] {
   return [
-    ...[Deno.execPath(), "run", ...productFlags()],
-    ...["--allow-net", "--allow-read", "--allow-env", `--allow-ffi=${LIBRARY}`],
+    ...[Deno.execPath(), "run", "--no-config", "--no-lock"],
+    `--import-map=${ROOT}/tools/std/offline.json`,
+    ...["--allow-net", "--allow-read", "--allow-env"],
+    `--allow-ffi=${ROOT}/ffi/target/release/libsluice_ffi.so`,
     ...[`${ROOT}/gateway/main.ts`, ...args],
   ];
 }
