@@ -26,7 +26,7 @@ const FORM = "<ISO time or Unix milliseconds> <32 bytes in base64>";
  * import { Hono } from "hono";
  *
  * const certificates = [{ cert: "cert.pem", key: "key.pem" }];
- * const policy = { resumption: { stek: stekFile("/run/secrets/steks") } };
+ * const policy = { resumption: { stek: stekFile("steks") } };
  *
  * export default defineGateway(new Hono(), {
  *   listeners: [{ address: "127.0.0.1:8443", tls: { certificates, policy } }],

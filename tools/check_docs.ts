@@ -1,6 +1,18 @@
 // What the documents promise exists: relative links point to files, headings named by links are there, `deno task NAME` is a task, and
-// files named in backticks by their whole path are in the repository.
+// files named in backticks by their whole path are in the repository. Their code, and that of examples in JSDoc, has no type error; docs_run_test.ts
+// runs it.
 
+import {
+  type Block,
+  checkTypesOf,
+  documentBlocks,
+  isCode,
+  isShell,
+  jsDocBlocks,
+  placeOf,
+} from "./doc_blocks.ts";
+import { testFlags } from "./std.ts";
+import { stepsOf } from "./transcript.ts";
 import { exists, filesUnder, ROOT } from "./support.ts";
 
 export interface Doc {
@@ -57,6 +69,29 @@ function anchors(text: string): Set<string> {
   );
 }
 
+/** What cannot be run as it stands: a line per shell block that types nothing. */
+export function findUntyped(blocks: Block[]): string[] {
+  return blocks.filter((block) => isShell(block) && !block.byHand)
+    .flatMap((block) => {
+      try {
+        return stepsOf(block).length > 0
+          ? []
+          : [`${placeOf(block)}: a shell block types nothing`];
+      } catch (error) {
+        return [(error as Error).message];
+      }
+    });
+}
+
+/** Judges the code of documents and of JSDoc examples. */
+export async function checkCode(): Promise<string[]> {
+  const documents = await documentBlocks();
+  const code = [...documents, ...await jsDocBlocks()].filter(isCode);
+  const { flags } = await testFlags();
+  const problem = await checkTypesOf(code, flags);
+  return [...findUntyped(documents), ...problem ? [problem] : []];
+}
+
 /** Judges the repository's documents. */
 export async function checkDocs(): Promise<string[]> {
   const paths = await filesUnder("", (path) => path.endsWith(".md"));
@@ -75,7 +110,7 @@ export async function checkDocs(): Promise<string[]> {
 }
 
 if (import.meta.main) {
-  const broken = await checkDocs();
+  const broken = [...await checkDocs(), ...await checkCode()];
   for (const line of broken) console.error(line);
   Deno.exit(broken.length ? 1 : 0);
 }

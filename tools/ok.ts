@@ -1,6 +1,6 @@
 // `deno task ok`: everything about the sources that can be judged without running them. Each check is one line; all run, also after a failure.
 
-import { checkDocs } from "./check_docs.ts";
+import { checkCode, checkDocs } from "./check_docs.ts";
 import { findViolations, readSources } from "./check_layers.ts";
 import { abi, bindings, isCurrent } from "./gen.ts";
 import { testFlags } from "./std.ts";
@@ -29,6 +29,7 @@ const CHECKS: Check[] = [
   { name: "deno check", run: checkTypes },
   { name: "layers", run: checkLayers },
   { name: "documents", run: checkDocuments },
+  { name: "code in documents", run: checkDocumentCode },
   { name: "generated files", run: checkGenerated },
   { name: "clang-format", run: checkFormat },
 ];
@@ -74,6 +75,11 @@ async function checkLayers(): Promise<void> {
 
 async function checkDocuments(): Promise<void> {
   const broken = await checkDocs();
+  if (broken.length) throw new Error(broken.join("\n"));
+}
+
+async function checkDocumentCode(): Promise<void> {
+  const broken = await checkCode();
   if (broken.length) throw new Error(broken.join("\n"));
 }
 

@@ -9,7 +9,7 @@
 // PATTERN picks files by name; if no file has it in its name, tests by theirs.
 
 import { build, failureText, type Profile } from "./build.ts";
-import { checkDocs } from "./check_docs.ts";
+import { checkCode, checkDocs } from "./check_docs.ts";
 import { findViolations, readSources } from "./check_layers.ts";
 import { abi, bindings, isCurrent } from "./gen.ts";
 import { type StdChoice, testFlags } from "./std.ts";
@@ -106,7 +106,7 @@ async function testStatic(context: Context) {
         .join("\n    ")
       : undefined,
   );
-  const broken = await checkDocs();
+  const broken = [...await checkDocs(), ...await checkCode()];
   counts = sum(
     counts,
     outcome("documents", broken.length ? broken.join("\n    ") : undefined),
