@@ -14,6 +14,7 @@ import {
   startCommand,
   startUpstream,
 } from "../tests/support.ts";
+import { capture } from "./support.ts";
 
 const ANALYZE = await runProgram(["systemd-analyze", "--version"])
   .then(() => true, () => false);
@@ -76,4 +77,72 @@ describe("deploy/gateway.example.ts", () => {
     assertEquals(await api.text(), "from the service");
     assertEquals((await command.stop()).code, 0);
   });
+});
+
+// The steps of a Containerfile as [instruction, rest].
+function stepsOf(text: string): [string, string][] {
+  return text.split("\n").filter((line) => line && !line.startsWith("#"))
+    .map((line) => {
+      const space = line.indexOf(" ");
+      return [line.slice(0, space), line.slice(space + 1)];
+    });
+}
+
+const APART = "ip link set lo up; mount --bind $0 $0; " +
+  'mount -o remount,bind,ro $0; exec "$@"';
+const apart = await runProgram([
+  ...["unshare", "-rnm", "sh", "-c", APART, ROOT, "true"],
+]).then(({ code, err }) => code === 0 ? undefined : err, String);
+if (apart) console.log(`no read-only folder for the container's: ${apart}`);
+
+// The image itself is not built here: there is no builder, and no registry to take its base from.
+describe("deploy/Containerfile", () => {
+  it("ends as a user that is not root, and copies what is there", async () => {
+    const steps = stepsOf(
+      await Deno.readTextFile(`${ROOT}/deploy/Containerfile`),
+    );
+    const last = (name: string) =>
+      steps.findLast(([other]) => other === name)?.[1] ?? "";
+    assertEquals(last("USER"), "65532:65532");
+    assertEquals(last("ENTRYPOINT"), '["/usr/local/bin/sluice"]');
+    assertEquals(steps.filter(([name]) => name === "FROM").length, 2);
+    const module = last("ARG").replace("MODULE=", "");
+    assertEquals((await Deno.stat(`${ROOT}/${module}`)).isFile, true);
+    const version = (await Deno.readTextFile(`${ROOT}/.ci/run`))
+      .match(/DENO_VERSION=(\S+)/)![1];
+    const deno = steps.find(([, rest]) => rest.includes("denoland/deno"))![1];
+    assertStringIncludes(deno, `deno:bin-${version} /deno `);
+  });
+
+  (apart ? it.skip : it)(
+    "its steps make a gateway that answers where nothing can be written",
+    async () => {
+      await using root = await folderOf({});
+      const steps = stepsOf(
+        await Deno.readTextFile(`${ROOT}/deploy/Containerfile`),
+      );
+      const runs = steps.filter(([name]) => name === "RUN")
+        .map(([, rest]) => rest).filter((rest) => !rest.includes("apt-get"));
+      assertEquals(runs.length, 2);
+      for (const run of runs) {
+        const here = run.replaceAll("/out/", `${root.path}/out/`)
+          .replace("deno task", `${Deno.execPath()} task`)
+          .replace("$MODULE", "deploy/gateway.example.ts");
+        await capture(["sh", "-c", here], {
+          cwd: ROOT,
+          env: { INIT_CWD: ROOT },
+        });
+      }
+      const out = `${root.path}/out`;
+      const script = `${out}/sluice & p=$!
+curl -s --retry 50 --retry-delay 0 --retry-connrefused --max-time 10 http://127.0.0.1:8080/healthz
+kill $p; wait $p`;
+      const { code, out: said, err } = await runProgram([
+        ...["unshare", "-rnm", "sh", "-c", APART, out],
+        ...["env", "-i", `PATH=${Deno.env.get("PATH")}`],
+        ...[`SLUICE_CACHE=${out}/cache`, "PORT=8080", "sh", "-c", script],
+      ]);
+      assertEquals([code, said], [0, "ok"], err);
+    },
+  );
 });
