@@ -20,6 +20,8 @@
 export * from "./gateway/mod.ts";
 export {
   type CertificateOptions,
+  type ClientAuthMode,
+  type ClientAuthOptions,
   type EarlyDataOptions,
   type HandshakeOptions,
   type KeyExchangeGroup,

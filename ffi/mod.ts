@@ -246,6 +246,20 @@ export function gatewayHandshake(
   );
 }
 
+/** Whom clients of a certificate's names must show a certificate of: PEM. */
+export function gatewayClientAuth(
+  gateway: number,
+  set: number,
+  index: number,
+  mode: number,
+  cas: Uint8Array,
+): void {
+  openLibrary();
+  checked(
+    binding.sluice_gateway_client_auth(gateway, set, index, mode, cas),
+  );
+}
+
 /** The session ticket keys from now on. The caller erases its copies. */
 export function gatewaySteks(
   gateway: number,

@@ -703,6 +703,11 @@ function tlsOf(ring: Ring, slotOff: number): TlsConnection {
     ring.words,
     at >> 2,
     (from, length) => ring.latin1(textOff + from, length),
+    (length) => {
+      const from = at + abi.SL_SLOT_TLS_CLIENT_SHA256_OFF;
+      const sha256 = ring.region.slice(from, from + 32);
+      return { sha256, lines: ring.latin1(slotOff + abi.SL_SLOT_TX_OFF, length) };
+    },
   );
 }
 

@@ -30,6 +30,9 @@ import { type PluginLike, PluginRegistry } from "./plugins/registry.ts";
 import { installResponse } from "./response.ts";
 import {
   certificateWarnings,
+  type ClientAuthMode,
+  type ClientAuthRow,
+  compileClientAuth,
   compileHandshake,
   compileResumption,
   GROUP_NUMBERS,
@@ -118,6 +121,11 @@ const MODES: Record<ResumptionMode, number> = {
   stateless: abi.SL_RESUMPTION_STATELESS,
   once: abi.SL_RESUMPTION_ONCE,
   sealed: abi.SL_RESUMPTION_SEALED,
+};
+
+const CLIENT_AUTH: Record<ClientAuthMode, number> = {
+  optional: abi.SL_CLIENT_AUTH_OPTIONAL,
+  required: abi.SL_CLIENT_AUTH_REQUIRED,
 };
 
 function methodBits(methods: readonly string[]): number {
@@ -299,8 +307,34 @@ export class DataPlane {
     for (const [i, row] of compileResumption(tls).entries()) {
       native.gatewayResumption(this.handle, set, i, resumptionWords(row));
     }
+    for (const [i, row] of compileClientAuth(tls).entries()) {
+      if (row) this.#clientAuth(set, i, row, path);
+    }
     sets.set(key, set);
     return set;
+  }
+
+  #clientAuth(
+    set: number,
+    index: number,
+    { mode, ca }: ClientAuthRow,
+    path: string,
+  ): void {
+    const where = `${path}[${index}]: policy.clientAuth.ca`;
+    const pem = pemBytes(ca, where);
+    try {
+      native.gatewayClientAuth(
+        this.handle,
+        set,
+        index,
+        CLIENT_AUTH[mode],
+        pem,
+      );
+    } catch (cause) {
+      if (!(cause instanceof native.NativeError)) throw cause;
+      const text = `${where}: ${nameOf(ca)}: ${cause.text}`;
+      throw new GatewayError(text, { kind: cause.label, cause });
+    }
   }
 
   #certificate(

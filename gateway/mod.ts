@@ -17,7 +17,7 @@ export type {
 } from "./options.ts";
 export type { UpstreamOptions } from "./upstream.ts";
 export type { App } from "./plan.ts";
-export type { TlsConnection } from "./tls_connection.ts";
+export type { TlsClient, TlsConnection } from "./tls_connection.ts";
 export type { ExplainedStep, Explanation } from "./explain.ts";
 export type { ExplainedLimit } from "./explain_limits.ts";
 export {

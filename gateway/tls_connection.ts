@@ -41,6 +41,21 @@ export interface TlsConnection {
    * twice may come of it (RFC 8446, section 8). Only on routes with `earlyData()`.
    */
   early: boolean;
+  /**
+   * The client's certificate, where the policy's `clientAuth` asks for one; undefined: it showed none. Also on a resumed connection: its ticket says the
+   * same. This is the only place to learn of it: a header such as X-Client-Cert comes from whoever sent the request.
+   */
+  client?: TlsClient;
+}
+
+/** A client's certificate, which one of the policy's CAs has issued. */
+export interface TlsClient {
+  /** SHA-256 of its DER, in hexadecimal. */
+  sha256: string;
+  /** The subject as RFC 2253 writes it: "CN=alice,O=Example". */
+  subject: string;
+  /** Its subject alternative names by type; those of other types are not told. */
+  names: { dns: string[]; uri: string[]; email: string[]; ip: string[] };
 }
 
 const VERSIONS: Record<number, string> = {
@@ -69,17 +84,37 @@ function nameOf(names: Record<number, string>, id: number): string {
   return names[id] ?? `0x${id.toString(16).padStart(4, "0")}`;
 }
 
-/** Reads a `struct sl_slot_tls` at a word; `text` gives characters of its text. */
+function clientOf(sha256: Uint8Array, lines: string): TlsClient {
+  const client: TlsClient = {
+    sha256: Array.from(sha256, (byte) => byte.toString(16).padStart(2, "0"))
+      .join(""),
+    subject: "",
+    names: { dns: [], uri: [], email: [], ip: [] },
+  };
+  for (const line of lines.split("\n")) {
+    const space = line.indexOf(" ");
+    const [type, name] = [line.slice(0, space), line.slice(space + 1)];
+    if (type === "subject") client.subject = name;
+    else if (Object.hasOwn(client.names, type)) {
+      client.names[type as keyof TlsClient["names"]].push(name);
+    }
+  }
+  return client;
+}
+
+/** Reads a `struct sl_slot_tls` at a word; `text` gives characters of its text, `client` what its client's certificate is told by. */
 export function tlsConnection(
   words: Int32Array,
   at: number,
   text: (from: number, length: number) => string,
+  client: (length: number) => { sha256: Uint8Array; lines: string },
 ): TlsConnection {
   const [first, second] = [words[at], words[at + 1]];
   const flags = second >> 16 & 255;
   const alpnLength = second >>> 24;
   const sniLength = words[at + 2] & 255;
-  return {
+  const clientLength = words[at + 2] >>> 16;
+  const connection: TlsConnection = {
     version: nameOf(VERSIONS, first & 0xffff),
     cipher: nameOf(CIPHERS, first >>> 16),
     group: nameOf(GROUPS, second & 0xffff),
@@ -88,4 +123,9 @@ export function tlsConnection(
     resumed: (flags & abi.SL_SLOT_TLS_F_RESUMED) !== 0,
     early: (flags & abi.SL_SLOT_TLS_F_EARLY) !== 0,
   };
+  if (clientLength > 0) {
+    const { sha256, lines } = client(clientLength);
+    connection.client = clientOf(sha256, lines);
+  }
+  return connection;
 }

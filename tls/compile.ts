@@ -4,6 +4,7 @@
  * @module
  */
 import { PolicyError } from "./check.ts";
+import { type ClientAuthRow, fillClientAuth } from "./client_auth.ts";
 import { type CheckedEarlyData, fillEarlyData } from "./early_data.ts";
 import { fillHandshake, type HandshakeRow } from "./handshake.ts";
 import type { ListenerTlsOptions, TlsPolicy } from "./policy.ts";
@@ -39,6 +40,15 @@ const KEYS_KEPT_MAX = 63;
 export function compileHandshake(tls: ListenerTlsOptions): HandshakeRow[] {
   return tls.certificates.map(({ policy }) =>
     fillHandshake(tls.policy, policy)
+  );
+}
+
+/** Of whom the clients of each of a listener's certificates must show one, in their order; undefined: nobody is asked. */
+export function compileClientAuth(
+  tls: ListenerTlsOptions,
+): (ClientAuthRow | undefined)[] {
+  return tls.certificates.map(({ policy }) =>
+    fillClientAuth(tls.policy?.clientAuth, policy?.clientAuth)
   );
 }
 

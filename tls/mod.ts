@@ -5,7 +5,13 @@
  */
 export { type CertificateFacts, certificateWarnings } from "./certificate.ts";
 export { PolicyError } from "./check.ts";
+export type {
+  ClientAuthMode,
+  ClientAuthOptions,
+  ClientAuthRow,
+} from "./client_auth.ts";
 export {
+  compileClientAuth,
   compileHandshake,
   compileResumption,
   compileSteks,

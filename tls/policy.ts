@@ -4,6 +4,7 @@
  * @module
  */
 import { checkKeys, isRecord, PolicyError } from "./check.ts";
+import { checkClientAuth, type ClientAuthOptions } from "./client_auth.ts";
 import { checkEarlyData, type EarlyDataOptions } from "./early_data.ts";
 import { checkHandshake, type HandshakeOptions } from "./handshake.ts";
 import { checkResumption, type ResumptionOptions } from "./session_ticket.ts";
@@ -17,6 +18,8 @@ export interface TlsPolicy extends HandshakeOptions {
    * is accepted at most once, and reaches only routes with `earlyData()`. @default false
    */
   earlyData?: EarlyDataOptions | boolean;
+  /** Client certificates (mTLS). @default false */
+  clientAuth?: ClientAuthOptions | false;
 }
 
 /** TLS of one listener. */
@@ -86,8 +89,9 @@ function checkPolicy(
     "groups",
     "resumption",
     "earlyData",
+    "clientAuth",
   ]);
-  const { resumption, earlyData } = policy;
+  const { resumption, earlyData, clientAuth } = policy;
   const checked: TlsPolicy = checkHandshake(policy, path);
   if (resumption !== undefined) {
     checked.resumption = checkResumption(
@@ -98,6 +102,9 @@ function checkPolicy(
   }
   if (earlyData !== undefined) {
     checked.earlyData = checkEarlyData(earlyData, `${path}.earlyData`);
+  }
+  if (clientAuth !== undefined) {
+    checked.clientAuth = checkClientAuth(clientAuth, `${path}.clientAuth`);
   }
   return checked;
 }

@@ -42,6 +42,14 @@ mod c {
         pub fn sl_ocsp_describe(response: *const u8, response_len: usize, out: *mut u8, len: usize) -> i32;
         pub fn sl_gateway_resumption(gateway: u32, set: u32, index: u32, row: *const u8, len: usize) -> i32;
         pub fn sl_gateway_handshake(gateway: u32, set: u32, index: u32, row: *const u8, len: usize) -> i32;
+        pub fn sl_gateway_client_auth(
+            gateway: u32,
+            set: u32,
+            index: u32,
+            mode: u32,
+            cas: *const u8,
+            len: usize,
+        ) -> i32;
         pub fn sl_gateway_steks(gateway: u32, keys: *const u8, len: usize) -> i32;
         pub fn sl_gateway_listen(gateway: u32, address: *const u8, len: usize, certificates: u32) -> i32;
         pub fn sl_gateway_adopt(gateway: u32, fd: u32, certificates: u32) -> i32;
@@ -155,6 +163,11 @@ pub fn sluice_gateway_resumption(gateway: u32, set: u32, index: u32, row: &[u8])
 #[deno_bindgen]
 pub fn sluice_gateway_handshake(gateway: u32, set: u32, index: u32, row: &[u8]) -> i32 {
     unsafe { c::sl_gateway_handshake(gateway, set, index, input(row), row.len()) }
+}
+
+#[deno_bindgen]
+pub fn sluice_gateway_client_auth(gateway: u32, set: u32, index: u32, mode: u32, cas: &[u8]) -> i32 {
+    unsafe { c::sl_gateway_client_auth(gateway, set, index, mode, input(cas), cas.len()) }
 }
 
 #[deno_bindgen]

@@ -26,7 +26,7 @@
     F(event, query_off) F(event, query_len) F(event, host_off) F(event, host_len) F(event, local_port) F(event, remote_port) \
     F(event, content_length) F(event, remote_addr) \
     S(slot_tls) F(slot_tls, version) F(slot_tls, cipher) F(slot_tls, group) F(slot_tls, flags) F(slot_tls, alpn_len) F(slot_tls, sni_len) \
-    F(slot_tls, reserved) F(slot_tls, text) \
+    F(slot_tls, reserved) F(slot_tls, client_len) F(slot_tls, client_sha256) F(slot_tls, text) \
     S(verdict) F(verdict, kind) F(verdict, flags) F(verdict, status) F(verdict, slot) F(verdict, gen) F(verdict, head_len) \
     F(verdict, body_off) F(verdict, body_len) F(verdict, content_length) F(verdict, steps_failed) \
     F(verdict, reserved) \

@@ -247,6 +247,11 @@ static void fill_tls(uint8_t *slot, const struct sl_tls *tls) {
     facts.sni_len = (uint8_t)strlen(info.sni);
     memcpy(facts.text, info.alpn, facts.alpn_len);
     memcpy(facts.text + facts.alpn_len, info.sni, facts.sni_len);
+    if (info.client) {
+        facts.client_len = info.client->text_len;
+        memcpy(facts.client_sha256, info.client->sha256, sizeof(facts.client_sha256));
+        memcpy(slot + SL_SLOT_TX_OFF, info.client->text, info.client->text_len);
+    }
     memcpy(slot + SL_SLOT_TLS_OFF, &facts, sizeof(facts));
 }
 

@@ -36,11 +36,10 @@ static int check_row(const struct sl_resumption *row) {
     return SL_OK;
 }
 
-// Copies the caller's row to `out_row`, and finds the policy that it is of.
-static int begin_row(struct sl_gateway *g, uint32_t set, uint32_t index, struct sl_span bytes,
-                     void *out_row, size_t len, struct sl_tls_policy **out_policy) {
+static int find_policy(struct sl_gateway *g, uint32_t set, uint32_t index,
+                       struct sl_tls_policy **out_policy) {
     if (atomic_load(&g->state) != SL_WARMING || set >= g->sni_count ||
-        index >= SL_TLS_CERTIFICATES_MAX || bytes.len != len) {
+        index >= SL_TLS_CERTIFICATES_MAX) {
         return sl_fail(SL_E_STATE,
                        "TLS policy: certificate %u of set %u, or the gateway runs already", index,
                        set);
@@ -51,9 +50,18 @@ static int begin_row(struct sl_gateway *g, uint32_t set, uint32_t index, struct 
     if (!g->policies[set]) {
         return sl_fail(SL_E_NO_MEMORY, "TLS policy");
     }
-    memcpy(out_row, bytes.data, len);
     *out_policy = &g->policies[set][index];
     return SL_OK;
+}
+
+// Copies the caller's row to `out_row`, and finds the policy that it is of.
+static int begin_row(struct sl_gateway *g, uint32_t set, uint32_t index, struct sl_span bytes,
+                     void *out_row, size_t len, struct sl_tls_policy **out_policy) {
+    if (bytes.len != len) {
+        return sl_fail(SL_E_STATE, "TLS policy: a row of %zu bytes, expected %zu", bytes.len, len);
+    }
+    memcpy(out_row, bytes.data, len);
+    return find_policy(g, set, index, out_policy);
 }
 
 int sl__gateway_handshake(struct sl_gateway *g, uint32_t set, uint32_t index,
@@ -103,6 +111,26 @@ int sl__gateway_resumption(struct sl_gateway *g, uint32_t set, uint32_t index,
     g->has_set = g->has_set || (row.early_data && row.mode == SL_RESUMPTION_ONCE);
     g->has_sealed = g->has_sealed || row.mode == SL_RESUMPTION_SEALED;
     return SL_OK;
+}
+
+int sl__gateway_client_auth(struct sl_gateway *g, uint32_t set, uint32_t index, uint32_t mode,
+                            struct sl_span pem) {
+    struct sl_tls_policy *policy;
+    int rc = find_policy(g, set, index, &policy);
+    if (rc) {
+        return rc;
+    }
+    if (mode > SL_CLIENT_AUTH_REQUIRED) {
+        return sl_fail(SL_E_TLS_CONFIG, "no client auth mode %u", mode);
+    }
+    struct sl_tls_cas *cas = NULL;
+    rc = mode == SL_CLIENT_AUTH_OFF ? SL_OK : sl_tls_cas_new(&cas, pem);
+    if (rc == SL_OK) {
+        sl_tls_cas_free(policy->cas);
+        policy->cas = cas;
+        policy->client_auth = (uint8_t)mode;
+    }
+    return rc;
 }
 
 // ---- the ring ----
@@ -177,7 +205,10 @@ int sl__resumption_start(struct sl_gateway *g) {
 void sl__resumption_free(struct sl_gateway *g) {
     sl_tickets_free(g->tickets);
     sl_stek_ring_unref(g->steks);
-    for (uint32_t i = 0; i < SL_LISTENERS_MAX; i++) {
+    for (uint32_t i = 0; i < g->sni_count; i++) {
+        for (uint32_t j = 0; g->policies[i] && j < SL_TLS_CERTIFICATES_MAX; j++) {
+            sl_tls_cas_free(g->policies[i][j].cas);
+        }
         free(g->policies[i]);
     }
 }
@@ -246,13 +277,13 @@ int sl__resumption_open(struct sl_worker *w) {
 }
 
 void sl__resumption_turn(struct sl_worker *w) {
+    for (uint32_t i = 0; i < w->gateway->sni_count; i++) {
+        sl_tls_ctx_set_clock(w->tls_ctx[i], w->now_ns, w->unix_us / 1000);
+    }
     if (!w->gateway->tickets) {
         return;
     }
     take_steks(w);
-    for (uint32_t i = 0; i < w->gateway->sni_count; i++) {
-        sl_tls_ctx_set_clock(w->tls_ctx[i], w->now_ns, w->unix_us / 1000);
-    }
     if (w->index == 0 && !sl_timer_is_set(&w->resumption_timer)) {
         on_timer(&w->resumption_timer);
     }

@@ -6,6 +6,7 @@
 
 int sl__gateway_resumption(struct sl_gateway *gateway, uint32_t set, uint32_t index, struct sl_span row);
 int sl__gateway_handshake(struct sl_gateway *gateway, uint32_t set, uint32_t index, struct sl_span row);
+int sl__gateway_client_auth(struct sl_gateway *gateway, uint32_t set, uint32_t index, uint32_t mode, struct sl_span pem);
 int sl__gateway_steks(struct sl_gateway *gateway, struct sl_span keys);
 
 // Before the workers: what they share, and the first keys if we make them.

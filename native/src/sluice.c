@@ -133,6 +133,12 @@ int sl_gateway_handshake(uint32_t gateway, uint32_t set, uint32_t index, const u
     return leave(gateway, sl__gateway_handshake(g, set, index, (struct sl_span){row, len}));
 }
 
+int sl_gateway_client_auth(uint32_t gateway, uint32_t set, uint32_t index, uint32_t mode,
+                           const uint8_t *cas, size_t len) {
+    WITH_GATEWAY(g, gateway)
+    return leave(gateway, sl__gateway_client_auth(g, set, index, mode, (struct sl_span){cas, len}));
+}
+
 int sl_gateway_steks(uint32_t gateway, const uint8_t *keys, size_t len) {
     WITH_GATEWAY(g, gateway)
     return leave(gateway, sl__gateway_steks(g, (struct sl_span){keys, len}));

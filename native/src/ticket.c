@@ -6,7 +6,8 @@
 
 #define VERSION 1u
 #define NODE_BYTES 2u
-#define BITS_BYTES 8u // flags, then zeroes, then the second of issue
+#define BITS_BYTES                                                                                 \
+    8u // flags, a zero, how many bytes of a client are before it, the second of issue
 #define SEAL_BYTES SL_STEK_TAG_BYTES
 #define BIT_EARLY 1u
 
@@ -28,8 +29,9 @@ _Static_assert(sizeof(struct header) == 25, "the ticket's format");
 
 struct bits {
     uint8_t flags;
-    uint8_t zero[3];
-    uint8_t issued_s[4]; // little endian
+    uint8_t zero;
+    uint8_t client_bytes[2]; // little endian
+    uint8_t issued_s[4];     // little endian
 };
 _Static_assert(sizeof(struct bits) == BITS_BYTES, "the ticket's format");
 
@@ -82,9 +84,14 @@ void sl_tickets_describe(const struct sl_tickets *tickets, uint64_t now_ns,
 
 // ---- sealing ----
 
+const struct sl_tls_client *sl__ticket_client(const SSL *ssl) {
+    const struct sl_ticket_conn *conn = SSL_get_app_data(ssl);
+    return SSL_session_reused(ssl) ? conn->told : conn->shown;
+}
+
 static size_t max_overhead(SSL *ssl) {
-    (void)ssl;
-    return sizeof(struct header) + BITS_BYTES + SEAL_BYTES;
+    return sizeof(struct header) + sl__client_bytes(sl__ticket_client(ssl)) + BITS_BYTES +
+           SEAL_BYTES;
 }
 
 static uint32_t seconds(const struct sl_ticket_ctx *ctx) { return (uint32_t)(ctx->unix_ms / 1000); }
@@ -147,9 +154,11 @@ static int seal(SSL *ssl, uint8_t *out, size_t *out_len, size_t max_out_len, con
                 size_t in_len) {
     struct sl_ticket_conn *conn = SSL_get_app_data(ssl);
     struct sl_ticket_ctx *ctx = conn->ctx;
-    uint8_t plain[4096]; // a session is about 100 bytes, with a client's certificate some more
+    const struct sl_tls_client *client = sl__ticket_client(ssl);
+    size_t client_bytes = sl__client_bytes(client);
+    uint8_t plain[4096]; // a session is about 100 bytes, a client up to 2,100
     *out_len = 0;
-    if (!wants_ticket(conn, ssl) || in_len > sizeof(plain) - BITS_BYTES ||
+    if (!wants_ticket(conn, ssl) || in_len > sizeof(plain) - client_bytes - BITS_BYTES ||
         max_out_len < in_len + max_overhead(ssl)) {
         return 1;
     }
@@ -163,9 +172,14 @@ static int seal(SSL *ssl, uint8_t *out, size_t *out_len, size_t max_out_len, con
     for (unsigned i = 0; i < 4; i++) {
         bits.issued_s[i] = (uint8_t)(issued_s >> 8 * i);
     }
+    bits.client_bytes[0] = (uint8_t)client_bytes;
+    bits.client_bytes[1] = (uint8_t)(client_bytes >> 8);
     memcpy(plain, in, in_len);
-    memcpy(plain + in_len, &bits, sizeof(bits));
-    struct sl_span text = {plain, in_len + sizeof(bits)};
+    if (client) {
+        sl__client_write(client, plain + in_len);
+    }
+    memcpy(plain + in_len + client_bytes, &bits, sizeof(bits));
+    struct sl_span text = {plain, in_len + client_bytes + sizeof(bits)};
     uint8_t *body = out + sizeof(header);
     size_t cap = max_out_len - sizeof(header);
     int64_t n;
@@ -258,6 +272,23 @@ static void decide_early(struct sl_ticket_conn *conn, SSL *ssl, const struct hea
     }
 }
 
+// Takes what the ticket tells of a client off the session's end. False: it tells nothing that can be used, or the certificate's time is over.
+static bool open_client(struct sl_ticket_conn *conn, const struct bits *bits, const uint8_t *plain,
+                        size_t *len) {
+    size_t bytes = (size_t)(bits->client_bytes[0] | bits->client_bytes[1] << 8);
+    free(conn->told);
+    conn->told = NULL;
+    if (bytes == 0) {
+        return true;
+    }
+    if (bytes > *len) {
+        return false;
+    }
+    *len -= bytes;
+    conn->told = sl__client_read(plain + *len, bytes);
+    return conn->told && conn->ctx->unix_ms / 1000 <= conn->told->end_s;
+}
+
 // Everything but a good ticket is a miss, and a full handshake: never an error that would end the connection.
 static enum ssl_ticket_aead_result_t open_ticket(SSL *ssl, uint8_t *out, size_t *out_len,
                                                  size_t max_out_len, const uint8_t *in,
@@ -292,13 +323,15 @@ static enum ssl_ticket_aead_result_t open_ticket(SSL *ssl, uint8_t *out, size_t 
     }
     struct bits bits;
     memcpy(&bits, out + n - BITS_BYTES, sizeof(bits));
-    if (age_s(conn, &bits) > (int64_t)conn->policy->ticket_lifetime_s) {
+    size_t session_len = (size_t)n - BITS_BYTES;
+    if (age_s(conn, &bits) > (int64_t)conn->policy->ticket_lifetime_s ||
+        !open_client(conn, &bits, out, &session_len)) {
         ctx->counters->tickets_expired++;
         return ssl_ticket_aead_ignore_ticket;
     }
     decide_early(conn, ssl, &header, &bits, sealed);
     ctx->counters->tickets_opened++;
-    *out_len = (size_t)n - BITS_BYTES;
+    *out_len = session_len;
     return ssl_ticket_aead_success;
 }
 

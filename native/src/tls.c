@@ -1,3 +1,4 @@
+#include "client_auth.h"
 #include "ticket.h"
 #include "tls_sni.h"
 
@@ -9,6 +10,7 @@
 #define PLAIN_MAX 16384u // of one record
 #define RECORD_MIN                                                                                 \
     1024u // a smaller rest of the out buffer is left empty, unless all that is to be sent fits
+#define CLIENT_CHAIN_BYTES_MAX 16384u // of the Certificate message
 #define SPILL_BYTES 64u // an alert or a KeyUpdate of TLS 1.2 and 1.3, sealed: 27 to 31 bytes
 
 struct sl_tls_ctx {
@@ -20,6 +22,7 @@ struct sl_tls_ctx {
     struct sl_tls_policy policies[SL_TLS_CERTIFICATES_MAX]; // by the same number
     uint8_t tenants[SL_TLS_CERTIFICATES_MAX]
                    [SL_TLS_TENANT_BYTES]; // as they were given, without the names
+    struct sl_client_auth client_auth[SL_TLS_CERTIFICATES_MAX];
     struct sl_ticket_ctx tickets;
     BIO_METHOD *bio_method;
     uint8_t scratch[PLAIN_MAX]; // where small pieces meet to share a record
@@ -34,6 +37,7 @@ struct sl_tls {
     uint32_t out_cap, out_len;
     uint8_t *out; // lent by the owner, or NULL
     const char *error;
+    const char *refused; // why the client's certificate was, or NULL
     int verdict; // how reading ended, SL_OK while it goes on; set with the last plaintext, told after it
     uint8_t state; // enum sl_tls_state
     uint8_t first_byte;
@@ -68,6 +72,9 @@ static const struct reason_text reason_texts[] = {
      "the client accepts no signature that this key can make"},
     {SSL_R_UNKNOWN_CERTIFICATE_TYPE, "the client accepts no certificate of this type"},
     {SSL_R_NO_APPLICATION_PROTOCOL, "the client's ALPN offers no http/1.1"},
+    {SSL_R_PEER_DID_NOT_RETURN_A_CERTIFICATE,
+     "the client showed no certificate, which the policy of this name asks for"},
+    {SSL_R_BAD_SIGNATURE, "the client does not have its certificate's key"},
     {SSL_R_WRONG_VERSION_NUMBER, "the client's bytes are not TLS"},
     {SSL_R_DECRYPTION_FAILED_OR_BAD_RECORD_MAC, "a record was changed on its way"},
     {SSL_R_BAD_PACKET_LENGTH, "a record is too short to be a sealed one"},
@@ -128,6 +135,9 @@ static const char *text_of(const struct sl_tls *tls, uint32_t error) {
     const struct sl_tls_policy *policy = tls->ticket.policy;
     if (reason == SSL_R_UNSUPPORTED_PROTOCOL && policy && policy->version_min == TLS1_3_VERSION) {
         return "the client offers no TLS 1.3, which the policy of this name asks for";
+    }
+    if (reason == SSL_R_CERTIFICATE_VERIFY_FAILED && tls->refused) {
+        return tls->refused;
     }
     const char *text = tls->state == SL_TLS_HANDSHAKE ? text_in_handshake(tls, reason) : NULL;
     text = text ? text : text_of_reason(reason);
@@ -220,6 +230,34 @@ static bool add_credentials(SSL *ssl, const struct sl_tls_ctx *ctx, uint64_t cer
     return true;
 }
 
+static enum ssl_verify_result_t verify_client(SSL *ssl, uint8_t *out_alert) {
+    struct sl_tls *tls = tls_of(ssl);
+    struct sl_ticket_conn *conn = &tls->ticket;
+    struct sl_counters *counters = conn->ctx->counters;
+    const struct sl_client_auth *auth = &tls->ctx->client_auth[conn->policy - tls->ctx->policies];
+    switch (sl__client_verify(auth, ssl, conn->ctx->unix_ms / 1000, &conn->shown, out_alert,
+                              &tls->refused)) {
+    case SL_CLIENT_OK:
+        counters->client_certs_verified++;
+        return ssl_verify_ok;
+    case SL_CLIENT_UNKNOWN_CA:
+        counters->client_certs_unknown_ca++;
+        return ssl_verify_invalid;
+    case SL_CLIENT_EXPIRED:
+        counters->client_certs_expired++;
+        return ssl_verify_invalid;
+    default:
+        counters->client_certs_refused++;
+        return ssl_verify_invalid;
+    }
+}
+
+static bool ask_client(const struct sl_tls_ctx *ctx, SSL *ssl, const struct sl_tls_policy *policy) {
+    const struct sl_client_auth *auth = &ctx->client_auth[policy - ctx->policies];
+    return !policy->client_auth ||
+           sl__client_auth_ask(auth, ssl, policy->client_auth, verify_client);
+}
+
 // The row's policy. It is known before BoringSSL chooses a version and a group, and before it looks at a ticket.
 static bool apply_policy(struct sl_ticket_conn *conn, const SSL_CLIENT_HELLO *hello,
                          const struct sl_tls_policy *policy) {
@@ -250,6 +288,7 @@ static enum ssl_select_cert_result_t select_certificate(const SSL_CLIENT_HELLO *
     uint8_t row = sl_tls_sni_row(ctx->sni, name.data, name.len);
     bool ok = add_credentials(hello->ssl, ctx, choice.exact) &&
               add_credentials(hello->ssl, ctx, choice.wildcard & ~choice.exact) &&
+              ask_client(ctx, hello->ssl, &ctx->policies[row]) &&
               apply_policy(&tls->ticket, hello, &ctx->policies[row]);
     return ok ? ssl_select_cert_success : ssl_select_cert_error;
 }
@@ -277,6 +316,8 @@ static bool ssl_ctx_configure(SSL_CTX *ssl_ctx) {
     SSL_CTX_set_session_cache_mode(ssl_ctx, SSL_SESS_CACHE_OFF);
     SSL_CTX_set_mode(ssl_ctx, SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
     SSL_CTX_set_alpn_select_cb(ssl_ctx, select_alpn, NULL);
+    SSL_CTX_set_retain_only_sha256_of_client_certs(ssl_ctx, 1);
+    SSL_CTX_set_max_cert_list(ssl_ctx, CLIENT_CHAIN_BYTES_MAX);
     SSL_CTX_set_select_certificate_cb(ssl_ctx, select_certificate);
     return SSL_CTX_set_min_proto_version(ssl_ctx, TLS1_2_VERSION) &&
            SSL_CTX_set_max_proto_version(ssl_ctx, TLS1_3_VERSION) &&
@@ -330,11 +371,16 @@ static bool take_credentials(struct sl_tls_ctx *ctx, struct sl_tls_sni *sni) {
 // Whoever answers the same names under the same policy of client certificates is one tenant, on every node of a fleet. Certificates are not looked
 // at: their renewal must not void tickets.
 static void make_tenant(struct sl_tls_ctx *ctx, unsigned row) {
+    const struct sl_tls_policy *policy = &ctx->policies[row];
     SHA256_CTX sha;
     struct sl_span name;
     uint8_t name_row;
     SHA256_Init(&sha);
     SHA256_Update(&sha, ctx->tenants[row], sizeof(ctx->tenants[row]));
+    if (policy->client_auth) {
+        SHA256_Update(&sha, &policy->client_auth, sizeof(policy->client_auth));
+        SHA256_Update(&sha, sl__tls_cas_digest(policy->cas), SL_TLS_TENANT_BYTES);
+    }
     for (size_t i = 0; sl__tls_sni_name(ctx->sni, i, &name, &name_row); i++) {
         if (name_row == row) {
             SHA256_Update(&sha, name.data, name.len);
@@ -345,13 +391,17 @@ static void make_tenant(struct sl_tls_ctx *ctx, unsigned row) {
 }
 
 // What BoringSSL has per context is the most that a row allows; ticket.c and select_certificate hold each row to its own.
-static void take_policies(struct sl_tls_ctx *ctx, const struct sl_tls_policy *policies,
+static bool take_policies(struct sl_tls_ctx *ctx, const struct sl_tls_policy *policies,
                           const struct sl_tickets *tickets) {
     uint32_t lifetime_s = 1;
     uint8_t count = 0;
     ctx->tickets.shared = tickets;
     for (unsigned i = 0; i < ctx->count && policies; i++) {
         ctx->policies[i] = policies[i];
+        if (policies[i].client_auth &&
+            !sl__client_auth_init(&ctx->client_auth[i], policies[i].cas)) {
+            return false;
+        }
         if (!tickets) {
             ctx->policies[i].resumption = SL_RESUMPTION_OFF;
             continue;
@@ -365,6 +415,7 @@ static void take_policies(struct sl_tls_ctx *ctx, const struct sl_tls_policy *po
     SSL_CTX_set_num_tickets(ctx->ssl_ctx, count);
     SSL_CTX_set_timeout(ctx->ssl_ctx, lifetime_s); // TLS 1.2
     SSL_CTX_set_session_psk_dhe_timeout(ctx->ssl_ctx, lifetime_s);
+    return true;
 }
 
 static BIO_METHOD *bio_method_new(void) {
@@ -386,17 +437,16 @@ int sl_tls_ctx_new(struct sl_tls_ctx **out_ctx, struct sl_tls_sni *sni,
     if (!ctx) {
         return sl_fail(SL_E_NO_MEMORY, "out of memory for a TLS context");
     }
-    ctx->ssl_ctx =
-        SSL_CTX_new(TLS_with_buffers_method()); // no X509 objects: nothing here verifies a peer
+    // No X509 objects but those that client_auth.c makes of a client's certificate.
+    ctx->ssl_ctx = SSL_CTX_new(TLS_with_buffers_method());
     ctx->bio_method = bio_method_new();
     if (!ctx->ssl_ctx || !ctx->bio_method || !ssl_ctx_configure(ctx->ssl_ctx) ||
-        !take_credentials(ctx, sni)) {
+        !take_credentials(ctx, sni) || !take_policies(ctx, policies, tickets)) {
         const char *reason = ERR_reason_error_string(sl__tls_error_take());
         sl_tls_ctx_free(ctx);
         return sl_fail(SL_E_NO_MEMORY, "cannot make a TLS context: %s",
                        reason ? reason : "out of memory");
     }
-    take_policies(ctx, policies, tickets);
     ctx->tickets.counters = counters;
     *out_ctx = ctx;
     return SL_OK;
@@ -407,6 +457,7 @@ void sl_tls_ctx_free(struct sl_tls_ctx *ctx) {
         SSL_CTX_free(ctx->ssl_ctx);
         for (unsigned i = 0; i < SL_TLS_CERTIFICATES_MAX; i++) {
             SSL_CREDENTIAL_free(ctx->credentials[i]);
+            sl__client_auth_deinit(&ctx->client_auth[i]);
         }
         sl_tls_sni_free(ctx->sni);
         BIO_meth_free(ctx->bio_method);
@@ -483,6 +534,8 @@ struct sl_tls *sl_tls_new(struct sl_tls_ctx *ctx) {
 void sl_tls_free(struct sl_tls *tls) {
     if (tls) {
         SSL_free(tls->ssl);
+        free(tls->ticket.shown);
+        free(tls->ticket.told);
         free(tls);
     }
 }
@@ -514,7 +567,11 @@ static int conclude(struct sl_tls *tls) {
 }
 
 static void fail(struct sl_tls *tls) {
-    tls->error = text_of(tls, sl__tls_error_take());
+    uint32_t error = sl__tls_error_take();
+    bool missing = ERR_GET_LIB(error) == ERR_LIB_SSL &&
+                   ERR_GET_REASON(error) == SSL_R_PEER_DID_NOT_RETURN_A_CERTIFICATE;
+    tls->ctx->tickets.counters->client_certs_missing += missing;
+    tls->error = text_of(tls, error);
     tls->verdict = tls->state == SL_TLS_HANDSHAKE ? SL_E_TLS_HANDSHAKE : SL_E_TLS_FAILED;
 }
 
@@ -757,6 +814,7 @@ void sl_tls_info(const struct sl_tls *tls, struct sl_tls_info *out_info) {
         out_info->group = SSL_get_group_id(tls->ssl);
         out_info->resumed = SSL_session_reused(tls->ssl);
         out_info->early = SSL_early_data_accepted(tls->ssl);
+        out_info->client = sl__ticket_client(tls->ssl);
     }
     const uint8_t *alpn;
     unsigned alpn_len;

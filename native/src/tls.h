@@ -46,6 +46,21 @@ unsigned sl_tls_sni_count(const struct sl_tls_sni *sni); // of its certificates
 // row. len 0, or a name that no certificate has: the default's, 0.
 uint8_t sl_tls_sni_row(const struct sl_tls_sni *sni, const uint8_t *name, size_t len);
 
+// Whose certificates the clients of a row may have: CAs, from PEM, each of them trusted by itself. Shared by all workers, immutable; outlives the
+// contexts that are made with it.
+#define SL_TLS_CAS_MAX 64u
+struct sl_tls_cas;
+int sl_tls_cas_new(struct sl_tls_cas **out_cas, struct sl_span pem); // or E_TLS_CONFIG
+void sl_tls_cas_free(struct sl_tls_cas *cas);
+
+// What is told of a client's certificate.
+struct sl_tls_client {
+    int64_t end_s;       // Unix time at which it, or that of an issuer, ends: its tickets do not resume after that
+    uint8_t sha256[32];  // of its DER
+    uint16_t text_len;
+    char text[]; // lines: "subject CN=a,O=b", then of its other names "dns ", "uri ", "email " or "ip " and the name. Printable ASCII
+};
+
 // What the clients of one row agree on, how they may resume, and what they may send before the handshake is done.
 #define SL_TLS_TICKETS_MAX 16u
 #define SL_TLS_TICKET_LIFETIME_S_MAX 604800u // RFC 8446, 4.6.1
@@ -62,7 +77,9 @@ struct sl_tls_policy {
     uint16_t version_min;       // 0: TLS 1.2
     uint8_t group_count;        // 0: the usual ones
     uint16_t groups[SL_GROUPS_MAX];      // TLS numbers, the best first
-    uint8_t tenant[SL_TLS_TENANT_BYTES]; // with the names of its row: a ticket resumes only where both are the same
+    uint8_t client_auth;         // enum sl_client_auth_mode; the clock must be set then
+    struct sl_tls_cas *cas;      // of client_auth; the caller's
+    uint8_t tenant[SL_TLS_TENANT_BYTES]; // with client_auth, its CAs and the names of its row: a ticket resumes only where both are the same
 };
 
 bool sl_tls_group_known(uint32_t group); // whether the key exchange knows it
@@ -137,6 +154,7 @@ struct sl_tls_info {
     uint16_t cipher;
     uint16_t group; // of the key exchange
     bool resumed, early; // early: early data was accepted
+    const struct sl_tls_client *client; // NULL: it showed no certificate. As long as the connection lives
     char alpn[16];
     char sni[256];
 };

@@ -100,7 +100,12 @@
     X(isolate_moves, "requests of an isolate that ended, not begun there, that another one got") \
     X(isolate_crashes, "isolates that ended by themselves") \
     X(isolate_blocks, "isolates ended because a handler blocked them") \
-    X(plan_loads, "plans published: the first one, and one for each reload")
+    X(plan_loads, "plans published: the first one, and one for each reload") \
+    X(client_certs_verified, "client certificates accepted") \
+    X(client_certs_missing, "TLS handshakes refused because the client showed no certificate") \
+    X(client_certs_unknown_ca, "client certificates refused: of none of the CAs of their policy") \
+    X(client_certs_expired, "client certificates refused: outside their time, or that of their issuer") \
+    X(client_certs_refused, "client certificates refused for another reason")
 // clang-format on
 
 struct sl_counters {

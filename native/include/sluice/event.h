@@ -45,9 +45,12 @@ struct sl_slot_tls {
     uint8_t alpn_len;                // 0: none
     uint8_t sni_len;                 // 0: the client named no server
     uint8_t reserved;
-    uint8_t text[270];               // ALPN, then the server name
+    uint16_t client_len;             // 0: it has shown no certificate. Else what that says lies at SL_SLOT_TX_OFF until an answer is written there:
+                                     // lines "subject CN=a,O=b", then "dns ", "uri ", "email " or "ip " and a name
+    uint8_t client_sha256[32];       // of its DER
+    uint8_t text[272];               // ALPN, then the server name
 };
-_Static_assert(sizeof(struct sl_slot_tls) == 280, "ABI");
+_Static_assert(sizeof(struct sl_slot_tls) == 316, "ABI");
 
 enum sl_slot_tls_flags {
     SL_SLOT_TLS_F_RESUMED = 1,

@@ -45,7 +45,7 @@
 //   +-------------------------------------------+ SL_SLOT_RX_OFF (18432)
 //   | request body, one part at a time          |  14 KiB
 //   +-------------------------------------------+ SL_SLOT_TX_OFF (32768)
-//   | response field lines, then body bytes     |  32 KiB
+//   | response field lines, then body bytes     |  32 KiB; with REQUEST: what a client's certificate says
 //   +-------------------------------------------+ 65536
 #ifndef SLUICE_RING_H
 #define SLUICE_RING_H

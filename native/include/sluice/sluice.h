@@ -112,6 +112,13 @@ struct sl_handshake {
 };
 _Static_assert(sizeof(struct sl_handshake) == 32, "ABI");
 
+// Whether clients of one certificate's names must show one of their own.
+enum sl_client_auth_mode {
+    SL_CLIENT_AUTH_OFF = 0,
+    SL_CLIENT_AUTH_OPTIONAL = 1, // none is fine, a bad one is not
+    SL_CLIENT_AUTH_REQUIRED = 2,
+};
+
 // A session ticket key.
 struct sl_stek_given {
     double not_before_ms; // Unix time from which it seals
@@ -157,6 +164,9 @@ int sl_gateway_resumption(uint32_t gateway, uint32_t set, uint32_t index, const 
 
 // What certificate `index` of a set agrees on: one struct sl_handshake. Without it: TLS 1.2 and 1.3, and the groups of docs/internals/tls.md. Before start.
 int sl_gateway_handshake(uint32_t gateway, uint32_t set, uint32_t index, const uint8_t *row, size_t len);
+
+// Clients of certificate `index` of a set are asked for certificates (mode: enum sl_client_auth_mode) from these CAs: PEM, 1 to 64. Before start.
+int sl_gateway_client_auth(uint32_t gateway, uint32_t set, uint32_t index, uint32_t mode, const uint8_t *cas, size_t len);
 
 // The session ticket keys from now on: any number up to 64 of struct sl_stek_given, of which the youngest whose time has come seals and all open. What is
 // not among them any more is erased once no worker uses it. The caller erases its copy. Any time.
