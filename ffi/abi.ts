@@ -269,6 +269,9 @@ export const SL_RESUMPTION_STATELESS = 1;
 export const SL_RESUMPTION_ONCE = 2;
 export const SL_RESUMPTION_SEALED = 3;
 export const SL_GROUPS_MAX = 6;
+export const SL_CLIENT_AUTH_OFF = 0;
+export const SL_CLIENT_AUTH_OPTIONAL = 1;
+export const SL_CLIENT_AUTH_REQUIRED = 2;
 
 export const SL_CONFIG_BYTES = 160;
 export const SL_CONFIG_IO_OFF = 0;
@@ -358,7 +361,7 @@ export const SL_EVENT_LOCAL_PORT_OFF = 36;
 export const SL_EVENT_REMOTE_PORT_OFF = 38;
 export const SL_EVENT_CONTENT_LENGTH_OFF = 40;
 export const SL_EVENT_REMOTE_ADDR_OFF = 48;
-export const SL_SLOT_TLS_BYTES = 280;
+export const SL_SLOT_TLS_BYTES = 316;
 export const SL_SLOT_TLS_VERSION_OFF = 0;
 export const SL_SLOT_TLS_CIPHER_OFF = 2;
 export const SL_SLOT_TLS_GROUP_OFF = 4;
@@ -366,7 +369,9 @@ export const SL_SLOT_TLS_FLAGS_OFF = 6;
 export const SL_SLOT_TLS_ALPN_LEN_OFF = 7;
 export const SL_SLOT_TLS_SNI_LEN_OFF = 8;
 export const SL_SLOT_TLS_RESERVED_OFF = 9;
-export const SL_SLOT_TLS_TEXT_OFF = 10;
+export const SL_SLOT_TLS_CLIENT_LEN_OFF = 10;
+export const SL_SLOT_TLS_CLIENT_SHA256_OFF = 12;
+export const SL_SLOT_TLS_TEXT_OFF = 44;
 export const SL_VERDICT_BYTES = 64;
 export const SL_VERDICT_KIND_OFF = 0;
 export const SL_VERDICT_FLAGS_OFF = 1;
@@ -666,7 +671,7 @@ export const ABI: readonly (readonly [name: string, value: number])[] = [
   ["SL_EVENT_REMOTE_PORT_OFF", 38],
   ["SL_EVENT_CONTENT_LENGTH_OFF", 40],
   ["SL_EVENT_REMOTE_ADDR_OFF", 48],
-  ["SL_SLOT_TLS_BYTES", 280],
+  ["SL_SLOT_TLS_BYTES", 316],
   ["SL_SLOT_TLS_VERSION_OFF", 0],
   ["SL_SLOT_TLS_CIPHER_OFF", 2],
   ["SL_SLOT_TLS_GROUP_OFF", 4],
@@ -674,7 +679,9 @@ export const ABI: readonly (readonly [name: string, value: number])[] = [
   ["SL_SLOT_TLS_ALPN_LEN_OFF", 7],
   ["SL_SLOT_TLS_SNI_LEN_OFF", 8],
   ["SL_SLOT_TLS_RESERVED_OFF", 9],
-  ["SL_SLOT_TLS_TEXT_OFF", 10],
+  ["SL_SLOT_TLS_CLIENT_LEN_OFF", 10],
+  ["SL_SLOT_TLS_CLIENT_SHA256_OFF", 12],
+  ["SL_SLOT_TLS_TEXT_OFF", 44],
   ["SL_VERDICT_BYTES", 64],
   ["SL_VERDICT_KIND_OFF", 0],
   ["SL_VERDICT_FLAGS_OFF", 1],
@@ -1125,6 +1132,11 @@ export const COUNTERS = [
   ["isolate_crashes", "isolates that ended by themselves"],
   ["isolate_blocks", "isolates ended because a handler blocked them"],
   ["plan_loads", "plans published: the first one, and one for each reload"],
+  ["client_certs_verified", "client certificates accepted"],
+  ["client_certs_missing", "TLS handshakes refused because the client showed no certificate"],
+  ["client_certs_unknown_ca", "client certificates refused: of none of the CAs of their policy"],
+  ["client_certs_expired", "client certificates refused: outside their time, or that of their issuer"],
+  ["client_certs_refused", "client certificates refused for another reason"],
 ] as const;
 export type CounterName = (typeof COUNTERS)[number][0];
 
@@ -1320,4 +1332,14 @@ export interface Counters {
   isolate_blocks: number;
   /** Plans published: the first one, and one for each reload. */
   plan_loads: number;
+  /** Client certificates accepted. */
+  client_certs_verified: number;
+  /** TLS handshakes refused because the client showed no certificate. */
+  client_certs_missing: number;
+  /** Client certificates refused: of none of the CAs of their policy. */
+  client_certs_unknown_ca: number;
+  /** Client certificates refused: outside their time, or that of their issuer. */
+  client_certs_expired: number;
+  /** Client certificates refused for another reason. */
+  client_certs_refused: number;
 }

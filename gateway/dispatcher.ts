@@ -706,7 +706,10 @@ function tlsOf(ring: Ring, slotOff: number): TlsConnection {
     (length) => {
       const from = at + abi.SL_SLOT_TLS_CLIENT_SHA256_OFF;
       const sha256 = ring.region.slice(from, from + 32);
-      return { sha256, lines: ring.latin1(slotOff + abi.SL_SLOT_TX_OFF, length) };
+      return {
+        sha256,
+        lines: ring.latin1(slotOff + abi.SL_SLOT_TX_OFF, length),
+      };
     },
   );
 }

@@ -54,6 +54,13 @@ const EXAMPLES: Record<string, Example> = {
   "canary.ts": {
     asks: [["/healthz", 200, "ok\n"]],
   },
+  "mtls.ts": {
+    secure: true,
+    asks: [
+      ["/", 200, "Hello, you.\n"],
+      ["/admin", 403, "Show a certificate of our CA.\n"],
+    ],
+  },
   "plugin.ts": {
     asks: [
       ["/hello", 403, 'No team ""\n'],
@@ -113,6 +120,7 @@ describe("examples", () => {
       await using folder = await folderOf({
         "cert.pem": pem.cert,
         "key.pem": pem.key,
+        "ca.pem": secure ? (await certificate(true)).cert : "",
       });
       await using command = await startCommand([
         `${ROOT}/examples/${name}`,

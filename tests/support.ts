@@ -700,11 +700,15 @@ export async function folderOf(
   };
 }
 
-/** A certificate for 127.0.0.1 that signs itself, and its key. */
-export async function certificate(): Promise<{ cert: string; key: string }> {
+/** A certificate for 127.0.0.1 that signs itself, or a CA's, and its key. */
+export async function certificate(
+  ca = false,
+): Promise<{ cert: string; key: string }> {
   const folder = await Deno.makeTempDir();
   const words =
-    "req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -keyout k -out c -subj /CN=localhost -addext subjectAltName=IP:127.0.0.1 -addext basicConstraints=critical,CA:FALSE";
+    `req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -keyout k -out c -subj /CN=localhost -addext subjectAltName=IP:127.0.0.1 -addext basicConstraints=critical,CA:${
+      ca ? "TRUE" : "FALSE"
+    }`;
   await runProgram(["openssl", ...words.split(" ")], { folder });
   const [cert, key] = await Promise.all([
     Deno.readTextFile(`${folder}/c`),

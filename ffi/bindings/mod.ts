@@ -94,6 +94,18 @@ export function load(path: string = "libsluice_ffi.so") {
       result: 'i32',
       nonblocking: false
     },
+    sluice_gateway_client_auth: {
+      parameters: [
+        'u32',
+        'u32',
+        'u32',
+        'u32',
+        'buffer',
+        'usize',
+      ],
+      result: 'i32',
+      nonblocking: false
+    },
     sluice_gateway_describe: {
       parameters: [
         'u32',
@@ -407,6 +419,23 @@ export function sluice_gateway_certificate_replace(
     arg4.byteLength,
     arg5,
     arg5.byteLength,
+  )
+}
+
+export function sluice_gateway_client_auth(
+  arg0: number,
+  arg1: number,
+  arg2: number,
+  arg3: number,
+  arg4: Uint8Array,
+): number {
+  return symbols.sluice_gateway_client_auth(
+    arg0,
+    arg1,
+    arg2,
+    arg3,
+    arg4,
+    arg4.byteLength,
   )
 }
 
