@@ -1,7 +1,7 @@
 import { expect } from "@std/expect";
 import { describe, it } from "@std/testing/bdd";
 import { PolicyError } from "./check.ts";
-import { compileHandshake } from "./compile.ts";
+import { compileClientAuth, compileHandshake } from "./compile.ts";
 import { checkListenerTls } from "./policy.ts";
 
 describe("checkListenerTls()", () => {
@@ -106,6 +106,29 @@ describe("checkListenerTls()", () => {
       { minVersion: "1.2", groups: ["X25519"] },
       { minVersion: "1.2", groups: ["X25519"] },
       { minVersion: "1.3", groups: ["P-256"] },
+    ]);
+  });
+
+  it("a certificate's clientAuth replaces its listener's, false turns it off", () => {
+    const rows = [
+      undefined,
+      false,
+      { ca: "own.pem" },
+      { ca: "own.pem", mode: "optional" },
+    ] as const;
+    const checked = checkListenerTls({
+      policy: { clientAuth: { ca: "ca.pem", mode: "optional" } },
+      certificates: rows.map((clientAuth) => ({
+        cert: "c",
+        key: "k",
+        policy: { clientAuth },
+      })),
+    });
+    expect(compileClientAuth(checked)).toEqual([
+      { ca: "ca.pem", mode: "optional" },
+      undefined,
+      { ca: "own.pem", mode: "required" },
+      { ca: "own.pem", mode: "optional" },
     ]);
   });
 
