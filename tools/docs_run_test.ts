@@ -23,6 +23,7 @@ async function files(): Promise<Record<string, string>> {
   return {
     "cert.pem": cert,
     "key.pem": key,
+    "ca.pem": (await certificate(true)).cert,
     "steks": `2026-01-01T00:00:00Z ${secret}\n`,
   };
 }
