@@ -10,8 +10,9 @@ import { ROOT } from "./peers.ts";
 import { columns, median, quantile } from "./table.ts";
 
 const SOURCES = [
-  ...["base", "random", "secret", "status", "stek", "ticket", "ticket_set"],
-  ...["ticket_vault", "tls", "tls_certificate", "tls_sni"],
+  ...["base", "client_auth", "random", "secret", "status", "stek", "ticket"],
+  ...["ticket_set", "ticket_vault", "tls", "tls_certificate", "tls_ocsp"],
+  "tls_sni",
 ];
 
 /** Both benches, compiled as the library is. */
