@@ -164,7 +164,8 @@ class Shell {
     }).spawn();
     this.#stdin = this.#child.stdin.getWriter();
     this.#reading = this.#read();
-    this.#type("exec 2>&1; ip link set lo up");
+    // INIT_CWD is of the task that runs the tests, if one does.
+    this.#type("exec 2>&1; unset INIT_CWD; ip link set lo up");
   }
 
   #type(line: string): void {
