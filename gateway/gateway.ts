@@ -14,6 +14,13 @@ import { GatewayError, show } from "./errors.ts";
 import { explain, type Explanation } from "./explain.ts";
 import { Lifecycle } from "./lifecycle.ts";
 import {
+  type CertificateStats,
+  LiveCertificates,
+  nameOf,
+  pemBytes,
+  type ReloadedCertificates,
+} from "./live_certificates.ts";
+import {
   type CertificateOptions,
   type CheckedOptions,
   checkOptions,
@@ -29,7 +36,6 @@ import type { PluginStats } from "./plugins/contain.ts";
 import { type PluginLike, PluginRegistry } from "./plugins/registry.ts";
 import { installResponse } from "./response.ts";
 import {
-  certificateWarnings,
   type ClientAuthMode,
   type ClientAuthRow,
   compileClientAuth,
@@ -201,6 +207,7 @@ export class DataPlane {
   readonly addresses: Deno.NetAddr[] = [];
   /** What is wrong with certificates, though they can be used. */
   readonly warnings: string[] = [];
+  readonly certificates: LiveCertificates;
   /** Whether its session ticket keys come from a provider. */
   readonly takesSteks: boolean;
   #seats: (IsolateSeat | undefined)[];
@@ -212,15 +219,25 @@ export class DataPlane {
 
   /**
    * `seats`: how many isolates there can be at once, those that end while others begin included. `sockets`: descriptors that listen already, for the
-   * listeners with their addresses.
+   * listeners with their addresses. `note` hears what went well while it runs.
    */
   constructor(
     options: CheckedOptions,
     seats: number,
     sockets: readonly number[] = [],
+    note: (text: string) => void = () => {},
   ) {
     this.#seats = new Array(seats).fill(undefined);
     this.takesSteks = options.steks.given;
+    this.certificates = new LiveCertificates({
+      describe: native.certificateDescribe,
+      ocsp: native.ocspDescribe,
+      replace: (...row) =>
+        native.gatewayCertificateReplace(this.handle, ...row),
+    }, {
+      warn: (text) => console.error(`sluice: warning: ${text}`),
+      note,
+    });
     this.handle = orGatewayError(() =>
       native.gatewayNew(configWords(options, seats))
     );
@@ -299,7 +316,18 @@ export class DataPlane {
     if (set !== undefined) return set;
     set = abi.SL_SET_NEW;
     for (const [i, certificate] of tls.certificates.entries()) {
-      set = this.#certificate(set, certificate, `${path}[${i}]`);
+      const give = (cert: Uint8Array, key: Uint8Array) =>
+        native.gatewayCertificate(
+          this.handle,
+          set!,
+          cert,
+          key,
+          certificate.names ?? [],
+        );
+      const place = `${path}[${i}]`;
+      const added = this.certificates.add(place, certificate, i, give);
+      set = added.set;
+      this.warnings.push(...added.warnings);
     }
     for (const [i, row] of compileHandshake(tls).entries()) {
       native.gatewayHandshake(this.handle, set, i, handshakeWords(row));
@@ -337,34 +365,6 @@ export class DataPlane {
     }
   }
 
-  #certificate(
-    set: number,
-    { cert, key, names = [] }: CertificateOptions,
-    path: string,
-  ): number {
-    const chain = pemBytes(cert, `${path}.cert`);
-    const secret = pemBytes(key, `${path}.key`);
-    let facts: native.CertificateFacts;
-    try {
-      facts = native.certificateDescribe(chain, secret);
-      set = native.gatewayCertificate(this.handle, set, chain, secret, names);
-    } catch (cause) {
-      if (!(cause instanceof native.NativeError)) throw cause;
-      const text = `${path}: certificate ${nameOf(cert)}, key ${
-        nameOf(key)
-      }: ${cause.text}`;
-      throw new GatewayError(text, { kind: cause.label, cause });
-    } finally {
-      secret.fill(0);
-    }
-    for (
-      const warning of certificateWarnings(facts, names, Date.now() / 1000)
-    ) {
-      this.warnings.push(`${path}: certificate ${nameOf(cert)} ${warning}`);
-    }
-    return set;
-  }
-
   /** What was decided: io, io_reason, workers, conns_max, memory_bytes, ring_bytes. */
   describe(): Record<string, string> {
     return native.gatewayDescribe(this.handle);
@@ -384,9 +384,10 @@ export class DataPlane {
     }
   }
 
-  start(): void {
+  async start(): Promise<void> {
     this.#started = true;
     orGatewayError(() => native.gatewayStart(this.handle));
+    await this.certificates.start();
   }
 
   /** After `free`: the last. */
@@ -399,7 +400,11 @@ export class DataPlane {
       { length: this.#workers },
       (_, worker) => native.gatewayWorkerConns(this.handle, worker),
     );
-    return { ...native.gatewayStats(this.handle), connsByWorker };
+    return {
+      ...native.gatewayStats(this.handle),
+      connsByWorker,
+      certificates: this.certificates.stats(),
+    };
   }
 
   /**
@@ -446,6 +451,7 @@ export class DataPlane {
 
   /** Gives everything back, after the drain. */
   free(): void {
+    this.certificates.stop();
     if (this.#started && !native.gatewayJoin(this.handle, END_WAIT_MS)) {
       throw new GatewayError("the data plane's threads do not end", {
         kind: "wrong_state",
@@ -487,29 +493,6 @@ function unclaimed(sockets: string[], options: CheckedOptions): GatewayError {
     } that was passed here is no listener's: they are on ${listeners}. Give ListenStream= and the listener the same address.`,
     { kind: "invalid_argument" },
   );
-}
-
-function isPem(text: string): boolean {
-  return text.includes("-----BEGIN ");
-}
-
-function nameOf(pem: string): string {
-  return isPem(pem) ? "(PEM text)" : show(pem);
-}
-
-function pemBytes(pem: string, path: string): Uint8Array {
-  if (isPem(pem)) return new TextEncoder().encode(pem);
-  try {
-    return Deno.readFileSync(pem);
-  } catch (cause) {
-    const reason = cause instanceof Error
-      ? cause.message.split(": readfile")[0]
-      : String(cause);
-    throw new GatewayError(`${path}: cannot read ${show(pem)}: ${reason}`, {
-      kind: "tls_config",
-      cause,
-    });
-  }
 }
 
 // What the library refuses, as the error that programs catch.
@@ -615,6 +598,8 @@ export interface CloseOptions {
 export interface GatewayStats extends native.GatewayStats {
   /** Open connections of each worker. */
   connsByWorker: number[];
+  /** The certificates in use, in the order of the options. */
+  certificates: CertificateStats[];
   /** What is counted of each plugin in this isolate, by name. */
   plugins: Record<string, PluginStats>;
 }
@@ -746,7 +731,7 @@ export class Gateway {
       const provider = stekProviderOf(this.options);
       if (provider) this.#stekFeed = await feedSteks(plane.handle, provider);
       this.#runner = await IsolateRunner.start(seat, app, plan.id);
-      plane.start();
+      await plane.start();
     } catch (error) {
       await this.#release(plane, 0);
       this.#plane = undefined;
@@ -788,6 +773,16 @@ export class Gateway {
     this.#app = app;
     this.#served = Promise.resolve(served);
     this.#runner!.setApp(served, this.#plan!.id);
+  }
+
+  /**
+   * Looks at the files of all certificates and takes what has changed, without dropping a connection: handshakes from now on have it. Nobody needs to call
+   * it, since files are watched; a program that has just written them hears at once what became of that. What cannot be used changes nothing, and is in
+   * `warnings` with the reason.
+   */
+  reloadCertificates(): ReloadedCertificates {
+    this.#lifecycle.require(["active"], "reloadCertificates()");
+    return this.#plane!.certificates.reload();
   }
 
   /** Drains and closes: running requests finish, the rest is cut at the deadline. */

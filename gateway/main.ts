@@ -276,6 +276,7 @@ class Run {
       options,
       seatsFor(options, command.watch),
       this.#service.sockets,
+      say,
     );
     const seats = await this.#takeSeats(options.isolates);
     for (const line of dataPlaneLines(this.#plane.describe(), options)) {
@@ -285,7 +286,7 @@ class Run {
     this.#plane.load(plan, generation.seats);
     this.#generation = generation;
     this.#loading = undefined;
-    this.#plane.start();
+    await this.#plane.start();
     for (
       const line of [
         ...routeLines(plan, command.module),
@@ -391,8 +392,10 @@ class Run {
   hangup(): void {
     if (this.#closing) return;
     say("SIGHUP: reload");
-    if (this.#isReady) this.#reloads.asked();
-    else say("reload: it is starting; nothing to do");
+    if (this.#isReady) {
+      this.#plane.certificates.look();
+      this.#reloads.asked();
+    } else say("reload: it is starting; nothing to do");
   }
 
   // `isAsked`: also if no file has changed. Never throws: what is wrong is said, and the old generation goes on.

@@ -11,6 +11,10 @@ export {
   type UpstreamStats,
 } from "./gateway.ts";
 export type {
+  CertificateStats,
+  ReloadedCertificates,
+} from "./live_certificates.ts";
+export type {
   GatewayOptions,
   LimitOptions,
   ListenerOptions,

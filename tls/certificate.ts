@@ -11,6 +11,8 @@ const SOON_DAYS = 14;
 export interface CertificateFacts {
   notBefore: number;
   notAfter: number;
+  /** Its serial number, in hexadecimal digits. */
+  serial: string;
   /** Its DNS names, in lower case. */
   dns: readonly string[];
 }
@@ -42,6 +44,49 @@ export function certificateWarnings(
     warnings.push(`does not cover ${missing.join(", ")} (it has ${has})`);
   }
   return warnings;
+}
+
+/** What an OCSP response says of one certificate. Times are in Unix seconds. */
+export interface OcspAnswer {
+  /** The certificate's serial number, in hexadecimal digits. */
+  serial: string;
+  status: "good" | "revoked" | "unknown";
+  /** From when on it holds. */
+  thisUpdate: number;
+  /** Until when; undefined: it does not say. */
+  nextUpdate?: number;
+}
+
+const CLOCK_SKEW_S = 300;
+
+/**
+ * Why an OCSP response must not be sent with the certificate of this serial number; undefined: it may. Clients end a connection for a response that is
+ * not about its certificate, or says nothing good, and take none for less. Its signature is theirs to check.
+ */
+export function ocspRefusal(
+  answers: readonly OcspAnswer[],
+  serial: string,
+  nowS: number,
+): string | undefined {
+  const answer = answers.find((answer) => answer.serial === serial);
+  if (!answer) {
+    const others = answers.map((answer) => answer.serial).join(", ");
+    return `is about another certificate (${others}; this one is ${serial})`;
+  }
+  const { status, thisUpdate, nextUpdate } = answer;
+  if (status === "revoked") return "says that the certificate is revoked";
+  if (status === "unknown") return "says that the certificate is unknown";
+  if (thisUpdate > nowS + CLOCK_SKEW_S) {
+    return `does not hold before ${timeOf(thisUpdate)}`;
+  }
+  if (nextUpdate !== undefined && nextUpdate < nowS) {
+    return `has expired at ${timeOf(nextUpdate)}`;
+  }
+  return undefined;
+}
+
+function timeOf(unixS: number): string {
+  return new Date(unixS * 1000).toISOString().slice(0, 16) + "Z";
 }
 
 function covers(dns: readonly string[], name: string): boolean {

@@ -3,7 +3,12 @@
  *
  * @module
  */
-export { type CertificateFacts, certificateWarnings } from "./certificate.ts";
+export {
+  type CertificateFacts,
+  certificateWarnings,
+  type OcspAnswer,
+  ocspRefusal,
+} from "./certificate.ts";
 export { PolicyError } from "./check.ts";
 export type {
   ClientAuthMode,

@@ -37,12 +37,20 @@ export interface ListenerTlsOptions {
 /** How many certificates all listeners of a gateway may have. */
 export const CERTIFICATES_MAX = 64;
 
-/** A certificate chain and its key: PEM text, or paths of PEM files (relative to the current folder). */
+/**
+ * A certificate chain and its key: PEM text, or paths of PEM files (relative to the current folder). Files are watched: what is renewed is taken while the
+ * gateway runs, once certificate and key belong together.
+ */
 export interface CertificateOptions {
   /** The chain, leaf first. */
   cert: string;
   /** The leaf's private key. */
   key: string;
+  /**
+   * The path of an OCSP response (DER) for the leaf, which clients who ask for one get with it (RFC 6066, section 8). Watched as well. One that has
+   * expired, or is about another certificate, is not sent, and told. @default none
+   */
+  ocsp?: string;
   /** Server names that it answers to: `example.org`, or `*.example.org` for one label more. @default the certificate's own DNS names */
   names?: string[];
   /** What differs from the listener's policy for clients of these names. Keys are the whole gateway's and cannot differ. */
@@ -116,12 +124,25 @@ function checkCertificate(
   if (!isRecord(certificate)) {
     throw new PolicyError(path, certificate, "must be an object");
   }
-  checkKeys(certificate, `${path}.`, ["cert", "key", "names", "policy"]);
-  const { cert, key, names, policy } = certificate;
+  checkKeys(certificate, `${path}.`, [
+    "cert",
+    "key",
+    "ocsp",
+    "names",
+    "policy",
+  ]);
+  const { cert, key, ocsp, names, policy } = certificate;
   const checked: CertificateOptions = {
     cert: checkPem(cert, `${path}.cert`),
     key: checkPem(key, `${path}.key`),
   };
+  if (ocsp !== undefined) {
+    if (typeof ocsp !== "string" || ocsp === "") {
+      const reason = "must be the path of an OCSP response (DER)";
+      throw new PolicyError(`${path}.ocsp`, ocsp, reason);
+    }
+    checked.ocsp = ocsp;
+  }
   if (names !== undefined) checked.names = checkNames(names, `${path}.names`);
   if (policy !== undefined) {
     checked.policy = checkPolicy(policy, `${path}.policy`, false);
