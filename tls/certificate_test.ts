@@ -38,6 +38,7 @@ describe("certificateWarnings()", () => {
       const facts = {
         notBefore: NOW + from * DAY,
         notAfter: NOW + until * DAY,
+        serial: "1",
         dns,
       };
       const warnings = certificateWarnings(facts, names, NOW);
