@@ -223,7 +223,8 @@ static void wire_reset(int fd) {
 
 // Messages.
 
-static char pattern_at(size_t i) { return (char)('a' + i % 23); }
+#define PATTERN_PERIOD 23
+static char pattern_at(size_t i) { return (char)('a' + i % PATTERN_PERIOD); }
 
 // Bytes of one message at the front of `in`: 0 while it is not whole, -1 if it is no message. *out_body, *out_body_len: decoded, in `body`.
 static long message(const struct scripted *p, bool bodiless, char *body, size_t *out_body_len) {
@@ -315,13 +316,13 @@ static bool send_some(struct scripted *p, const char *data, size_t len) {
     return n < 0 || p->sent == len; // the other side is gone: the steps that follow say whether it may be
 }
 
+// Of a text that is made once: a peer tries again and again, and a kernel may take a byte each time.
 static ssize_t send_pattern(struct scripted *p, size_t n) {
-    char part[65536];
-    n = sl_min_size(n, sizeof(part));
-    for (size_t i = 0; i < n; i++) {
-        part[i] = pattern_at(p->sent + i);
+    static char made[65536 + PATTERN_PERIOD];
+    for (size_t i = 0; !made[sizeof(made) - 1] && i < sizeof(made); i++) {
+        made[i] = pattern_at(i);
     }
-    ssize_t sent = wire_send(p->fd, part, n);
+    ssize_t sent = wire_send(p->fd, made + p->sent % PATTERN_PERIOD, sl_min_size(n, 65536));
     p->sent += sent > 0 ? (size_t)sent : 0;
     return sent;
 }
