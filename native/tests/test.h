@@ -10,6 +10,10 @@
 #include <stdlib.h>
 #include <string.h>
 
+// For loops over each byte of what a test sends and receives: megabytes, each byte a call of TSan's, which says nothing about a buffer that one
+// thread has.
+#define TEST_UNTRACED __attribute__((no_sanitize("thread")))
+
 static int test_failures; // of the running test
 #ifndef SL_TEST_CHECKS_ONLY
 // Descriptors of this process, the one that counts them included: to compare with another count.
