@@ -1,6 +1,6 @@
 import { expect } from "@std/expect";
 import { describe, it } from "@std/testing/bdd";
-import { certificateWarnings } from "./certificate.ts";
+import { certificateWarnings, ocspRefusal } from "./certificate.ts";
 
 const DAY = 86_400;
 const NOW = Date.UTC(2026, 10, 24) / 1000;
@@ -44,6 +44,51 @@ describe("certificateWarnings()", () => {
       const warnings = certificateWarnings(facts, names, NOW);
       expect(warnings.length).toBe(expected.length);
       expected.forEach((reason, i) => expect(warnings[i]).toMatch(reason));
+    });
+  }
+});
+
+describe("ocspRefusal()", () => {
+  const answer = (from: number, until?: number) => ({
+    serial: "0A",
+    status: "good" as const,
+    thisUpdate: NOW + from,
+    ...until !== undefined && { nextUpdate: NOW + until },
+  });
+  const rows: [
+    what: string,
+    got: string | undefined,
+    expected: RegExp | "ok",
+  ][] = [
+    ["a good one", ocspRefusal([answer(-1, 1)], "0A", NOW), "ok"],
+    ["one without an end", ocspRefusal([answer(-DAY)], "0A", NOW), "ok"],
+    ["a clock behind", ocspRefusal([answer(299)], "0A", NOW), "ok"],
+    ["a future one", ocspRefusal([answer(301)], "0A", NOW), /not hold before/],
+    [
+      "an expired one",
+      ocspRefusal([answer(-9, -1)], "0A", NOW),
+      /expired at 2026-11-23T23:59Z/,
+    ],
+    [
+      "another's",
+      ocspRefusal([answer(-1)], "0B", NOW),
+      /another certificate \(0A; this one is 0B\)/,
+    ],
+    [
+      "revoked",
+      ocspRefusal([{ ...answer(-1), status: "revoked" }], "0A", NOW),
+      /revoked/,
+    ],
+    [
+      "unknown",
+      ocspRefusal([{ ...answer(-1), status: "unknown" }], "0A", NOW),
+      /unknown/,
+    ],
+  ];
+  for (const [what, got, expected] of rows) {
+    it(`judges ${what}`, () => {
+      if (expected === "ok") expect(got).toBe(undefined);
+      else expect(got).toMatch(expected);
     });
   }
 });
