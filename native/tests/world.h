@@ -32,6 +32,7 @@ enum op {
     OP_INTERIM, // one 1xx head of status n
     OP_IS,      // exactly the text, byte by byte; '~' stands for the rest of a line
     OP_BYTES,   // n bytes, which are dropped
+    OP_SAME,    // n bytes of the pattern, from its beginning on: each is compared
     OP_QUIET,   // n turns, in which nothing comes
     OP_SIP,     // the same, but no byte more is taken from the socket
     OP_BROKEN,  // a reset inside an answer. What came is a beginning of: a head of status n, the body text
@@ -70,6 +71,7 @@ struct step {
 #define IS(t) {OP_IS, t, 0, 0}
 #define QUIET(n) {OP_QUIET, NULL, n, 0}
 #define BYTES(n) {OP_BYTES, NULL, n, 0}
+#define SAME(n) {OP_SAME, NULL, n, 0}
 #define SIP(n) {OP_SIP, NULL, n, 0}
 #define BROKEN(status, body) {OP_BROKEN, body, status, 0}
 #define ENDED {OP_ENDED, NULL, 0, 0}
@@ -473,6 +475,12 @@ static bool take_nothing(struct scripted *p) {
 
 static bool take_bytes(struct scripted *p) {
     size_t n = sl_min_size(p->len, (size_t)p->at->n - p->sent);
+    for (size_t i = 0; p->at->op == OP_SAME && i < n; i++) {
+        if (p->in[i] != pattern_at(p->sent + i)) {
+            world_fail(p, "byte %zu is %d, not that of the pattern", p->sent + i, p->in[i]);
+            return false;
+        }
+    }
     drop(p, n);
     p->sent += n;
     if (p->ended && p->sent < (size_t)p->at->n) {
@@ -552,6 +560,7 @@ static bool step(struct scripted *p) {
     case OP_QUIET:
         return take_nothing(p);
     case OP_BYTES:
+    case OP_SAME:
         return take_bytes(p);
     case OP_BROKEN:
         return expect_broken(p);
