@@ -183,8 +183,9 @@ export async function hasGnutls(): Promise<boolean> {
   try {
     return (await runProgram(["gnutls-cli", "--version"])).code === 0;
   } catch (error) {
-    if (error instanceof Deno.errors.NotFound) return false;
-    throw error;
+    if (!(error instanceof Deno.errors.NotFound)) throw error;
+    console.log("no gnutls-cli here (apt-get install gnutls-bin)");
+    return false;
   }
 }
 
