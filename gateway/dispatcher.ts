@@ -317,14 +317,20 @@ export class Dispatcher implements RequestSource {
         `The response's headers have ${lines.length} bytes; at most ${HEAD_BYTES_MAX} can be sent`,
       );
     }
-    if (status === 101) {
+    const failed = stepsFailed(request[PROGRESS]);
+    const answer = exchange?.answer;
+    const switches = status === 101 && answer?.status === 101 &&
+      !IncomingRequest.takeover(request);
+    if (status === 101 && !switches) {
       exchange ??= this.#open(slot, gen, request);
       this.#upgrade(exchange, request, lines);
       return;
     }
-    const failed = stepsFailed(request[PROGRESS]);
-    const answer = exchange?.answer;
-    if (answer?.isWhole && isAnswer(parts, answer, request.method)) {
+    if (
+      answer &&
+      (switches ||
+        answer.isWhole && isAnswer(parts, answer, request.method))
+    ) {
       this.#forward(slot, gen, parts, answer, failed);
       exchange!.close();
       return;
@@ -756,6 +762,7 @@ function isAnswer(
   answer: UpstreamAnswer,
   method: string,
 ): boolean {
+  if (answer.status === 101) return false; // behind it is a tunnel, which no answer of another status can have
   if (body === answer) return true;
   return body === null && headBody === answer &&
     (answer.bodiless || method === "HEAD");

@@ -122,7 +122,6 @@ const FRAMING: ReadonlySet<string> = new Set([
   "te",
   "trailer",
   "transfer-encoding",
-  "upgrade",
 ]);
 
 // The request's head as it is now, with what the app's own headers() wrote at its end. C knows the framing, and drops what goes no further.

@@ -6,7 +6,7 @@
  */
 import { assert, assertEquals } from "@std/assert";
 import { afterAll, beforeAll, describe, it } from "@std/testing/bdd";
-import { Hono } from "hono";
+import { Hono, type MiddlewareHandler } from "hono";
 import { upgradeWebSocket as upgradeByHono } from "hono/deno";
 import { secureHeaders } from "hono/secure-headers";
 import type { WSContext } from "hono/ws";
@@ -14,6 +14,7 @@ import type { WSContext } from "hono/ws";
 import { WebSocket as NodeWebSocket } from "npm:ws@8.18.3";
 import {
   type CertificateOptions,
+  definePlugin,
   headers,
   proxy,
   type ServerWebSocket,
@@ -1067,6 +1068,117 @@ describe("a WebSocket through proxy()", () => {
     assertEquals(other.gateway.stats().byStatus.draining, 1);
     assertEquals((await endOf("/kind")).code, 1006);
     await other.stop();
+  });
+});
+
+describe("a WebSocket through proxy() behind TypeScript", () => {
+  let front: RunningGateway;
+  const upstream = { url: "" };
+  beforeAll(async () => {
+    upstream.url = gateway.base;
+    const edits: MiddlewareHandler = async (c, next) => {
+      c.req.raw.headers.set("sec-websocket-protocol", "a");
+      await next();
+      c.header("x-response", "edited");
+    };
+    const app = new Hono()
+      .use("/echo", edits)
+      .use("/refuses/*", async (c, next) => {
+        await next();
+        c.res = c.text(`not after a ${c.res.status}`, 403);
+      })
+      .use("/copies/*", async (c, next) => {
+        await next();
+        c.res.clone();
+      })
+      .use("/makes/*", (c, next) => {
+        for (const line of handshake("/").split("\r\n").slice(2)) {
+          const [name, value] = line.split(": ");
+          if (value) c.req.raw.headers.set(name, value);
+        }
+        return next();
+      })
+      .all("/makes/*", toEcho, proxy({ upstreams: ["one", "two"] }))
+      .all("/refuses/*", toEcho, proxy({ upstreams: ["one", "two"] }))
+      .all("/copies/*", toEcho, proxy({ upstreams: ["one", "two"] }))
+      .all(
+        "/picked/*",
+        toEcho,
+        proxy({ upstreams: ["one", "two"], balancer: "last" }),
+      )
+      .all("/*", proxy({ upstreams: ["one", "two"] }));
+    front = await startGateway(app, {
+      upstreams: { one: upstream, two: upstream },
+      plugins: [
+        definePlugin({
+          name: "test",
+          version: "1.0.0",
+          setup: () => ({
+            balancers: { last: { pick: (_, names) => names.at(-1)! } },
+          }),
+        }),
+      ],
+    });
+  });
+  afterAll(() => front.stop());
+
+  const toEcho: MiddlewareHandler = (c, next) => {
+    c.req.raw = new Request(new URL("/echo", c.req.url), c.req.raw);
+    return next();
+  };
+
+  async function echoes(path: string): Promise<RawWebSocket> {
+    const before = front.gateway.stats();
+    const early = frameBytes({ opcode: T, data: "early" });
+    const ws = await RawWebSocket.open(front.port, path, {}, early);
+    assertEquals(await ws.text(), "early");
+    const data = crypto.getRandomValues(new Uint8Array(65536));
+    for (let i = 0; i < 16; i++) {
+      const sent = ws.send({ opcode: B, data });
+      assertEquals((await ws.read()).data, data);
+      await sent;
+    }
+    const { events, upgrades } = front.gateway.stats();
+    assertEquals(
+      [events - before.events, upgrades - before.upgrades],
+      [2, 1], // the request and its answer, and none for what went through
+    );
+    return ws;
+  }
+
+  it("is tunnelled, and both heads are edited", async () => {
+    using ws = await echoes("/echo");
+    assertEquals(ws.head.get("sec-websocket-accept"), ACCEPT);
+    assertEquals(ws.head.get("sec-websocket-protocol"), "a");
+    assertEquals(ws.head.get("x-response"), "edited");
+    assertEquals(ws.head.get("connection"), "upgrade");
+    await ws.send(closeFrame(3000));
+    assertEquals(await ws.closed(), 3000);
+  });
+
+  it("is tunnelled to what a balancer picks, or where its answer was copied", async () => {
+    for (const path of ["/picked/a", "/copies/a"]) {
+      using ws = await echoes(path);
+      await ws.send(closeFrame(1000));
+      assertEquals(await ws.closed(), 1000);
+    }
+  });
+
+  it("is none that middleware makes of another request", async () => {
+    using client = await rawClient(front.port);
+    const { text } = await client.ask(
+      "GET /makes/a HTTP/1.1\r\nHost: a\r\n\r\n",
+    );
+    assertEquals(text, "not a WebSocket");
+  });
+
+  it("is none where middleware answers itself", async () => {
+    const before = front.gateway.stats().upgrades;
+    using client = await rawClient(front.port);
+    const { status, text } = await client.ask(handshake("/refuses/a"));
+    assertEquals([status, text], [403, "not after a 101"]);
+    assertEquals(front.gateway.stats().upgrades, before);
+    assertEquals(front.gateway.stats().bad_verdicts, 0);
   });
 });
 

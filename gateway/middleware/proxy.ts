@@ -31,7 +31,10 @@ export interface BalancedTarget {
  * answer's status and fields: the bodies still stay native, as long as nobody reads them. Where the upstream fails, the answer that
  * middleware sees is a 502, 503 or 504.
  *
- * With several `upstreams` TypeScript chooses one, and C sends the request there; WebSockets need one that is not chosen.
+ * With several `upstreams` TypeScript chooses one, and C sends the request there.
+ *
+ * A WebSocket is tunnelled: once the upstream's 101 has gone through the middleware, bytes go both ways without V8. Middleware that answers
+ * with another status, or by itself, makes no tunnel.
  *
  * @param target A URL origin, the name of an upstream of the options, or several of them.
  *

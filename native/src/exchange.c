@@ -142,6 +142,11 @@ void sl_ring_wake_up(struct sl_ring *ring) {
 
 // Slots.
 
+static bool may_upgrade(const struct sl_request *req) {
+    return req->body_done && req->head.method == SL_METHOD_GET &&
+           (req->head.flags & SL_HEAD_UPGRADE);
+}
+
 static struct sl_exchange *exchange_take(struct sl_ring *ring, struct sl_request *req) {
     struct sl_exchange *ex = ring->free;
     ring->free = ex->next_free;
@@ -153,6 +158,7 @@ static struct sl_exchange *exchange_take(struct sl_ring *ring, struct sl_request
     ex->final = ex->tx_busy = ex->rx_busy = ex->responded = ex->ended = false;
     ex->not_found = ex->aborted = ex->writable_due = false;
     ex->proxied = ex->answered = false;
+    ex->upgradable = may_upgrade(req);
     ex->failure = SL_OK;
     return ex;
 }
@@ -225,11 +231,6 @@ static struct sl_ring *choose_ring(struct sl_worker *w, const struct sl_request 
     }
     w->ring_next = best ? best->isolate + 1 : 0;
     return best;
-}
-
-static bool may_upgrade(const struct sl_request *req) {
-    return req->body_done && req->head.method == SL_METHOD_GET &&
-           (req->head.flags & SL_HEAD_UPGRADE);
 }
 
 _Static_assert(SL_SLOT_TLS_OFF + sizeof(struct sl_slot_tls) <= SL_SLOT_HEAD_OFF, "before the head");
@@ -402,6 +403,8 @@ void sl_exchange_pump(struct sl_exchange *ex) {
 }
 
 // A proxied request.
+
+bool sl_exchange_may_upgrade(const struct sl_exchange *ex) { return ex->upgradable; }
 
 bool sl_exchange_awaits(const struct sl_exchange *ex) { return ex->proxied && !ex->answered; }
 
@@ -588,6 +591,11 @@ static void forward(struct sl_exchange *ex, const struct sl_verdict *v) {
         sl_request_fail(req, ex->failure ? ex->failure : SL_E_HANDLER);
         return;
     }
+    if (v->status && (v->status == 101) != sl_proxy_is_switch(req)) { // what follows is no such body
+        ex->ring->worker->counters.bad_verdicts++;
+        sl_request_fail(req, SL_E_HANDLER);
+        return;
+    }
     req->steps_failed = v->steps_failed;
     ex->responded = ex->ended = true;
     req->exchange = NULL;
@@ -603,7 +611,7 @@ static bool allowed(const struct sl_exchange *ex, const struct sl_verdict *v) {
     switch (v->kind) {
     case SL_VERDICT_RESPOND:
         return !ex->responded && !ex->tx_busy && tx_in_bounds(v) &&
-               (v->status == 101 ? may_upgrade(ex->req) && !(v->flags & SL_VERDICT_F_END)
+               (v->status == 101 ? ex->upgradable && !(v->flags & SL_VERDICT_F_END)
                                  : v->status >= 200 && v->status <= 599);
     case SL_VERDICT_CHUNK:
         return ex->responded && !ex->ended && !ex->tx_busy && tx_in_bounds(v);
@@ -612,7 +620,7 @@ static bool allowed(const struct sl_exchange *ex, const struct sl_verdict *v) {
                !(v->flags & SL_VERDICT_F_FINAL);
     case SL_VERDICT_FORWARD:
         return ex->answered && !ex->responded && tx_in_bounds(v) &&
-               (v->status == 0 || (v->status >= 200 && v->status <= 599)) &&
+               (v->status == 0 || v->status == 101 || (v->status >= 200 && v->status <= 599)) &&
                (v->flags & SL_VERDICT_F_FINAL);
     case SL_VERDICT_BODY_TAKEN:
     case SL_VERDICT_FAIL:

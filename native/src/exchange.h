@@ -7,6 +7,7 @@
 //
 //   PROXY --> [line, connection, request] --head of the answer--> ANSWER; the upstream is *held*: nothing of the body is read
 //   held  --FORWARD------> the body goes from the upstream's queue to the client's; the slot is free
+//                        (behind a 101: both ways, as a tunnel; nobody else can have it)
 //         --BODY_WANTED--> it comes here in parts, one at a time (*to_ring*), while or before TypeScript RESPONDs
 //         --RESPOND------> nobody wants it: the upstream's connection closes
 //   PROXY_FAILED at any time before FORWARD: TypeScript makes the answer, or breaks the one that it makes of the body.
@@ -25,6 +26,7 @@ struct sl_exchange {
     bool lent, final, tx_busy, rx_busy, responded, ended, not_found, aborted;
     bool writable_due; // a WRITABLE event waits until the client's queue has drained
     bool proxied;      // an upstream got the request
+    bool upgradable;   // as the client sent it: 101 may be the answer
     bool answered;     // and TypeScript knows what it said, or that it failed:
     int failure;       // SL_OK or why
 };
@@ -67,6 +69,7 @@ void sl_exchange_drain(struct sl_exchange *exchange); // the worker drains: an u
 void sl_exchange_abort(struct sl_exchange *exchange, int reason, bool detach);
 
 // For an upstream that works for a proxied exchange.
+bool sl_exchange_may_upgrade(const struct sl_exchange *exchange); // as the client sent it, whatever middleware makes of it
 bool sl_exchange_awaits(const struct sl_exchange *exchange); // TypeScript waits for the upstream, not we for TypeScript
 void sl_exchange_answer(struct sl_exchange *exchange, struct sl_forward_response *forward, bool bodiless);
 // Where the next part of the answer's body goes, SL_SLOT_RX_BYTES; NULL while TypeScript has not taken the last one.

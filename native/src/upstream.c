@@ -252,7 +252,9 @@ static bool up_writable(const struct sl_upstream_conn *up) {
 static bool write_head(struct sl_upstream_conn *up) {
     struct sl_request *req = up->req;
     const struct sl_head *h = &req->head;
-    up->upgrade = !req->exchange && sl_websocket_asked(h, req->head_data);
+    // Middleware may edit the handshake, but not make one of what the client did not mean so.
+    bool may = !req->exchange || sl_exchange_may_upgrade(req->exchange);
+    up->upgrade = may && sl_websocket_asked(h, req->head_data);
     char ip[46], host[64];
     size_t ip_len = sl_conn_client_ip(req->conn, ip);
     struct sl_forward_request forward = {
@@ -1081,6 +1083,10 @@ void sl_proxy_detach(struct sl_request *req) {
 
 bool sl_proxy_is_held(const struct sl_request *req) { return req->upstream && req->upstream->held; }
 
+bool sl_proxy_is_switch(const struct sl_request *req) {
+    return sl_proxy_is_held(req) && req->upstream->head.status == 101;
+}
+
 bool sl_proxy_is_read(const struct sl_request *req) {
     return req->upstream && req->upstream->to_ring;
 }
@@ -1107,8 +1113,8 @@ void sl_proxy_forward(struct sl_request *req, struct sl_response_head *response)
 
 void sl_proxy_read(struct sl_request *req) {
     struct sl_upstream_conn *up = req->upstream;
-    if (!up || !(up->held || up->to_ring)) {
-        return; // it has failed, or TypeScript has all of it
+    if (!up || !(up->held || up->to_ring) || sl_proxy_is_switch(req)) {
+        return; // it has failed, or TypeScript has all of it, or it is a tunnel, which nobody reads
     }
     if (up->held) {
         begin_body(up);

@@ -106,6 +106,7 @@ void sl_proxy_detach(struct sl_request *req);            // the request is given
 
 // A request that TypeScript has sent here (exchange.h).
 bool sl_proxy_is_held(const struct sl_request *req);
+bool sl_proxy_is_switch(const struct sl_request *req); // what is held is a 101: a FORWARD begins the tunnel
 bool sl_proxy_is_read(const struct sl_request *req); // TypeScript reads the body
 // Passes a held answer on to the client, with another status and other fields, or as it came for NULL.
 void sl_proxy_forward(struct sl_request *req, struct sl_response_head *response);

@@ -3,7 +3,7 @@
 #include <stdatomic.h>
 #include <sys/mman.h>
 
-#include "proxy_faults.h"
+#include "proxy_tunnels.h"
 
 #define SLOTS 64u
 #define EDITED "x-edited: 1\r\n"
@@ -19,8 +19,9 @@ enum handler {
     SIPS,     // reads a part, then answers otherwise
     FAILS,    // throws when the answer is there
     SLEEPS,   // does nothing with the answer
+    MISNAMES, // forwards a 101 as 200, and others as 101
 };
-static const char *const handlers[] = {"forwards", "edits", "reads", "hurries", "replaces", "sips", "fails", "sleeps"};
+static const char *const handlers[] = {"forwards", "edits", "reads", "hurries", "replaces", "sips", "fails", "sleeps", "misnames"};
 
 struct place {
     uint32_t gen;
@@ -116,6 +117,10 @@ static void on_answer(const struct sl_event *e) {
         return;
     }
     if (isolate.handler == SLEEPS) {
+        return;
+    }
+    if (isolate.handler == MISNAMES) {
+        verdict(e, (struct sl_verdict){.kind = SL_VERDICT_FORWARD, .flags = SL_VERDICT_F_FINAL, .status = e->method_len == 101 ? 200 : 101});
         return;
     }
     if (isolate.handler == SIPS) {
@@ -232,7 +237,7 @@ static bool open_with(const struct kernel *kernel, enum handler handler, struct 
 }
 
 static void close_all(void) {
-    CHECK_INT(world.worker->counters.bad_verdicts, 0);
+    CHECK_INT(world.worker->counters.bad_verdicts, isolate.handler == MISNAMES);
     CHECK_INT(world.worker->counters.exchanges_live, 0);
     world_close();
     munmap(isolate.region, sl_ring_bytes(SLOTS));
@@ -282,6 +287,36 @@ TEST(malformed_answers_behind_typescript) {
     }
 }
 
+// A tunnel begins when the 101 is forwarded, whatever head middleware has made of either side's.
+TEST(tunnels_behind_typescript) {
+    EACH_HANDLER(kernel, handler) {
+        for (size_t i = 0; i < SL_COUNT_OF(tunnels); i++) {
+            int failures = test_failures;
+            if (chosen(&tunnels[i])) {
+                run_row(&tunnels[i]);
+            }
+            if (test_failures > failures) {
+                printf("  on %s, a handler that %s: row \"%s\"\n", kernel->name, handlers[handler], tunnels[i].name);
+            }
+        }
+    }
+}
+
+TEST(a_connection_becomes_a_tunnel_behind_typescript_only_by_a_handshake_and_its_proof) {
+    EACH_HANDLER(kernel, handler) {
+        for (size_t i = 0; i < SL_COUNT_OF(bad_switches); i++) {
+            struct row row = {bad_switches[i], {{SEND(WEBSOCKET), ANSWER(502, BAD)}}, {{REQUEST, SEND(bad_switches[i]), ENDED}}, 1, 1,
+                              {R(UPSTREAM_BAD, 1), C(upgrades, 0)}};
+            run_row(&row);
+        }
+        for (size_t i = 0; i < SL_COUNT_OF(no_handshakes); i++) {
+            struct row row = {no_handshakes[i], {{SEND(no_handshakes[i]), ANSWER(502, BAD)}}, {{REQUEST, SEND(SWITCH), ENDED}}, 1, 1,
+                              {R(UPSTREAM_BAD, 1), C(upgrades, 0)}};
+            run_row(&row);
+        }
+    }
+}
+
 // The same rows on kernels that do each call by halves.
 TEST(fault_table_behind_typescript_in_storms) {
     uint64_t seeds = getenv("SLUICE_SOAK") ? 100 : 1, from = (uint64_t)time(NULL);
@@ -298,6 +333,11 @@ TEST(fault_table_behind_typescript_in_storms) {
             for (size_t i = 0; i < SL_COUNT_OF(rows) && !test_failures; i++) {
                 if (!exact(&rows[i]) && chosen(&rows[i]) && !half_closes(&rows[i])) {
                     run_row(&rows[i]);
+                }
+            }
+            for (size_t i = 0; i < SL_COUNT_OF(tunnels) && !test_failures; i++) {
+                if (!exact(&tunnels[i]) && chosen(&tunnels[i])) {
+                    run_row(&tunnels[i]);
                 }
             }
             if (test_failures) {
@@ -330,6 +370,19 @@ static const struct {
                 {C(upstream_aborts, 1), C(upstream_failures, 0)}}},
     {REPLACES, {"while an upload goes on", {{SEND(PUT("/", "20000")), FILL(10000), MINE, FILL(10000), SEND(GET_TO("/native")), ANSWER(200, "native")}},
                 {{HEAD, SEND(LENGTH), ENDED}}, 1, 1, {C(upstream_aborts, 1)}}},
+    {REPLACES, {"another answer for a WebSocket", {{SEND(WEBSOCKET), MINE, SEND(GET_TO("/native")), ANSWER(200, "native")}},
+                {{REQUEST, SEND(SWITCH "early"), ENDED}}, 1, 1, {C(upgrades, 0), C(upstream_aborts, 1), C(upstream_failures, 0)}}},
+    {HURRIES, {"an answer before the upstream's to a WebSocket", {{SEND(WEBSOCKET), MINE}}, {{{0}}}, 0, 0, {C(upgrades, 0), C(upstream_aborts, 1)}}},
+    {FAILS, {"a handler that throws at a 101", {{SEND(WEBSOCKET), ANSWER(500, "The handler failed.\n")}}, {{REQUEST, SEND(SWITCH), ENDED}}, 1, 1,
+             {C(upgrades, 0), R(HANDLER, 1), C(upstream_aborts, 1)}}},
+    {SLEEPS, {"the time of the handler ends a handshake", {{SEND(WEBSOCKET), ANSWER(504, "The handler did not answer in time.\n")}},
+              {{REQUEST, SEND(SWITCH), ENDED}}, 1, 1, {C(upgrades, 0), R(HANDLER_TIMEOUT, 1), C(upstream_aborts, 1)}}},
+    {SIPS, {"nobody reads a tunnel", {{SEND(WEBSOCKET), ANSWER(504, "The handler did not answer in time.\n")}},
+            {{REQUEST, SEND(SWITCH "bytes"), ENDED}}, 1, 1, {C(upgrades, 0), R(HANDLER_TIMEOUT, 1), C(upstream_aborts, 1)}}},
+    {MISNAMES, {"a 101 goes on as no other status", {{SEND(WEBSOCKET), ANSWER(500, "The handler failed.\n")}}, {{REQUEST, SEND(SWITCH), ENDED}}, 1, 1,
+                {C(upgrades, 0), R(HANDLER, 1), C(upstream_aborts, 1)}}},
+    {MISNAMES, {"no other answer goes on as a 101", {{SEND(WEBSOCKET), ANSWER(500, "The handler failed.\n")}}, {{REQUEST, SEND(OK), ENDED}}, 1, 1,
+                {C(upgrades, 0), R(HANDLER, 1), C(upstream_aborts, 1)}}},
     {REPLACES, {"a refused connection is answered as the handler likes", {{SEND(GET_TO("/refused")), ANSWER(502, REFUSED)}}, {{{0}}}, 0, 0,
                 FAILED(UPSTREAM_REFUSED)}},
     {SIPS, {"a part is enough", {{SEND(GET), MINE, SEND(GET), MINE}}, {{REQUEST, SEND(HELLO), ENDED}, {REQUEST, SEND(OK)}}, 2, 2,
