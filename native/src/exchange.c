@@ -591,7 +591,8 @@ static void forward(struct sl_exchange *ex, const struct sl_verdict *v) {
         sl_request_fail(req, ex->failure ? ex->failure : SL_E_HANDLER);
         return;
     }
-    if (v->status && (v->status == 101) != sl_proxy_is_switch(req)) { // what follows is no such body
+    if (v->status &&
+        (v->status == 101) != sl_proxy_is_switch(req)) { // what follows is no such body
         ex->ring->worker->counters.bad_verdicts++;
         sl_request_fail(req, SL_E_HANDLER);
         return;
