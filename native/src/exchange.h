@@ -63,18 +63,15 @@ void sl_ring_wake_up(struct sl_ring *ring);
 void sl_ring_gone(struct sl_ring *ring);
 
 void sl_exchange_start(struct sl_request *req, bool not_found);
-void sl_exchange_pump(struct sl_exchange *exchange);     // more of the request's body may be there
+void sl_exchange_pump(struct sl_exchange *exchange); // more of the request's body may be there
 void sl_exchange_writable(struct sl_exchange *exchange); // the client's queue has drained
 void sl_exchange_drain(struct sl_exchange *exchange); // the worker drains: an upgraded one is told
 void sl_exchange_abort(struct sl_exchange *exchange, int reason, bool detach);
 
 // For an upstream that works for a proxied exchange.
-bool sl_exchange_may_upgrade(
-    const struct sl_exchange *exchange); // as the client sent it, whatever middleware makes of it
-bool sl_exchange_awaits(
-    const struct sl_exchange *exchange); // TypeScript waits for the upstream, not we for TypeScript
-void sl_exchange_answer(struct sl_exchange *exchange, struct sl_forward_response *forward,
-                        bool bodiless);
+bool sl_exchange_may_upgrade(const struct sl_exchange *exchange); // as the client sent it, whatever middleware makes of it
+bool sl_exchange_awaits(const struct sl_exchange *exchange); // TypeScript waits for the upstream, not we for TypeScript
+void sl_exchange_answer(struct sl_exchange *exchange, struct sl_forward_response *forward, bool bodiless);
 // Where the next part of the answer's body goes, SL_SLOT_RX_BYTES; NULL while TypeScript has not taken the last one.
 uint8_t *sl_exchange_rx(struct sl_exchange *exchange);
 void sl_exchange_answer_part(struct sl_exchange *exchange, uint32_t len, bool last);

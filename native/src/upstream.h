@@ -28,21 +28,12 @@
 
 enum sl_upstream_state { SL_UP_CONNECTING, SL_UP_ACTIVE, SL_UP_IDLE, SL_UP_CLOSING };
 // What the timer of a connection is for.
-enum sl_upstream_due {
-    SL_UP_DUE_NONE,
-    SL_UP_DUE_CONNECT,
-    SL_UP_DUE_SEND,
-    SL_UP_DUE_HEAD,
-    SL_UP_DUE_BODY,
-    SL_UP_DUE_TUNNEL,
-    SL_UP_DUE_POOL
-};
+enum sl_upstream_due { SL_UP_DUE_NONE, SL_UP_DUE_CONNECT, SL_UP_DUE_SEND, SL_UP_DUE_HEAD, SL_UP_DUE_BODY, SL_UP_DUE_TUNNEL, SL_UP_DUE_POOL };
 
 // What an upstream has done and has now.
 struct sl_upstream_stats {
     uint64_t connects, reuses, failures;
-    uint32_t active, waiting,
-        idle; // idle: in its endpoint's pool, which upstreams at one address share
+    uint32_t active, waiting, idle; // idle: in its endpoint's pool, which upstreams at one address share
 };
 
 struct sl_endpoint {
@@ -63,8 +54,7 @@ struct sl_upstream {
     struct sl_plan_upstream row; // its limits; the offsets in it mean nothing here
     char name[256];
     struct sl_upstream_stats stats;
-    struct sl_upstream_stats
-        published; // a copy for readers, under the gateway's lock; the worker's list of upstreams changes under it, too
+    struct sl_upstream_stats published; // a copy for readers, under the gateway's lock; the worker's list of upstreams changes under it, too
     uint32_t holds; // plans that name it
     uint32_t used;  // connections that its requests hold
     uint32_t waiting;
@@ -92,36 +82,31 @@ struct sl_upstream_conn {
     uint8_t body;           // enum sl_body_kind of the answer
     uint8_t interims;       // 1xx answers to this request
     bool reused, in_ended, head_done, request_done, received, connected, broken;
-    bool flown;   // a send was begun for this request
+    bool flown; // a send was begun for this request
     bool held;    // the answer's head waits in `in` for what TypeScript says (exchange.h)
     bool to_ring; // the answer's body goes there
-    bool upgrade; // it asks to become a WebSocket
-    bool tunnel;  // it has: bytes both ways, and each half ends by itself
+    bool upgrade;               // it asks to become a WebSocket
+    bool tunnel;                // it has: bytes both ways, and each half ends by itself
     bool half_closed, answered; // of a tunnel: the peer has our FIN; we have its
-    int error;                  // of a failed send or receive
+    int error;  // of a failed send or receive
     struct sl_head head;
 };
 
 // The upstream of a plan's row; NULL: no memory. Each get has its release.
-struct sl_upstream *sl_upstream_get(struct sl_worker *worker, const struct sl_plan *plan,
-                                    uint32_t index);
+struct sl_upstream *sl_upstream_get(struct sl_worker *worker, const struct sl_plan *plan, uint32_t index);
 void sl_upstream_release(struct sl_upstream *upstream);
-void sl_upstreams_drain(struct sl_worker *worker);   // closes idle connections
+void sl_upstreams_drain(struct sl_worker *worker); // closes idle connections
 void sl_upstreams_publish(struct sl_worker *worker); // under the gateway's lock
 // "api[10.0.0.7:8080]", cut at len. For logs.
 size_t sl_upstream_text(const struct sl_upstream *upstream, char *out, size_t len);
 
 void sl_proxy_start(struct sl_request *req, struct sl_upstream *upstream);
-void sl_proxy_pump_request(
-    struct sl_upstream_conn *up); // more of the client's body may be there, or there is room
-void sl_proxy_detach(
-    struct sl_request
-        *req); // the request is given up: its connection closes, its place in the line is free
+void sl_proxy_pump_request(struct sl_upstream_conn *up); // more of the client's body may be there, or there is room
+void sl_proxy_detach(struct sl_request *req);            // the request is given up: its connection closes, its place in the line is free
 
 // A request that TypeScript has sent here (exchange.h).
 bool sl_proxy_is_held(const struct sl_request *req);
-bool sl_proxy_is_switch(
-    const struct sl_request *req); // what is held is a 101: a FORWARD begins the tunnel
+bool sl_proxy_is_switch(const struct sl_request *req); // what is held is a 101: a FORWARD begins the tunnel
 bool sl_proxy_is_read(const struct sl_request *req); // TypeScript reads the body
 // Passes a held answer on to the client, with another status and other fields, or as it came for NULL.
 void sl_proxy_forward(struct sl_request *req, struct sl_response_head *response);
