@@ -201,6 +201,19 @@ const POOL: Record<keyof PoolOptions, Range> = {
   tunnelIdleTimeoutMs: { min: 1, max: 24 * HOUR, default: 600_000 },
 };
 
+/** What the numbers of an options type may be, in words, by their names. */
+export function rangesOf(type: string): Record<string, string> {
+  const tables: Record<string, Record<string, Range>> = {
+    LimitOptions: LIMITS,
+    PoolOptions: POOL,
+  };
+  return Object.fromEntries(
+    Object.entries(tables[type] ?? {}).map((
+      [name, { min, max, powerOfTwo }],
+    ) => [name, `${min} to ${max}${powerOfTwo ? ", a power of two" : ""}`]),
+  );
+}
+
 const KEYS = [
   "listeners",
   "upstreams",

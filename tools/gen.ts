@@ -1,10 +1,12 @@
-// Writes what is generated from the C headers and the Rust annotations, both checked in:
+// Writes what is generated from the C headers, the Rust annotations and public types, and is checked in:
 //   ffi/abi.ts            constants, offsets and tables, by compiling a small C program against native/include
 //   ffi/bindings/mod.ts   the binding, by running ffi's second binary (made by `deno task build`)
+//   docs/reference        by reference.ts, from those and from the comments of what users import
 //
 //   deno task gen           writes them
 //   deno task gen --check   fails if one of them is not current
 
+import { reference } from "./reference.ts";
 import { capture, CARGO_DIR, ROOT } from "./support.ts";
 
 export interface Generated {
@@ -252,14 +254,21 @@ function gap(name: string, before: string, from: number, to: number): string {
 async function main(args: string[]): Promise<number> {
   const check = args.includes("--check");
   let stale = 0;
-  for (const file of [await abi(), await bindings()]) {
-    if (check && !await isCurrent(file)) {
-      console.error(
-        `${file.path} is not current: run \`deno task gen\` and commit it`,
-      );
-      stale++;
-    } else if (!check && await write(file)) {
-      console.error(`${file.path} changed`);
+  const makers = [
+    async () => [await abi()],
+    async () => [await bindings()],
+    reference, // behind abi(), whose file it reads
+  ];
+  for (const make of makers) {
+    for (const file of await make()) {
+      if (check && !await isCurrent(file)) {
+        console.error(
+          `${file.path} is not current: run \`deno task gen\` and commit it`,
+        );
+        stale++;
+      } else if (!check && await write(file)) {
+        console.error(`${file.path} changed`);
+      }
     }
   }
   return stale ? 1 : 0;

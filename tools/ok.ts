@@ -3,6 +3,7 @@
 import { checkCode, checkDocs } from "./check_docs.ts";
 import { findViolations, readSources } from "./check_layers.ts";
 import { abi, bindings, isCurrent } from "./gen.ts";
+import { reference } from "./reference.ts";
 import { testFlags } from "./std.ts";
 import {
   capture,
@@ -85,7 +86,8 @@ async function checkDocumentCode(): Promise<void> {
 
 async function checkGenerated(): Promise<string | void> {
   const built = await exists(`${CARGO_DIR}/release/bindgen`);
-  const files = built ? [await abi(), await bindings()] : [await abi()];
+  const files = [await abi(), ...await reference()];
+  if (built) files.push(await bindings());
   for (const file of files) {
     if (!await isCurrent(file)) {
       throw new Error(
