@@ -1,7 +1,7 @@
 // Runs the shell blocks of a document as a reader would: in one folder, one after the other, in a network of their own, so that the ports are those of
 // the text. A line that begins with `$ ` is typed; what stands below it must come, but for numbers and dates, and `...` is any lines. A gateway that a line
-// starts is waited for until it is ready, and `kill` means its process; the next start, or the document's end, ends it. The modules of the document whose
-// first line is a comment with a file's name are in the folder.
+// starts is waited for until it is ready, or has said what the text shows, and `kill` means its process; the next start, or the document's end, ends it.
+// The modules of the document whose first line is a comment with a file's name are in the folder.
 
 import { type Block, isCode, isShell, placeOf } from "./doc_blocks.ts";
 import { capture, ROOT } from "./support.ts";
@@ -52,6 +52,8 @@ export function firstMissing(
   }
   return undefined;
 }
+
+const READY = /^sluice: ready .*\n/m;
 
 // What the machine decides is compared by its first words.
 const MACHINE = /^(sluice: (?:io|workers|memory): ).*/;
@@ -233,10 +235,16 @@ class Shell {
     const log = this.#log = this.#log.replace(/\d*$/, String(++this.#logs));
     const [words] = command.split(/\s#\s/);
     await this.#output(`${words} >${log} 2>&1 &`);
+    const named = expected.some((line) => line.trim() !== "...");
     const lines = await this.#logLines((text) =>
-      /^sluice: ready .*\n/m.test(text)
+      READY.test(text) ||
+      named && firstMissing(expected, said(text, this.#home)) === undefined
     );
-    this.#pid = Number(/^sluice: pid (\d+)/m.exec(lines.join("\n"))?.[1]);
+    const text = `${lines.join("\n")}\n`;
+    // One that could not start says why, and is gone.
+    if (READY.test(text)) {
+      this.#pid = Number(/^sluice: pid (\d+)/m.exec(text)?.[1]);
+    }
     const missing = firstMissing(expected, lines);
     return missing &&
       `this is missing: ${missing}; it said:\n${lines.join("\n")}`;
