@@ -8,7 +8,9 @@ import type { OptionProblem } from "./errors.ts";
 
 /** Addresses from `first` to `last`. */
 export interface AddressRange {
+  /** The lowest address, as a 128-bit number. */
   first: bigint;
+  /** The highest, which belongs to it. */
   last: bigint;
 }
 

@@ -13,15 +13,19 @@ import { type Progress, takeStep } from "./progress.ts";
 
 /** Answers with the same bytes every time. */
 export interface RespondStep {
+  /** Tells the kinds of {@linkcode NativeStep} apart. */
   op: "respond";
+  /** The status code of the answer, 200 to 599 (RFC 9110, 15). */
   status: number;
   /** Lower-case names, checked values. */
   headers: readonly (readonly [string, string])[];
+  /** The bytes of the body; of a HEAD request only their number is sent. */
   body: Uint8Array;
 }
 
 /** Sends the request to an upstream. */
 export interface ProxyStep {
+  /** Tells the kinds of {@linkcode NativeStep} apart. */
   op: "proxy";
   /** A URL origin, or the name of an upstream of the options. */
   target: string | { upstream: string };
@@ -31,18 +35,22 @@ export interface ProxyStep {
 
 /** Answers with the request's head as an upstream would see it. */
 export interface WhoamiStep {
+  /** Tells the kinds of {@linkcode NativeStep} apart. */
   op: "whoami";
 }
 
 /** Edits header fields, on the way in and on the way out. */
 export interface HeadersStep {
+  /** Tells the kinds of {@linkcode NativeStep} apart. */
   op: "headers";
+  /** Edits of the request's fields before the next step sees them, in this order. */
   request: readonly HeaderEdit[];
+  /** Edits of the answer's fields before they are sent, in this order. */
   response: readonly HeaderEdit[];
 }
 
 /** What all policies may have: steps that let a request pass, or answer it, or send it elsewhere. */
-interface PolicyBase {
+export interface PolicyBase {
   /** What it answers itself. */
   answer?: RespondStep;
   /** What else it may answer, by its own order. */
@@ -55,9 +63,11 @@ interface PolicyBase {
 
 /** Gives each request an id. */
 export interface RequestIdStep extends PolicyBase {
+  /** Tells the kinds of {@linkcode NativeStep} apart. */
   op: "requestId";
   /** In lower case. */
   headerName: string;
+  /** Characters that an id from a peer may have; a longer one is replaced. */
   limitLength: number;
   /** Whose ids are taken over: nobody's, everybody's, or those of these peers. */
   trust: boolean | AddressSet;
@@ -73,8 +83,11 @@ export interface ClientSource {
 
 /** Lets only some addresses pass. */
 export interface IpRestrictionStep extends PolicyBase {
+  /** Tells the kinds of {@linkcode NativeStep} apart. */
   op: "ipRestriction";
+  /** How the address that is judged is found. */
   client: ClientSource;
+  /** Clients that are refused, also where `allow` has them. */
   deny: AddressSet;
   /** Empty: all that are not denied. */
   allow: AddressSet;
@@ -82,9 +95,11 @@ export interface IpRestrictionStep extends PolicyBase {
 
 /** Lets other origins read answers, and answers preflights. */
 export interface CorsStep extends PolicyBase {
+  /** Tells the kinds of {@linkcode NativeStep} apart. */
   op: "cors";
   /** The edits for all other origins, and where there is none; then those for each of `origins`. `Vary`, if it is set, comes last. */
   headers: readonly HeadersStep[];
+  /** Origins that are allowed by name, compared byte by byte with the field `Origin`. */
   origins: readonly string[];
   /** Fields of the answer to a preflight, but for those edits; `Vary` among them, unless it `reflects`. */
   preflight: readonly (readonly [string, string])[];
@@ -96,6 +111,7 @@ export interface CorsStep extends PolicyBase {
 
 /** Refuses bodies that are too large. */
 export interface BodyLimitStep extends PolicyBase {
+  /** Tells the kinds of {@linkcode NativeStep} apart. */
   op: "bodyLimit";
   /** Bytes. */
   maxSize: number;
@@ -103,6 +119,7 @@ export interface BodyLimitStep extends PolicyBase {
 
 /** Lets requests run before the TLS handshake is done. */
 export interface EarlyDataStep extends PolicyBase {
+  /** Tells the kinds of {@linkcode NativeStep} apart. */
   op: "earlyData";
   /** What may not run early is answered 425 by `answer`; else it waits. */
   refuse: boolean;
@@ -110,11 +127,17 @@ export interface EarlyDataStep extends PolicyBase {
 
 /** Lets so many requests of a key pass in a time. */
 export interface RateLimitStep extends PolicyBase {
+  /** Tells the kinds of {@linkcode NativeStep} apart. */
   op: "rateLimit";
+  /** Whom the limit counts for. */
   key: NativeKey;
+  /** Microseconds in which a key earns one request. */
   intervalUs: number;
+  /** Requests that a key may make at once. */
   burst: number;
+  /** Keys that are counted at the same time. */
   keysMax: number;
+  /** Whether it only counts what it would have refused. */
   dryRun: boolean;
   /** In the fields that tell what is left. */
   name: string;
@@ -124,20 +147,27 @@ export interface RateLimitStep extends PolicyBase {
 
 /** Lets so many requests of a key be in flight. */
 export interface ConcurrencyLimitStep extends PolicyBase {
+  /** Tells the kinds of {@linkcode NativeStep} apart. */
   op: "concurrencyLimit";
+  /** Whom the limit counts for. */
   key: NativeKey;
+  /** Requests of one key that may be in flight at once. */
   max: number;
+  /** Keys that are counted at the same time. */
   keysMax: number;
 }
 
 /** Ends a request that takes too long. */
 export interface TimeoutStep extends PolicyBase {
+  /** Tells the kinds of {@linkcode NativeStep} apart. */
   op: "timeout";
+  /** Milliseconds from this step to the last byte of the answer; past them 504, or the connection is cut if the head has left. */
   ms: number;
 }
 
 /** Lets users pass. */
 export interface BasicAuthStep extends PolicyBase {
+  /** Tells the kinds of {@linkcode NativeStep} apart. */
   op: "basicAuth";
   /** Secrets. */
   users: readonly { username: string; password: string }[];
@@ -145,6 +175,7 @@ export interface BasicAuthStep extends PolicyBase {
 
 /** Lets tokens pass. Its other answers: for a field that is missing, and for one that is malformed. */
 export interface BearerAuthStep extends PolicyBase {
+  /** Tells the kinds of {@linkcode NativeStep} apart. */
   op: "bearerAuth";
   /** The field, in lower case. */
   name: string;
@@ -156,18 +187,23 @@ export interface BearerAuthStep extends PolicyBase {
 
 /** Sends a part of the clients to another upstream. */
 export interface CanaryStep extends PolicyBase {
+  /** Tells the kinds of {@linkcode NativeStep} apart. */
   op: "canary";
   /** Hundredths of a percent of the clients. */
   shares: number;
+  /** Requests with this field go there whatever their share; without `value`, whatever it holds. */
   header?: { name: string; value?: string };
+  /** The same for a cookie. */
   cookie?: { name: string; value?: string };
   /** The cookie by which clients are told apart; else their address. */
   sticky?: string;
+  /** How the address of a client is found. */
   client: ClientSource;
 }
 
 /** Answers 405 where only the method is wrong. */
 export interface MethodNotAllowedStep extends PolicyBase {
+  /** Tells the kinds of {@linkcode NativeStep} apart. */
   op: "methodNotAllowed";
   /** The app whose routes are meant: a plan does this step if it is the plan's own. */
   app: unknown;

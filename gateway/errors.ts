@@ -36,6 +36,7 @@ export interface GatewayErrorInit {
  * ```
  */
 export class GatewayError extends Error {
+  /** Always `GatewayError`, also where the class itself is of another copy of this module. */
   override name = "GatewayError";
   /** The reason as one word. */
   readonly kind: string;
@@ -44,6 +45,7 @@ export class GatewayError extends Error {
   /** Whether the same attempt may succeed later. */
   readonly retry: boolean;
 
+  /** `source` is `"gateway"` and `retry` is false where `init` does not say otherwise. */
   constructor(message: string, init: GatewayErrorInit) {
     super(
       message,
@@ -67,10 +69,12 @@ export interface OptionProblem {
 
 /** Options that cannot be used. It lists every problem, not only the first. */
 export class OptionsError extends TypeError {
+  /** Always `OptionsError`, also where the class itself is of another copy of this module. */
   override name = "OptionsError";
   /** All that is wrong. */
   readonly problems: readonly OptionProblem[];
 
+  /** Its message has one line for each problem: the path, the reason and the value at hand. */
   constructor(problems: readonly OptionProblem[]) {
     super(problems.map(problemText).join("\n"));
     this.problems = problems;

@@ -35,6 +35,7 @@ export interface ExplainedStep {
 
 /** The answer of `explain`; as a string it is a readable text. */
 export interface Explanation {
+  /** The method that was asked about, as it was given. */
   method: string;
   /** As it is matched: decoded as Hono decodes it. */
   path: string;
@@ -48,6 +49,7 @@ export interface Explanation {
   limits: ExplainedLimit[];
   /** Which certificate its host name gets, where a listener has some with names. */
   certificate?: string;
+  /** The same as lines of text, as `deno task explain` prints them. */
   toString(): string;
 }
 

@@ -10,6 +10,7 @@ import type { CheckedOptions, LimitOptions } from "./options.ts";
 export interface ExplainedLimit {
   /** The option: `limits.headBytesMax`, `upstream.headTimeoutMs`. */
   name: string;
+  /** The value that holds, in the unit that `means` or the name's end tells: `Ms` is milliseconds. */
   value: number;
   /** What it limits, and what the client sees past it. */
   means: string;

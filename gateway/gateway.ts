@@ -595,7 +595,7 @@ export interface CloseOptions {
 }
 
 /** What `stats` counts; the names are those of `native/include/sluice/counters.h`. */
-export interface GatewayStats extends native.GatewayStats {
+export interface GatewayStats extends DataPlaneStats {
   /** Open connections of each worker. */
   connsByWorker: number[];
   /** The certificates in use, in the order of the options. */
@@ -604,7 +604,10 @@ export interface GatewayStats extends native.GatewayStats {
   plugins: Record<string, PluginStats>;
 }
 
-/** What C counts. */
+/** What C counts by itself, summed over all workers. */
+export type DataPlaneStats = native.GatewayStats;
+
+/** What C counts, and what we know of its listeners. */
 type PlaneStats = Omit<GatewayStats, "plugins">;
 
 /** One upstream's part of it. */
@@ -612,10 +615,19 @@ export type UpstreamStats = native.UpstreamStats;
 
 /** An app with its options. `deno task start gateway` runs a module's default export; a program may start one itself. */
 export class Gateway {
+  /** The app that it was made of. */
   readonly app: App;
+  /** The options as they were given, without defaults. */
   readonly options: GatewayOptions;
-  /** Its plugins: `use` adds one. */
+  /**
+   * Its plugins: `use` adds one.
+   * @internal
+   */
   readonly plugins: PluginRegistry;
+  /**
+   * What tells gateways from all else, of whatever copy of this module.
+   * @internal
+   */
   readonly [GATEWAY] = true;
   #app: App;
   /** The app behind the middleware of plugins. */
@@ -629,6 +641,10 @@ export class Gateway {
   #stekFeed: StekFeed | undefined;
   #closing: Promise<void> | undefined;
 
+  /**
+   * What `defineGateway` does. Throws a `TypeError` if `app` has no `fetch`, and an {@linkcode OptionsError} that lists all that is wrong with the
+   * options.
+   */
   constructor(app: App, options: GatewayOptions) {
     if (typeof app?.fetch !== "function") {
       throw new TypeError(
@@ -811,6 +827,7 @@ export class Gateway {
     }
   }
 
+  /** Closes it as `close()` does at the end of an `await using` block. */
   async [Symbol.asyncDispose](): Promise<void> {
     await this.close();
   }

@@ -16,6 +16,7 @@ import { isOurs } from "./progress.ts";
 
 /** One change of a head. */
 export interface HeaderEdit {
+  /** `set` takes the place of the lines that are there, `append` adds one, `remove` takes all away. */
   kind: "remove" | "set" | "append";
   /** In lower case. */
   name: string;

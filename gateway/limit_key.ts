@@ -22,6 +22,7 @@ export type LimitKey =
 
 /** What C needs to know of a key. */
 export interface NativeKey {
+  /** What is counted by: the route, the address of the client (of IPv6: its /64), or the value of a field. */
   kind: "route" | "clientIp" | "header";
   /** Of `header`, in lower case. */
   name: string;

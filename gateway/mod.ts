@@ -5,6 +5,7 @@
  */
 export {
   type CloseOptions,
+  type DataPlaneStats,
   defineGateway,
   Gateway,
   type GatewayStats,
@@ -40,10 +41,13 @@ export {
   type ConcurrencyLimitStep,
   type CorsStep,
   defineMiddleware,
+  type EarlyDataStep,
+  type HeadersStep,
   type IpRestrictionStep,
   type MethodNotAllowedStep,
   type MiddlewareDefinition,
   type NativeStep,
+  type PolicyBase,
   type PolicyStep,
   type PoolOptions,
   type ProxyStep,
@@ -64,10 +68,19 @@ export type {
   PluginRoute,
   SchemaResult,
 } from "./plugins/plugin.ts";
-export type { Balancer, PartSlot, Store, StoreEntry } from "./plugins/parts.ts";
-export type { PluginEntry, PluginLike } from "./plugins/registry.ts";
+export type {
+  Asked,
+  Balancer,
+  PartKind,
+  PartSlot,
+  Store,
+  StoreEntry,
+} from "./plugins/parts.ts";
+export type { AnyPlugin, PluginEntry, PluginLike } from "./plugins/registry.ts";
 export type { PluginStats } from "./plugins/contain.ts";
-export type { HeaderEdits } from "./header_edits.ts";
+export type { AddressRange, AddressSet } from "./address.ts";
+export type { ClientOptions } from "./client_ip.ts";
+export type { HeaderEdit, HeaderEdits } from "./header_edits.ts";
 export { bodyLimit, type BodyLimitOptions } from "./middleware/body_limit.ts";
 export { cors, type CorsOptions } from "./middleware/cors.ts";
 export {

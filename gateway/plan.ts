@@ -46,6 +46,7 @@ import { parseOrigin, upstreamId, type UpstreamOptions } from "./upstream.ts";
 
 /** What `app.fetch` means to us: a Hono app, or anything with the same function. */
 export interface App {
+  /** Answers one request: the same function that `Deno.serve` and Hono call `fetch`. */
   fetch(
     request: Request,
     env?: unknown,

@@ -176,25 +176,39 @@ function protocolOf(c: Context, options: WebSocketOptions): string {
 // ---- The two servers
 
 /** What `ws.raw` is: ours, or on `Deno.serve` Deno's own, with `drained` as well. */
-export type ServerWebSocket =
-  & Pick<
-    GatewayWebSocket,
-    | "readyState"
-    | "bufferedAmount"
-    | "protocol"
-    | "extensions"
-    | "url"
-    | "binaryType"
-    | "send"
-    | "close"
-    | "drained"
-  >
-  & EventTarget;
+export interface ServerWebSocket extends EventTarget {
+  /** 0 connecting, 1 open, 2 closing, 3 closed. */
+  readonly readyState: 0 | 1 | 2 | 3;
+  /** Bytes of messages that were sent here and have not left yet. */
+  readonly bufferedAmount: number;
+  /** The subprotocol that was agreed on, or "". */
+  readonly protocol: string;
+  /** The extensions that were agreed on: none, "", on the gateway. */
+  readonly extensions: string;
+  /** The URL that the client asked for, with the scheme `ws` or `wss`; "" where Deno's own does not know it. */
+  readonly url: string;
+  /** What binary messages come as. @default "arraybuffer" */
+  binaryType: BinaryType;
+  /**
+   * Sends a message: a string as text, bytes as binary; after the close it does nothing. Throws an `InvalidStateError` before `onOpen`, and on the
+   * gateway a `TypeError` for a Blob.
+   */
+  send(data: string | ArrayBufferLike | ArrayBufferView | Blob): void;
+  /**
+   * Closes after what was sent (RFC 6455, 7.4). `code`: 1000 to 1003, 1007 to 1014, 3000 to 4999; Deno's own takes only 1000 and those from 3000.
+   * `reason`: at most 123 bytes. Throws a `DOMException` for others.
+   */
+  close(code?: number, reason?: string): void;
+  /** Resolves when no message waits to leave: true, or false if the connection has ended. */
+  drained(): Promise<boolean>;
+}
 
 function upgradeHere(
   c: Context,
   options: WebSocketOptions,
-): { socket: GatewayWebSocket; response: Response } | undefined {
+):
+  | { socket: GatewayWebSocket & ServerWebSocket; response: Response }
+  | undefined {
   const protocol = protocolOf(c, options);
   const url = c.req.url.replace(/^http/, "ws");
   const { socket, takeover } = GatewayWebSocket.make(

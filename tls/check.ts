@@ -6,6 +6,7 @@
 
 /** A policy that cannot be used. */
 export class PolicyError extends TypeError {
+  /** Always `PolicyError`. */
   override name = "PolicyError";
   /** Where, as a key path below the listener's `tls`: `certificates[0].cert`; empty for the policy itself. */
   readonly path: string;
@@ -14,6 +15,7 @@ export class PolicyError extends TypeError {
   /** Why it cannot be used, and what can. */
   readonly reason: string;
 
+  /** Its message is the path behind `tls`, and the reason. */
   constructor(path: string, value: unknown, reason: string) {
     super(`tls${path && "."}${path}: ${reason}`);
     this.path = path;

@@ -21,16 +21,23 @@ export interface VersionOptions {
 export type TlsPreset = "modern" | "intermediate";
 
 /** A group of the key exchange (RFC 8446, 4.2.7), or of one that a quantum computer does not break either (X25519MLKEM768). */
-export type KeyExchangeGroup = keyof typeof GROUP_NUMBERS;
+export type KeyExchangeGroup =
+  | "X25519MLKEM768"
+  | "X25519"
+  | "P-256"
+  | "P-384"
+  | "P-521";
 
 /** The groups by their TLS numbers. */
-export const GROUP_NUMBERS = Object.freeze({
-  X25519MLKEM768: 0x11ec,
-  X25519: 29,
-  "P-256": 23,
-  "P-384": 24,
-  "P-521": 25,
-});
+export const GROUP_NUMBERS = Object.freeze(
+  {
+    X25519MLKEM768: 0x11ec,
+    X25519: 29,
+    "P-256": 23,
+    "P-384": 24,
+    "P-521": 25,
+  } as const satisfies Record<KeyExchangeGroup, number>,
+);
 
 /** What a certificate's names agree on. */
 export interface HandshakeOptions {

@@ -8,6 +8,7 @@ import { GatewayError } from "../errors.ts";
 
 /** What a {@linkcode Store} keeps under a key. */
 export interface StoreEntry {
+  /** The number that is kept, as `update` is given it the next time. */
   value: number;
   /** How long it is kept, in milliseconds; then it is as if it had never been. */
   ttlMs: number;
@@ -32,10 +33,13 @@ export interface Balancer {
 }
 
 /** The parts that have names, each with the method that makes one. */
-export const NAMED_PARTS = { stores: "update", balancers: "pick" } as const;
+export const NAMED_PARTS = {
+  stores: "update",
+  balancers: "pick",
+} as const satisfies Record<PartKind, string>;
 
-/** A kind of part that has names. */
-export type PartKind = keyof typeof NAMED_PARTS;
+/** A kind of part that has names: the keys of `PluginParts` that list them. */
+export type PartKind = "stores" | "balancers";
 
 /** What came of a question: a value; or the plugin failed, and the request gets this answer, or goes on without it if there is none. */
 export type Asked<T> = { value: T } | { value?: undefined; answer?: Response };
@@ -50,6 +54,10 @@ export interface RunningPart {
 
 /** Where a middleware has the part that its options name: it comes when the gateway's plugins are set up. */
 export class PartSlot<Part extends Store | Balancer> {
+  /**
+   * The part itself; undefined until the gateway's plugins are set up.
+   * @internal
+   */
   running: RunningPart | undefined;
 
   /** `path`: the option that names it, as errors do: `rateLimit() store`. */

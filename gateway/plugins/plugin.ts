@@ -19,14 +19,18 @@ export type NoteProblem = (
 
 /** Any schema that follows https://standardschema.dev: those of Zod, Valibot and ArkType do. */
 export interface OptionsSchema<Options> {
+  /** The part of a schema that the standard names; of it only this is used. */
   readonly "~standard": {
+    /** Checks a value. It must answer at once: a promise is refused as an asynchronous schema. */
     validate(value: unknown): SchemaResult<Options> | Promise<unknown>;
   };
 }
 
 /** What a schema says. */
 export interface SchemaResult<Options> {
+  /** The checked options with defaults filled in, where there are no `issues`. */
   readonly value?: Options;
+  /** All that is wrong, each in words and with the keys that lead to it; absent where nothing is. */
   readonly issues?: readonly {
     readonly message: string;
     readonly path?: readonly (PropertyKey | { readonly key: PropertyKey })[];
@@ -35,10 +39,11 @@ export interface SchemaResult<Options> {
 
 /** A middleware of a plugin, and what it is registered for. */
 export interface PluginRoute {
-  /** @default "ALL" */
+  /** The method that it runs for, in upper case; `ALL` is every one. @default "ALL" */
   method?: string;
   /** A pattern of Hono's. @default "*" */
   path?: string;
+  /** The middleware. One that `defineMiddleware` made stays native. */
   handler: MiddlewareHandler;
 }
 
@@ -92,9 +97,14 @@ const DEFINITION: unique symbol = Symbol.for("sluice.plugin") as never;
 
 /** What {@linkcode definePlugin} makes: for `gateway.use(plugin, options)` or the option `plugins`. */
 export interface Plugin<Given = unknown> {
+  /** As {@linkcode PluginDefinition} has it; no other plugin of a gateway has the same. */
   readonly name: string;
+  /** As {@linkcode PluginDefinition} has it: `1.2.0`. */
   readonly version: string;
-  /** Not for use: what it was made of. */
+  /**
+   * Not for use: what it was made of.
+   * @internal
+   */
   readonly [DEFINITION]: CheckedDefinition<Given>;
 }
 

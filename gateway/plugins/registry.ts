@@ -39,12 +39,14 @@ export type PluginLike<Given, Options> =
   | Plugin<Given>
   | PluginDefinition<Given, Options>;
 
-type AnyDefinition = Omit<PluginDefinition<never, never>, "options"> & {
-  options?:
-    | ((given: never, problem: NoteProblem) => unknown)
-    | OptionsSchema<unknown>;
-};
-type AnyPlugin = Plugin<never> | AnyDefinition;
+/** A plugin whatever its options are: what `definePlugin` made, or what it takes. */
+export type AnyPlugin =
+  | Plugin<never>
+  | Omit<PluginDefinition<never, never>, "options"> & {
+    options?:
+      | ((given: never, problem: NoteProblem) => unknown)
+      | OptionsSchema<unknown>;
+  };
 
 /** An entry of the option `plugins`: a plugin that needs no options, or one with its options. */
 export type PluginEntry = AnyPlugin | readonly [AnyPlugin, unknown];
