@@ -2,6 +2,7 @@
 
 import { checkCode, checkDocs } from "./check_docs.ts";
 import { findViolations, readSources } from "./check_layers.ts";
+import { HONO_TYPES, judgeLint, lintDocs } from "./doc_lint.ts";
 import { abi, bindings, isCurrent } from "./gen.ts";
 import { reference } from "./reference.ts";
 import { testFlags } from "./std.ts";
@@ -31,6 +32,7 @@ const CHECKS: Check[] = [
   { name: "layers", run: checkLayers },
   { name: "documents", run: checkDocuments },
   { name: "code in documents", run: checkDocumentCode },
+  { name: "documented types", run: checkDocumentation },
   { name: "generated files", run: checkGenerated },
   { name: "clang-format", run: checkFormat },
 ];
@@ -82,6 +84,11 @@ async function checkDocuments(): Promise<void> {
 async function checkDocumentCode(): Promise<void> {
   const broken = await checkCode();
   if (broken.length) throw new Error(broken.join("\n"));
+}
+
+async function checkDocumentation(): Promise<void> {
+  const complaints = judgeLint(await lintDocs("mod.ts"), HONO_TYPES);
+  if (complaints.length) throw new Error(complaints.join("\n"));
 }
 
 async function checkGenerated(): Promise<string | void> {
