@@ -195,8 +195,8 @@ export interface ServerWebSocket extends EventTarget {
    */
   send(data: string | ArrayBufferLike | ArrayBufferView | Blob): void;
   /**
-   * Closes after what was sent (RFC 6455, 7.4). `code`: 1000 to 1003, 1007 to 1014, 3000 to 4999; Deno's own takes only 1000 and those from 3000.
-   * `reason`: at most 123 bytes. Throws a `DOMException` for others.
+   * Closes after what was sent (RFC 6455, 7.4). On the gateway `code` is 1000 to 1003, 1007 to 1014 or 3000 to 4999, and `reason` has at most 123
+   * bytes; others throw a `DOMException`.
    */
   close(code?: number, reason?: string): void;
   /** Resolves when no message waits to leave: true, or false if the connection has ended. */
