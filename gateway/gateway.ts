@@ -179,6 +179,8 @@ export interface IsolateSeat {
   isolate: number;
   /** One region for each worker. */
   rings: RingMemory[];
+  /** Those in use. */
+  certificates: CertificateStats[];
 }
 
 /** An isolate's work as others see it. */
@@ -303,7 +305,9 @@ export class DataPlane {
       (_, worker) => makeRegion(this.#exchanges, attach(worker)),
     );
     this.#memory[isolate] = rings;
-    return this.#seats[isolate] = { gateway: this.handle, isolate, rings };
+    const certificates = this.certificates.stats();
+    const seat = { gateway: this.handle, isolate, rings, certificates };
+    return this.#seats[isolate] = seat;
   }
 
   #certificates(
@@ -396,15 +400,11 @@ export class DataPlane {
   }
 
   #stats(): PlaneStats {
-    const connsByWorker = Array.from(
-      { length: this.#workers },
-      (_, worker) => native.gatewayWorkerConns(this.handle, worker),
+    return planeStats(
+      this.handle,
+      this.#workers,
+      this.certificates.stats(),
     );
-    return {
-      ...native.gatewayStats(this.handle),
-      connsByWorker,
-      certificates: this.certificates.stats(),
-    };
   }
 
   /**
@@ -587,6 +587,8 @@ export async function feedSteks(
 // ---- The gateway
 
 const GATEWAY: unique symbol = Symbol.for("sluice.gateway") as never;
+/** Tells a gateway whose module the command runs in which seat that is. */
+export const SEATED: unique symbol = Symbol.for("sluice.seated") as never;
 
 /** How `close` waits. */
 export interface CloseOptions {
@@ -613,6 +615,18 @@ type PlaneStats = Omit<GatewayStats, "plugins">;
 /** One upstream's part of it. */
 export type UpstreamStats = native.UpstreamStats;
 
+function planeStats(
+  gateway: number,
+  workers: number,
+  certificates: CertificateStats[],
+): PlaneStats {
+  const connsByWorker = Array.from(
+    { length: workers },
+    (_, worker) => native.gatewayWorkerConns(gateway, worker),
+  );
+  return { ...native.gatewayStats(gateway), connsByWorker, certificates };
+}
+
 /** An app with its options. `deno task start gateway` runs a module's default export; a program may start one itself. */
 export class Gateway {
   /** The app that it was made of. */
@@ -637,6 +651,8 @@ export class Gateway {
   #plan: Plan | undefined;
   #plane: DataPlane | undefined;
   #seat: IsolateSeat | undefined;
+  /** Where the command, whose data plane it is, has this isolate run. */
+  #seated: IsolateSeat | undefined;
   #runner: IsolateRunner | undefined;
   #stekFeed: StekFeed | undefined;
   #closing: Promise<void> | undefined;
@@ -862,7 +878,8 @@ export class Gateway {
 
   /**
    * Counters since the start, summed over workers, and of each upstream since the plan names it as it does now. Cheap: workers hand
-   * over a copy in their next turn, and are not held. After the close the last ones, without upstreams.
+   * over a copy in their next turn, and are not held. Handlers may ask, also where the command runs the module, and in whatever isolate: only `plugins` are
+   * this isolate's own. After the close the last ones, without upstreams.
    *
    * @example What share of the proxied requests found a connection?
    * ```ts
@@ -878,9 +895,19 @@ export class Gateway {
    * ```
    */
   stats(): GatewayStats {
+    if (this.#seated) {
+      const { gateway, rings, certificates } = this.#seated;
+      const stats = planeStats(gateway, rings.length, certificates);
+      return { ...stats, plugins: this.plugins.stats() };
+    }
     const closed = this.#plane && this.#lifecycle.state === "closed";
     if (!closed) this.#lifecycle.require(["active", "draining"], "stats()");
     return { ...this.#plane!.stats(), plugins: this.plugins.stats() };
+  }
+
+  /** @internal Once it runs there, and when certificates have changed. */
+  [SEATED](seat: IsolateSeat): void {
+    this.#seated = seat;
   }
 }
 

@@ -6,6 +6,7 @@
  */
 import type { DataPlane, IsolateSeat } from "./gateway.ts";
 import type { AppSource, LoadedApp } from "./isolate_messages.ts";
+import type { CertificateStats } from "./live_certificates.ts";
 import { type ImportMap, readGraph } from "./module_graph.ts";
 import type { GatewayOptions } from "./options.ts";
 import { IsolateHandle } from "./supervisor.ts";
@@ -152,6 +153,12 @@ export class Generation {
       isolate.terminate();
       throw error;
     }
+  }
+
+  /** Other certificates are in use now. */
+  renewed(certificates: CertificateStats[]): void {
+    if (!this.#isRunning) return;
+    for (const isolate of this.#isolates) isolate.renewed(certificates);
   }
 
   /** Waits until the plane needs it no longer, at most so long, and ends it. `isOver`: the plane closes meanwhile, and ends all. */

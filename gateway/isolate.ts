@@ -7,7 +7,14 @@
 /// <reference lib="deno.worker" />
 import { createDefaultApp, createUpstreamApp } from "./default_app.ts";
 import { GatewayError, show } from "./errors.ts";
-import { feedSteks, isGateway, IsolateRunner } from "./gateway.ts";
+import {
+  feedSteks,
+  type Gateway,
+  isGateway,
+  IsolateRunner,
+  type IsolateSeat,
+  SEATED,
+} from "./gateway.ts";
 import type {
   AppSource,
   FromIsolate,
@@ -33,6 +40,8 @@ import type { STEKProvider } from "../tls/mod.ts";
 
 const scope = globalThis as unknown as DedicatedWorkerGlobalScope;
 let app: App;
+let gateway: Gateway | undefined;
+let seated: IsolateSeat | undefined;
 let planId: number;
 let plugins: PluginRegistry | undefined;
 let runner: IsolateRunner | undefined;
@@ -61,12 +70,13 @@ async function load(
   overrides: Partial<GatewayOptions>,
 ): Promise<LoadedApp> {
   const exported = await exportOf(source);
-  const given = isGateway(exported) ? exported.options : {};
+  if (isGateway(exported)) gateway = exported;
+  const given = gateway?.options ?? {};
   const { plugins: _, ...merged } = { ...given, ...overrides };
   const options = checkOptions(merged);
   provider = stekProviderOf(merged);
-  plugins = isGateway(exported) ? exported.plugins : new PluginRegistry();
-  app = await plugins.apply(isGateway(exported) ? exported.app : exported);
+  plugins = gateway?.plugins ?? new PluginRegistry();
+  app = await plugins.apply(gateway?.app ?? exported);
   setNamedUpstreams(options.upstreams);
   setUnderscoreHeaders(options.underscoreHeaders);
   const plan = compilePlan(app, options);
@@ -104,8 +114,12 @@ async function handle(message: ToIsolate): Promise<void> {
     const { seat, feedsSteks, pulse } = message;
     beat(pulse); // first: a provider may take its time
     if (feedsSteks && provider) feed = await feedSteks(seat.gateway, provider);
+    gateway?.[SEATED](seated = seat);
     runner = await IsolateRunner.start(seat, app, planId);
     tell({ type: "running" });
+  } else if (message.type === "certificates") {
+    const { certificates } = message;
+    if (seated) gateway?.[SEATED](seated = { ...seated, certificates });
   } else if (message.type === "replaced") {
     feed?.stop();
   } else {

@@ -4,6 +4,7 @@
  * @module
  */
 import type { IsolateSeat } from "./gateway.ts";
+import type { CertificateStats } from "./live_certificates.ts";
 import type { CheckedOptions, GatewayOptions } from "./options.ts";
 import type { Plan } from "./plan.ts";
 
@@ -27,6 +28,7 @@ export type ToIsolate =
   | { type: "lifeline"; port: number; token: Uint8Array }
   | { type: "load"; source: AppSource; overrides: Partial<GatewayOptions> }
   | { type: "run"; seat: IsolateSeat; pulse: Pulse; feedsSteks: boolean }
+  | { type: "certificates"; certificates: CertificateStats[] }
   | { type: "replaced" }
   | { type: "close"; waitMs: number };
 

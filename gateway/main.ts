@@ -276,7 +276,15 @@ class Run {
       options,
       seatsFor(options, command.watch),
       this.#service.sockets,
-      say,
+      (text) => {
+        say(text);
+        const certificates = this.#plane.certificates.stats();
+        for (
+          const one of [this.#generation, this.#loading, ...this.#retiring]
+        ) {
+          one?.renewed(certificates);
+        }
+      },
     );
     const seats = await this.#takeSeats(options.isolates);
     for (const line of dataPlaneLines(this.#plane.describe(), options)) {

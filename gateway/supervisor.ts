@@ -5,6 +5,7 @@
  */
 import { SocketDoorbell } from "./doorbell.ts";
 import type { IsolateSeat, IsolateWork } from "./gateway.ts";
+import type { CertificateStats } from "./live_certificates.ts";
 import type {
   AppSource,
   FromIsolate,
@@ -205,6 +206,11 @@ export class IsolateHandle {
     this.#watchdog = watchdog;
     const { pulse } = watchdog;
     await this.#ask({ type: "run", seat, pulse, feedsSteks });
+  }
+
+  /** Other certificates are in use now. */
+  renewed(certificates: CertificateStats[]): void {
+    if (!this.#ended) this.#send({ type: "certificates", certificates });
   }
 
   /** Others run in its place from now on; it finishes what it has. */
