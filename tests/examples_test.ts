@@ -14,6 +14,8 @@ interface Example {
   secure?: boolean;
   /** What it may do besides. */
   permission?: string;
+  /** Upstreams by the port that it has for each; they answer with that, the path and the prefix they are told. */
+  upstreams?: number[];
   /** Requests, each with its status and a part of its body. */
   asks: [
     path: string,
@@ -37,7 +39,10 @@ const EXAMPLES: Record<string, Example> = {
     asks: [
       ["/api/version", 200, '{"gateway":"sluice"}'],
       ["/api", 308, ""],
+      ["/api/users", 200, "3000 /api/users /api"],
+      ["/about", 200, "3001 /about null"],
     ],
+    upstreams: [3000, 3001],
   },
   "rate_limit.ts": {
     asks: [
@@ -52,7 +57,15 @@ const EXAMPLES: Record<string, Example> = {
     ],
   },
   "canary.ts": {
-    asks: [["/healthz", 200, "ok\n"]],
+    asks: [
+      ["/healthz", 200, "ok\n"],
+      ["/a", 200, "3001 /a", { "x-canary": "yes" }],
+      ["/a", 200, "3001 /a", { cookie: "canary=yes" }],
+      // Of sessions one in twenty is in, always the same ones.
+      ["/a", 200, "3000 /a", { cookie: "session=1" }],
+      ["/a", 200, "3001 /a", { cookie: "session=14" }],
+    ],
+    upstreams: [3000, 3001],
   },
   "mtls.ts": {
     secure: true,
@@ -103,6 +116,28 @@ async function hello(url: string): Promise<string> {
   }
 }
 
+/** Upstreams by port, and the text of the example with their real ports. */
+async function withUpstreams(name: string, ports: number[]) {
+  let text = await Deno.readTextFile(`${ROOT}/examples/${name}`);
+  await using servers = new AsyncDisposableStack();
+  for (const port of ports) {
+    const options = { port: 0, hostname: "127.0.0.1", onListen() {} };
+    const server = servers.use(
+      Deno.serve(options, ({ url, headers }) =>
+        new Response(
+          `${port} ${new URL(url).pathname} ${
+            headers.get("x-forwarded-prefix")
+          }`,
+        )),
+    );
+    text = text.replaceAll(
+      `127.0.0.1:${port}"`,
+      `127.0.0.1:${server.addr.port}"`,
+    );
+  }
+  return { text, servers: servers.move() };
+}
+
 describe("examples", () => {
   it("are all in this test", async () => {
     const names = (await Array.fromAsync(Deno.readDir(`${ROOT}/examples`)))
@@ -111,19 +146,21 @@ describe("examples", () => {
   });
 
   for (
-    const [name, { asks, socket, secure, permission }] of Object.entries(
-      EXAMPLES,
-    )
+    const [name, { asks, socket, secure, permission, upstreams = [] }] of Object
+      .entries(EXAMPLES)
   ) {
     it(`${name} answers`, async () => {
       const pem = secure ? await certificate() : { cert: "", key: "" };
+      const { text, servers } = await withUpstreams(name, upstreams);
+      await using _ = servers;
       await using folder = await folderOf({
+        ...upstreams.length > 0 && { [name]: text },
         "cert.pem": pem.cert,
         "key.pem": pem.key,
         "ca.pem": secure ? (await certificate(true)).cert : "",
       });
       await using command = await startCommand([
-        `${ROOT}/examples/${name}`,
+        upstreams.length > 0 ? name : `${ROOT}/examples/${name}`,
         ...permission ? [permission] : [],
       ], {
         folder: folder.path,
