@@ -287,7 +287,23 @@ const USES: unique symbol = Symbol.for("sluice.uses");
 const LABEL: unique symbol = Symbol.for("sluice.label");
 const COMPOSED_HANDLER = "__COMPOSED_HANDLER"; // Hono's mark on a handler that it wrapped for a sub-app's onError
 
-/** Makes an ordinary Hono middleware that a plan can also execute natively. */
+/**
+ * Makes an ordinary Hono middleware that a plan can also execute natively: `native` is what C does, `handler` the same in TypeScript.
+ *
+ * @example A step of one's own from one of C's
+ * ```ts
+ * import { defineMiddleware } from "sluice";
+ * import { Hono } from "hono";
+ *
+ * const mirror = defineMiddleware({
+ *   name: "mirror",
+ *   native: { op: "whoami" },
+ *   handler: (c) => c.text(`${c.req.method} ${c.req.path}`),
+ * });
+ * const app = new Hono().get("/mirror", mirror);
+ * console.log(await (await app.request("/mirror")).text()); // GET /mirror
+ * ```
+ */
 export function defineMiddleware(
   definition: MiddlewareDefinition,
 ): MiddlewareHandler {

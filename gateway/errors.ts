@@ -67,7 +67,23 @@ export interface OptionProblem {
   reason: string;
 }
 
-/** Options that cannot be used. It lists every problem, not only the first. */
+/**
+ * Options that cannot be used. It lists every problem, not only the first.
+ *
+ * @example All that is wrong with options from elsewhere
+ * ```ts
+ * import { defineGateway, type GatewayOptions, OptionsError } from "sluice";
+ * import { Hono } from "hono";
+ *
+ * const given = JSON.parse(`{ "workers": 0, "limits": { "connMax": 5 } }`) as GatewayOptions;
+ * try {
+ *   defineGateway(new Hono(), given);
+ * } catch (error) {
+ *   if (!(error instanceof OptionsError)) throw error;
+ *   for (const { path, reason } of error.problems) console.log(`${path}: ${reason}`);
+ * }
+ * ```
+ */
 export class OptionsError extends TypeError {
   /** Always `OptionsError`, also where the class itself is of another copy of this module. */
   override name = "OptionsError";

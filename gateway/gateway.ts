@@ -627,7 +627,22 @@ function planeStats(
   return { ...native.gatewayStats(gateway), connsByWorker, certificates };
 }
 
-/** An app with its options. `deno task start gateway` runs a module's default export; a program may start one itself. */
+/**
+ * An app with its options, which {@linkcode defineGateway} makes. `deno task start gateway` runs a module's default export; a program may start one itself.
+ *
+ * @example A program that starts one, asks it, and ends it
+ * ```ts
+ * import { defineGateway, type Gateway, respond } from "sluice";
+ * import { Hono } from "hono";
+ *
+ * const gateway: Gateway = defineGateway(new Hono().get("/", respond("hello")), {
+ *   listeners: [{ address: "127.0.0.1:0" }],
+ * });
+ * const { addresses: [{ port }] } = await gateway.start();
+ * console.log(await (await fetch(`http://127.0.0.1:${port}/`)).text()); // hello
+ * await gateway.close();
+ * ```
+ */
 export class Gateway {
   /** The app that it was made of. */
   readonly app: App;

@@ -4,7 +4,21 @@
  * @module
  */
 
-/** A policy that cannot be used. */
+/**
+ * A policy that cannot be used, as `stekFile` and others throw it where they are called; among options it is one of {@linkcode OptionsError.problems}.
+ *
+ * @example What was wrong, and where
+ * ```ts
+ * import { PolicyError, stekFile } from "sluice";
+ *
+ * try {
+ *   stekFile("steks", { refreshMs: 1 });
+ * } catch (error) {
+ *   if (!(error instanceof PolicyError)) throw error;
+ *   console.log(error.path, error.value, error.reason);
+ * }
+ * ```
+ */
 export class PolicyError extends TypeError {
   /** Always `PolicyError`. */
   override name = "PolicyError";

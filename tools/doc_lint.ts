@@ -1,7 +1,7 @@
 // `deno doc --lint` of what users import: every public symbol is documented, and names only types that can be imported.
 //
 // Types of package hono are the exception: users import them from there. They are listed pair by pair, so that a type of ours that has such a name
-// is still found.
+// is still found. And what users call has an example, which docs_run_test.ts runs.
 
 import { capture, CommandError, ROOT } from "./support.ts";
 
@@ -81,6 +81,51 @@ export function judgeLint(
 
 function pairText(symbol: string, type: string): string {
   return `${symbol} -> ${type}`;
+}
+
+/** What needs no example of its own, and why. */
+export const NO_EXAMPLE: Record<string, string> = {
+  PartSlot: "exported as a type: Sluice makes them",
+};
+
+interface PublicSymbol {
+  name: string;
+  declarations: {
+    kind: string;
+    jsDoc?: { tags?: { kind: string }[] };
+  }[];
+}
+
+/** Functions, classes and variables whose documentation shows no use; types are shown by what takes them. */
+export function withoutExample(
+  symbols: PublicSymbol[],
+  exceptions: Record<string, string>,
+): string[] {
+  const isShown = ({ declarations }: PublicSymbol) =>
+    declarations.some(({ kind, jsDoc }) =>
+      !["function", "class", "variable"].includes(kind) ||
+      jsDoc?.tags?.some((tag) => tag.kind === "example")
+    );
+  const lacking = symbols.filter((symbol) => !isShown(symbol))
+    .map(({ name }) => name);
+  return [
+    ...lacking.filter((name) => !(name in exceptions))
+      .map((name) => `${name} has no @example`),
+    ...Object.keys(exceptions).filter((name) => !lacking.includes(name))
+      .map((name) => `NO_EXAMPLE has ${name}, which needs no exception`),
+  ];
+}
+
+/** What a module exports. */
+export async function publicSymbols(file: string): Promise<PublicSymbol[]> {
+  const json = await capture([
+    ...[Deno.execPath(), "doc", "--json", "--no-config"],
+    ...[`--import-map=${ROOT}/tools/std/offline.json`, file],
+  ], { cwd: ROOT });
+  const { nodes } = JSON.parse(json) as {
+    nodes: Record<string, { symbols: PublicSymbol[] }>;
+  };
+  return Object.values(nodes).flatMap(({ symbols }) => symbols);
 }
 
 /** Lints a module's documentation; returns all that Deno says. */

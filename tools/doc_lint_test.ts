@@ -1,5 +1,5 @@
 import { assertEquals, assertRejects } from "@std/assert";
-import { judgeLint, lintDocs } from "./doc_lint.ts";
+import { judgeLint, lintDocs, withoutExample } from "./doc_lint.ts";
 import { CommandError } from "./support.ts";
 
 const MODULE = `import type { Context } from "hono";
@@ -64,4 +64,21 @@ Deno.test("a lint of documents: what cannot be read is not passed over", () => {
 
 Deno.test("a lint of documents: a module that cannot be read is an error", async () => {
   await assertRejects(() => lintDocs("no/such/module.ts"), CommandError);
+});
+
+Deno.test("examples of documents: functions, classes and variables have one", () => {
+  const symbol = (name: string, kind: string, ...tags: string[]) => ({
+    name,
+    declarations: [{ kind, jsDoc: { tags: tags.map((kind) => ({ kind })) } }],
+  });
+  const symbols = [
+    symbol("shown", "function", "example"),
+    symbol("bare", "function", "default"),
+    symbol("Known", "class"),
+    symbol("Options", "interface"),
+  ];
+  assertEquals(withoutExample(symbols, { Known: "why", shown: "stale" }), [
+    "bare has no @example",
+    "NO_EXAMPLE has shown, which needs no exception",
+  ]);
 });

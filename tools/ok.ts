@@ -2,7 +2,14 @@
 
 import { checkCode, checkDocs } from "./check_docs.ts";
 import { findViolations, readSources } from "./check_layers.ts";
-import { HONO_TYPES, judgeLint, lintDocs } from "./doc_lint.ts";
+import {
+  HONO_TYPES,
+  judgeLint,
+  lintDocs,
+  NO_EXAMPLE,
+  publicSymbols,
+  withoutExample,
+} from "./doc_lint.ts";
 import { abi, bindings, isCurrent } from "./gen.ts";
 import { reference } from "./reference.ts";
 import { testFlags } from "./std.ts";
@@ -87,7 +94,10 @@ async function checkDocumentCode(): Promise<void> {
 }
 
 async function checkDocumentation(): Promise<void> {
-  const complaints = judgeLint(await lintDocs("mod.ts"), HONO_TYPES);
+  const complaints = [
+    ...judgeLint(await lintDocs("mod.ts"), HONO_TYPES),
+    ...withoutExample(await publicSymbols("mod.ts"), NO_EXAMPLE),
+  ];
   if (complaints.length) throw new Error(complaints.join("\n"));
 }
 
