@@ -22,4 +22,8 @@ const listeners = ["ecdsa", "rsa"].map((key) => ({
   },
 }));
 
-export default defineGateway(app, { listeners });
+// Each handshake of a run brings a ticket, thousands in a second: all of them may come back with early data.
+export default defineGateway(app, {
+  listeners,
+  limits: { ticketSetBytes: 1 << 28 },
+});

@@ -93,6 +93,8 @@ const LIMIT_OFFSETS: Record<
   notFoundInFlight: abi.SL_CONFIG_NOT_FOUND_MAX_OFF,
   backlog: abi.SL_CONFIG_BACKLOG_OFF,
   connAgeMs: abi.SL_CONFIG_CONN_AGE_MS_OFF,
+  ticketSetBytes: abi.SL_CONFIG_TICKET_SET_BYTES_OFF,
+  sealedBytes: abi.SL_CONFIG_SEALED_BYTES_OFF,
   prefault: abi.SL_CONFIG_PREFAULT_OFF,
   bodyBytesPerSecondMin: abi.SL_CONFIG_BODY_BYTES_PER_SECOND_MIN_OFF,
   bodyGraceMs: abi.SL_CONFIG_BODY_GRACE_MS_OFF,

@@ -119,6 +119,14 @@ export interface LimitOptions {
   largeBufs?: number;
   /** Head buffers of 4 KiB per worker: a power of two. @default 1024 */
   smallBufs?: number;
+  /**
+   * Memory of the single-use set of early data, where a listener has that in mode `once`: 8 bytes a ticket, and a table for each sixteenth of the
+   * window. The default holds 65,536 tickets of each, 1,024 handshakes a second with the default window; tickets beyond come without early data
+   * (`tickets_bare`). @default 16777216
+   */
+  ticketSetBytes?: number;
+  /** Memory of the keys of `sealed` tickets; the oldest give way (`sealed_evicted`). @default 4194304 */
+  sealedBytes?: number;
   /** 1: all memory of the workers' pools is made resident at start; 0: when it is first used. @default 0 */
   prefault?: number;
   /** How long `close()` and a signal wait for running requests, and a reload before it ends the old isolates. @default 30000 */
@@ -187,6 +195,8 @@ const LIMITS: Record<keyof LimitOptions, Range> = {
   connAgeMs: { min: 1000, max: 24 * HOUR, default: HOUR },
   largeBufs: { min: 64, max: 32768, default: 512 },
   smallBufs: { min: 64, max: 32768, default: 1024, powerOfTwo: true },
+  ticketSetBytes: { min: 65_536, max: SIZE_MAX, default: 16_777_216 },
+  sealedBytes: { min: 4096, max: SIZE_MAX, default: 4_194_304 },
   prefault: { min: 0, max: 1, default: 0 },
   drainMs: { min: 1, max: HOUR, default: 30_000 },
   isolateTimeoutMs: { min: 0, max: HOUR, default: 10_000 },

@@ -10,6 +10,7 @@ import { Hono } from "hono";
 import {
   type CertificateOptions,
   earlyData,
+  type LimitOptions,
   respond,
   type STEKProvider,
   type TlsConnection,
@@ -47,14 +48,27 @@ describe("early data", () => {
 
   function start(
     resumption: { stek?: STEKProvider; mode?: "once" | "sealed" } = {},
+    limits: LimitOptions = {},
   ): Promise<RunningGateway> {
     const policy = { earlyData: true, resumption };
     const tls = { certificates: [certificate], policy };
     return startGateway(createApp(), {
       listeners: [{ address: "127.0.0.1:0", tls }],
       workers: 2,
+      limits,
     });
   }
+
+  it("has a single-use set of the size that limits.ticketSetBytes gives it", async () => {
+    // A power of two of cache lines in each of 18 tables, of which 17 are in use; 8 tickets a line.
+    expect(server.gateway.stats().ticket_set_capacity).toBe(8192 * 8 * 17);
+    const small = await start({}, { ticketSetBytes: 65_536 });
+    try {
+      expect(small.gateway.stats().ticket_set_capacity).toBe(32 * 8 * 17);
+    } finally {
+      await small.stop();
+    }
+  });
 
   let tickets = 0;
 
