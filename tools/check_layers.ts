@@ -10,7 +10,7 @@ type Layer = (typeof LAYERS)[number];
 // One noun is one .c/.h pair. What lies in native/include is data and prototypes only: any layer may include it.
 const LAYER_OF_FILE: Record<Layer, string> = {
   base:
-    "address_set base buf clients concurrency cpus handoff log log_format notify port_holder random rate_limit region secret slab status timer text hash limit metrics",
+    "address_set base buf clients concurrency cpus handoff log log_format notify port_holder probes random rate_limit region secret slab status timer text hash limit metrics",
   io:
     "epoll io io_internal sim sim_epoll sim_internal sim_uring sys uring uring_abi",
   tls:

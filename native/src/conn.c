@@ -7,6 +7,7 @@
 
 #include "exchange.h"
 #include "gateway.h"
+#include "probes.h"
 #include "upstream.h"
 
 #define SAMPLE_AFTER_NS SL_NS_PER_S // of a send, before its progress is looked at
@@ -424,6 +425,7 @@ static void handshake_done(struct sl_conn *conn) {
     counters->tls_handshakes++;
     conn->handshaken = true;
     conn->row = sl_tls_row(conn->tls);
+    SL_PROBE(tls_done, conn->worker->index, conn, conn->handshake_ns);
     conn->active_ns = conn->worker->now_ns;
 }
 
@@ -954,6 +956,7 @@ static void on_closed(void *owner) {
     }
     w->counters.conns_closed++;
     w->counters.conns_live--;
+    SL_PROBE(conn_close, w->index, conn, conn->served);
     sl_slab_give(&w->conns, conn);
 }
 
@@ -1058,6 +1061,7 @@ void sl_conn_accept(struct sl_worker_listener *listener, int fd) {
     conn->age_max_ns = sl_worker_jitter(w, ms(c->conn_age_ms));
     struct sl_clients *clients = w->gateway->clients;
     conn->counted = clients && sl_clients_add(clients, client_of(conn));
+    SL_PROBE(conn_accept, w->index, conn, fd);
     if (clients && !conn->counted) {
         sl_conn_close(conn, SL_E_SHED_ADDRESS);
         return;

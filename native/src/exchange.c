@@ -5,6 +5,7 @@
 #include <sys/socket.h>
 
 #include "gateway.h"
+#include "probes.h"
 #include "region.h"
 #include "upstream.h"
 
@@ -90,6 +91,7 @@ static struct sl_event *event_new(struct sl_exchange *ex, uint8_t kind) {
     event->slot = ex->slot;
     event->gen = ex->gen;
     ring->worker->counters.events++;
+    SL_PROBE(event_push, ring->worker->index, ex->slot, kind);
     return event;
 }
 
@@ -702,6 +704,7 @@ static void give_up(struct sl_exchange *ex) {
 static void take_verdict(struct sl_ring *ring, const struct sl_verdict *v) {
     struct sl_counters *counters = &ring->worker->counters;
     counters->verdicts++;
+    SL_PROBE(verdict, ring->worker->index, v->slot, v->kind);
     struct sl_exchange *ex = v->slot < ring->slots ? &ring->exchanges[v->slot] : NULL;
     if (!ex || !ex->lent || ex->gen != v->gen || ex->final) {
         counters->bad_verdicts++;

@@ -4,6 +4,7 @@
 #include "exchange.h"
 #include "gateway.h"
 #include "policy.h"
+#include "probes.h"
 #include "route.h"
 #include "upstream.h"
 
@@ -140,6 +141,7 @@ static void write_log(const struct sl_request *req) {
 void sl_request_finish(struct sl_request *req) {
     struct sl_worker *w = req->conn->worker;
     w->counters.responses++;
+    SL_PROBE(response_sent, w->index, req, req->reason);
     if (req->exchange) {
         bool reading = req->body_wanted && !req->body_done;
         req->exchange->req = NULL;
@@ -797,6 +799,7 @@ static void route(struct sl_request *req) {
     } else {
         sl_route_chain(&req->chain, plan, h->method, sl_request_span(req, 0, h->method_len), path);
     }
+    SL_PROBE(route, req->conn->worker->index, req, req->chain.count);
     if (req->conn->tls && sl_tls_in_early_data(req->conn->tls)) {
         start_early(req);
     } else {
@@ -832,6 +835,7 @@ void sl_request_start(struct sl_request *req) {
     conn->active_ns = w->now_ns;
     conn->served++;
     w->counters.requests++;
+    SL_PROBE(head_done, w->index, req, h->method);
     req->hold = w->hold;
     sl_plan_hold_ref(req->hold);
     req->body_left = h->content_length;

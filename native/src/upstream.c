@@ -10,6 +10,7 @@
 
 #include "exchange.h"
 #include "gateway.h"
+#include "probes.h"
 #include "websocket.h"
 
 #define SMALL_BODY 16384u
@@ -772,6 +773,9 @@ static void on_data(struct sl_io_conn *io_conn, void *owner, struct sl_buf *buf,
         up_close(up);
         return;
     }
+    if (!up->received) {
+        SL_PROBE(first_byte, up->worker->index, up, len);
+    }
     up->received = true;
     sl_inq_push(&up->in, &up->worker->bufs, buf, 0, len);
     sl_work_mark(up->worker, &up->work);
@@ -912,6 +916,7 @@ static struct sl_upstream_conn *connect_new(struct sl_worker *w, struct sl_upstr
     sl_outq_init(&up->out);
     w->counters.upstream_live++;
     w->counters.upstream_connects++;
+    SL_PROBE(upstream_connect, w->index, up, upstream);
     upstream->stats.connects++;
     arm_ms(up, SL_UP_DUE_CONNECT, upstream->row.connect_timeout_ms);
     return up;
