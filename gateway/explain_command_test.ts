@@ -53,13 +53,13 @@ describe("explainText()", () => {
 
   it("shows the table of a module's routes, or one request", async () => {
     expect(await explainText(command(), undefined)).toContain(
-      "routes: 3, of which 2 native and 1 TypeScript\n  GET  /",
+      "routes: 6, of which 3 native and 3 TypeScript\n  ALL  /*",
     );
     expect(await explainText(command("GET", "/hello/x"), undefined)).toContain(
       "GET /hello/x: TypeScript, because",
     );
     const rows = JSON.parse(await explainText(command("--json"), undefined));
-    expect(rows.length).toBe(3);
+    expect(rows.length).toBe(6);
     const json = command("GET", "/whoami", "--json");
     expect(JSON.parse(await explainText(json, undefined)).answeredBy)
       .toBe("native");

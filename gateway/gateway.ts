@@ -183,6 +183,8 @@ export interface IsolateSeat {
   rings: RingMemory[];
   /** Those in use. */
   certificates: CertificateStats[];
+  /** Where the gateway listens, in the order of its listeners. */
+  addresses: readonly Deno.NetAddr[];
 }
 
 /** An isolate's work as others see it. */
@@ -307,8 +309,9 @@ export class DataPlane {
       (_, worker) => makeRegion(this.#exchanges, attach(worker)),
     );
     this.#memory[isolate] = rings;
+    const { handle: gateway, addresses } = this;
     const certificates = this.certificates.stats();
-    const seat = { gateway: this.handle, isolate, rings, certificates };
+    const seat = { gateway, isolate, rings, addresses, certificates };
     return this.#seats[isolate] = seat;
   }
 

@@ -5,6 +5,8 @@
  * @module
  */
 /// <reference lib="deno.worker" />
+import * as abi from "../ffi/abi.ts";
+import * as native from "../ffi/mod.ts";
 import { createDefaultApp, createUpstreamApp } from "./default_app.ts";
 import { GatewayError, show } from "./errors.ts";
 import {
@@ -14,6 +16,7 @@ import {
   IsolateRunner,
   type IsolateSeat,
   SEATED,
+  VERSION,
 } from "./gateway.ts";
 import type {
   AppSource,
@@ -22,6 +25,7 @@ import type {
   Pulse,
   ToIsolate,
 } from "./isolate_messages.ts";
+import { listenerUrls } from "./narrate.ts";
 import {
   checkOptions,
   type GatewayOptions,
@@ -31,18 +35,26 @@ import {
 import { type App, compilePlan, resolveUpstreams } from "./plan.ts";
 import { resolveHost } from "./resolve.ts";
 import { PluginRegistry } from "./plugins/registry.ts";
+import { routeTable } from "./route_table.ts";
 import { installResponse } from "./response.ts";
 import type { StekFeed } from "./stek_feed.ts";
 import { setNamedUpstreams } from "./upstream.ts";
 import { installUpgradeGuard } from "./websocket.ts";
+import type { Welcomed } from "./welcome.ts";
 import { setUnderscoreHeaders } from "./forward.ts";
-import type { STEKProvider } from "../tls/mod.ts";
+import {
+  compileResumption,
+  type ListenerTlsOptions,
+  type STEKProvider,
+} from "../tls/mod.ts";
 
 const scope = globalThis as unknown as DedicatedWorkerGlobalScope;
 let app: App;
 let gateway: Gateway | undefined;
-let seated: IsolateSeat | undefined;
-let planId: number;
+let loaded: LoadedApp;
+let seat: IsolateSeat | undefined;
+let welcomed: Welcomed | undefined;
+let isReplaced = false;
 let plugins: PluginRegistry | undefined;
 let runner: IsolateRunner | undefined;
 let provider: STEKProvider | undefined;
@@ -80,14 +92,15 @@ async function load(
   setNamedUpstreams(options.upstreams);
   setUnderscoreHeaders(options.underscoreHeaders);
   const plan = compilePlan(app, options);
-  planId = plan.id;
   await resolveUpstreams(plan, resolveHost);
-  return { options, plan, given: withoutProviders(given) };
+  return loaded = { options, plan, given: withoutProviders(given) };
 }
 
 /** What an isolate runs: the module's default export. */
 async function exportOf(source: AppSource): Promise<App> {
-  if (source.kind === "default") return createDefaultApp();
+  if (source.kind === "default") {
+    return createDefaultApp(() => welcomed ??= welcomedIn(seat!));
+  }
   if (source.kind === "upstream") return createUpstreamApp(source.url);
   const module = await import(source.url);
   const exported = module.default;
@@ -102,6 +115,41 @@ async function exportOf(source: AppSource): Promise<App> {
   );
 }
 
+// What the welcome page tells: the gateway that gives this isolate its seat.
+function welcomedIn({ gateway, addresses }: IsolateSeat): Welcomed {
+  const { options, plan } = loaded;
+  const decided = native.gatewayDescribe(gateway);
+  const urls = listenerUrls(options, addresses);
+  return {
+    facts: {
+      version: VERSION,
+      io: `${decided.io} (${decided.io_reason})`,
+      workers: `${decided.workers} (${decided.workers_reason})`,
+      isolates: options.isolates,
+      listeners: options.listeners.map(({ tls }, i) => ({
+        url: urls[i],
+        ...tls && { resumption: resumptionOf(tls) },
+      })),
+      routes: routeTable(plan),
+    },
+    counts: () => {
+      const stats = native.gatewayStats(gateway);
+      return {
+        requests: stats.requests,
+        native: stats.requests_native,
+        typescript: stats.requests_typescript,
+        conns: stats.conns_live,
+      };
+    },
+    isOver: () => isReplaced || native.gatewayState(gateway) >= abi.SL_DRAINING,
+  };
+}
+
+function resumptionOf(tls: ListenerTlsOptions): string {
+  const modes = compileResumption(tls).map(({ mode }) => mode);
+  return [...new Set(modes)].join(", ");
+}
+
 async function handle(message: ToIsolate): Promise<void> {
   if (message.type === "lifeline") {
     await connectLifeline(message.port, message.token);
@@ -111,17 +159,19 @@ async function handle(message: ToIsolate): Promise<void> {
       app: await load(message.source, message.overrides),
     });
   } else if (message.type === "run") {
-    const { seat, feedsSteks, pulse } = message;
+    const { feedsSteks, pulse } = message;
+    seat = message.seat;
     beat(pulse); // first: a provider may take its time
     if (feedsSteks && provider) feed = await feedSteks(seat.gateway, provider);
-    gateway?.[SEATED](seated = seat);
-    runner = await IsolateRunner.start(seat, app, planId);
+    gateway?.[SEATED](seat);
+    runner = await IsolateRunner.start(seat, app, loaded.plan.id);
     tell({ type: "running" });
   } else if (message.type === "certificates") {
     const { certificates } = message;
-    if (seated) gateway?.[SEATED](seated = { ...seated, certificates });
+    if (seat) gateway?.[SEATED](seat = { ...seat, certificates });
   } else if (message.type === "replaced") {
     feed?.stop();
+    isReplaced = true;
   } else {
     feed?.stop();
     await runner?.stop(message.waitMs);

@@ -35,7 +35,10 @@ describe("IsolateHandle", () => {
       expect(app.options.workers).toBe(3);
       expect(app.plan.entries.map(({ path, steps }) => [path, steps[0].op]))
         .toEqual([
-          ["/", "respond"],
+          ["/*", "headers"],
+          ["/", "typescript"],
+          ["/live", "typescript"],
+          ["/favicon.svg", "respond"],
           ["/hello/:name", "typescript"],
           ["/whoami", "whoami"],
         ]);

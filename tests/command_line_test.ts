@@ -150,7 +150,7 @@ describe("the command line", () => {
         /^sluice: io: (uring|epoll) \(.+\)$/m,
         /^sluice: workers: \d+ \(\d+ CPUs?(; cgroup quota [\d.]+)?\), each with at most \d+ connections; isolates: 1$/m,
         /^sluice: memory: at most \d+ MiB of buffers and \d+ MiB of rings/m,
-        /^sluice: routes: 3, of which 2 native and 1 TypeScript$/m,
+        /^sluice: routes: 6, of which 3 native and 3 TypeScript$/m,
         /^sluice: certificate: a local one for localhost, kept in \/\S+\/state\/sluice$/m,
         /^sluice: ready in \d+ ms on http:\/\/127\.0\.0\.1:\d+ https:\/\/127\.0\.0\.1:\d+$/m,
       ];
@@ -174,7 +174,7 @@ describe("the command line", () => {
         );
         expect(err).toBe("");
         expect(out).toMatch(
-          /<title>Sluice<\/title>[^]*Hello, Ada!\nGET \/whoami HTTP\/1\.1\r\nhost: /,
+          /^Sluice \S+ is running\.\n[^]*Hello, Ada!\nGET \/whoami HTTP\/1\.1\r\nhost: /,
         );
         expect(out).toMatch("\r\nvia: 1.1 sluice\r\n");
         expect(out).toMatch("\r\nx-forwarded-for: 127.0.0.1\r\n");
@@ -561,7 +561,7 @@ describe("the command line", () => {
     // On one connection: the order of lines is that of one worker.
     const requests = async (command: RunningCommand) => {
       using client = await command.connect();
-      for (const path of ["/", "/hello/Ada?x=y", "/none"]) {
+      for (const path of ["/favicon.svg", "/hello/Ada?x=y", "/none"]) {
         await client.ask(get(path));
       }
     };
@@ -576,7 +576,7 @@ describe("the command line", () => {
       for (const line of lines) expect(line).toMatch(start);
       const rest = lines.map((line) => line.replace(start, ""));
       expect(rest[0]).toMatch(
-        /^"GET \/ HTTP\/1\.1" 200 \d+B [\d.]+ms native h -$/,
+        /^"GET \/favicon\.svg HTTP\/1\.1" 200 \d+B [\d.]+ms native h -$/,
       );
       expect(rest[1]).toMatch(
         /^"GET \/hello\/Ada\?x=y HTTP\/1\.1" 200 12B [\d.]+ms typescript h -$/,
