@@ -199,6 +199,24 @@ static bool seal(struct sl_conn *conn) {
     return true;
 }
 
+// Tickets wait for the first write. A client that has not asked along with its Finished gets them alone: they acknowledge it, without which Nagle's
+// rule keeps its question back until a delayed acknowledgement, 40 ms later. False: the connection is being cut.
+static bool greet(struct sl_conn *conn) {
+    if (!conn->tickets_due) {
+        return true;
+    }
+    conn->tickets_due = false;
+    bool asked = conn->in.bytes > 0 || (conn->req && conn->req->head_done);
+    if (asked || conn->notified || conn->cut_after || !give_sealed_any(conn)) {
+        return true; // with what is sent next
+    }
+    int64_t n = sl_tls_write(conn->tls, NULL, 0);
+    if (n < 0) {
+        sl_conn_abort(conn, (int)n);
+    }
+    return n >= 0;
+}
+
 // Where the last answer's records have room behind them our close_notify goes along, and the connection's end with both: two segments, a send
 // and a completion less. True: nothing will follow.
 static bool notify_with_last(struct sl_conn *conn) {
@@ -217,7 +235,7 @@ static void flush_tls(struct sl_conn *conn) {
     if (conn->flying) {
         return;
     }
-    if (conn->handshaken && !seal(conn)) {
+    if (conn->handshaken && !(seal(conn) && greet(conn))) {
         return;
     }
     if (conn->sealed && sl_tls_out_bytes(conn->tls) > 0) {
@@ -423,7 +441,7 @@ static void handshake_done(struct sl_conn *conn) {
     }
     counters->tls_us[i]++;
     counters->tls_handshakes++;
-    conn->handshaken = true;
+    conn->handshaken = conn->tickets_due = true;
     conn->row = sl_tls_row(conn->tls);
     SL_PROBE(tls_done, conn->worker->index, conn, conn->handshake_ns);
     conn->active_ns = conn->worker->now_ns;

@@ -56,6 +56,7 @@ struct sl_conn {
     uint8_t want;            // enum sl_recv_want, as last told
     uint8_t row;             // of TLS: its server name's (tls.h)
     bool in_ended, close_after, cut_after, handshaken, notified, counted;
+    bool tickets_due;        // of TLS: nothing was sent since the handshake
     bool half_closed;        // of a tunnel: the client has our FIN
     bool shut;               // its end goes with what is being sent
     uint8_t remote_family;   // 4 or 6
