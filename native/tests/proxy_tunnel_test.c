@@ -59,15 +59,6 @@ TEST(tunnels_in_storms) {
 
 TEST(a_connection_becomes_a_tunnel_only_by_a_handshake_and_its_proof) {
     EACH_KERNEL(kernel) {
-        for (size_t i = 0; i < SL_COUNT_OF(bad_switches); i++) {
-            struct row row = {bad_switches[i], {{SEND(WEBSOCKET), ANSWER(502, BAD)}}, {{REQUEST, SEND(bad_switches[i]), ENDED}}, 1, 1,
-                              {R(UPSTREAM_BAD, 1), C(upgrades, 0)}};
-            run_row(&row);
-        }
-        for (size_t i = 0; i < SL_COUNT_OF(no_handshakes); i++) {
-            struct row row = {no_handshakes[i], {{SEND(no_handshakes[i]), ANSWER(502, BAD)}}, {{REQUEST, SEND(SWITCH), ENDED}}, 1, 1,
-                              {R(UPSTREAM_BAD, 1), C(upgrades, 0)}};
-            run_row(&row);
-        }
+        run_no_tunnels();
     }
 }

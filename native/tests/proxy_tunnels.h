@@ -71,4 +71,18 @@ static const char *const no_handshakes[] = {
     "GET / HTTP/1.0\r\nHost: a\r\nConnection: upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n",
 };
 
+// On the world that is open: none of these becomes a tunnel.
+static void run_no_tunnels(void) {
+    for (size_t i = 0; i < SL_COUNT_OF(bad_switches); i++) {
+        struct row row = {bad_switches[i], {{SEND(WEBSOCKET), ANSWER(502, BAD)}}, {{REQUEST, SEND(bad_switches[i]), ENDED}}, 1, 1,
+                          {R(UPSTREAM_BAD, 1), C(upgrades, 0)}};
+        run_row(&row);
+    }
+    for (size_t i = 0; i < SL_COUNT_OF(no_handshakes); i++) {
+        struct row row = {no_handshakes[i], {{SEND(no_handshakes[i]), ANSWER(502, BAD)}}, {{REQUEST, SEND(SWITCH), ENDED}}, 1, 1,
+                          {R(UPSTREAM_BAD, 1), C(upgrades, 0)}};
+        run_row(&row);
+    }
+}
+
 #endif
