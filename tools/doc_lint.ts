@@ -3,6 +3,7 @@
 // Types of package hono are the exception: users import them from there. They are listed pair by pair, so that a type of ours that has such a name
 // is still found. And what users call has an example, which docs_run_test.ts runs.
 
+import type { Declaration } from "./doc_symbols.ts";
 import { capture, CommandError, ROOT } from "./support.ts";
 
 /** What names which of Hono's types. */
@@ -88,20 +89,17 @@ export const NO_EXAMPLE: Record<string, string> = {
   PartSlot: "exported as a type: Sluice makes them",
 };
 
-interface PublicSymbol {
+interface Shown {
   name: string;
-  declarations: {
-    kind: string;
-    jsDoc?: { tags?: { kind: string }[] };
-  }[];
+  declarations: Pick<Declaration, "kind" | "jsDoc">[];
 }
 
 /** Functions, classes and variables whose documentation shows no use; types are shown by what takes them. */
 export function withoutExample(
-  symbols: PublicSymbol[],
+  symbols: Shown[],
   exceptions: Record<string, string>,
 ): string[] {
-  const isShown = ({ declarations }: PublicSymbol) =>
+  const isShown = ({ declarations }: Shown) =>
     declarations.some(({ kind, jsDoc }) =>
       !["function", "class", "variable"].includes(kind) ||
       jsDoc?.tags?.some((tag) => tag.kind === "example")
@@ -114,18 +112,6 @@ export function withoutExample(
     ...Object.keys(exceptions).filter((name) => !lacking.includes(name))
       .map((name) => `NO_EXAMPLE has ${name}, which needs no exception`),
   ];
-}
-
-/** What a module exports. */
-export async function publicSymbols(file: string): Promise<PublicSymbol[]> {
-  const json = await capture([
-    ...[Deno.execPath(), "doc", "--json", "--no-config"],
-    ...[`--import-map=${ROOT}/tools/std/offline.json`, file],
-  ], { cwd: ROOT });
-  const { nodes } = JSON.parse(json) as {
-    nodes: Record<string, { symbols: PublicSymbol[] }>;
-  };
-  return Object.values(nodes).flatMap(({ symbols }) => symbols);
 }
 
 /** Lints a module's documentation; returns all that Deno says. */

@@ -7,9 +7,9 @@ import {
   judgeLint,
   lintDocs,
   NO_EXAMPLE,
-  publicSymbols,
   withoutExample,
 } from "./doc_lint.ts";
+import { publicSymbols } from "./doc_symbols.ts";
 import { abi, bindings, isCurrent } from "./gen.ts";
 import { reference } from "./reference.ts";
 import { testFlags } from "./std.ts";

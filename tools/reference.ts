@@ -5,32 +5,15 @@
 //   answers.md      the answers and closes that the gateway makes by itself, with their labels
 //   metrics.md      what stats() counts
 
+import {
+  type Declaration,
+  type JsDoc,
+  type Member,
+  type Place,
+  publicSymbols,
+} from "./doc_symbols.ts";
 import type { Generated } from "./gen.ts";
 import { capture, ROOT } from "./support.ts";
-
-interface JsDoc {
-  doc?: string;
-  tags?: { kind: string; doc?: string }[];
-}
-
-interface Member {
-  name: string;
-  jsDoc?: JsDoc;
-  optional?: boolean;
-  location: { filename: string; byteIndex: number };
-}
-
-interface Declaration {
-  kind: string;
-  jsDoc?: JsDoc;
-  location: { filename: string; byteIndex: number };
-  def: {
-    properties?: Member[];
-    methods?: Member[];
-    extends?: { repr: string }[];
-    params?: { tsType?: { repr?: string; value?: { typeName?: string } } }[];
-  };
-}
 
 type Symbols = Map<string, Declaration>;
 
@@ -86,19 +69,10 @@ export async function reference(): Promise<Generated[]> {
 }
 
 async function symbolsOf(file: string): Promise<Symbols> {
-  const json = await capture([
-    ...[Deno.execPath(), "doc", "--json", "--no-config"],
-    ...[`--import-map=${ROOT}/tools/std/offline.json`, `${ROOT}/${file}`],
-  ]);
-  const { nodes } = JSON.parse(json) as {
-    nodes: Record<
-      string,
-      { symbols: { name: string; declarations: Declaration[] }[] }
-    >;
-  };
   return new Map(
-    Object.values(nodes).flatMap(({ symbols }) => symbols)
-      .map(({ name, declarations }) => [name, declarations[0]]),
+    (await publicSymbols(file)).map((
+      { name, declarations },
+    ) => [name, declarations[0]]),
   );
 }
 
@@ -138,9 +112,8 @@ async function options(
   for (const [title, names] of OPTIONS) {
     parts.push(`## ${title}\n`);
     for (const name of names) {
-      const declaration = find(symbols, name);
-      parts.push(`### ${name}\n`, prose(declaration.jsDoc));
-      parts.push(await table(symbols, declaration, ranges[name] ?? {}));
+      parts.push(`### ${name}\n`, prose(find(symbols, name).jsDoc));
+      parts.push(await table(symbols, name, ranges[name]));
     }
   }
   return parts;
@@ -163,7 +136,7 @@ async function middleware(symbols: Symbols): Promise<string[]> {
       if (!declaration?.def.properties || listed.has(type)) continue;
       listed.add(type);
       parts.push(`### ${type}\n`, prose(declaration.jsDoc));
-      parts.push(await table(symbols, declaration, {}));
+      parts.push(await table(symbols, type));
     }
   }
   return parts;
@@ -195,12 +168,12 @@ async function metrics(
       COUNTERS.map(([name, text]) => [`\`${name}\``, cell(text)]),
     ),
     "## Beside the counters\n",
-    await table(symbols, find(symbols, "GatewayStats"), {}),
-    await table(native, find(native, "GatewayStats"), {}),
+    await table(symbols, "GatewayStats"),
+    await table(native, "GatewayStats"),
     "### UpstreamStats\n",
-    await table(native, find(native, "UpstreamStats"), {}),
+    await table(native, "UpstreamStats"),
     "### CertificateStats\n",
-    await table(symbols, find(symbols, "CertificateStats"), {}),
+    await table(symbols, "CertificateStats"),
   ];
 }
 
@@ -208,11 +181,12 @@ async function metrics(
 
 async function table(
   symbols: Symbols,
-  { def }: Declaration,
-  ranges: Record<string, string>,
+  name: string,
+  ranges: Record<string, string> = {},
 ): Promise<string> {
+  const { def } = find(symbols, name);
   const members = [...def.properties ?? [], ...def.methods ?? []];
-  const isInput = !/Stats$/.test(symbolName(symbols, def));
+  const isInput = !name.endsWith("Stats");
   const rows: string[][] = [];
   const aliases = new Set<string>();
   for (const member of members) {
@@ -235,11 +209,11 @@ async function table(
     ]);
   }
   const parts = [grid(["name", "type", "default", "what it is"], rows)];
-  for (const name of aliases) {
-    const { location, jsDoc } = symbols.get(name)!;
+  for (const alias of aliases) {
+    const { location, jsDoc } = symbols.get(alias)!;
     const text = await textAt(location);
     const type = typeText(text.slice(text.indexOf("=") + 1));
-    parts.push(`\`${name}\` is \`${type}\`: ${oneLine(jsDoc?.doc ?? "")}\n`);
+    parts.push(`\`${alias}\` is \`${type}\`: ${oneLine(jsDoc?.doc ?? "")}\n`);
   }
   const also = (def.extends ?? []).map(({ repr }) => `\`${repr}\``);
   if (also.length > 0 && isInput) {
@@ -248,15 +222,12 @@ async function table(
   return parts.join("\n");
 }
 
-const symbolName = (symbols: Symbols, def: Declaration["def"]) =>
-  [...symbols].find(([, one]) => one.def === def)?.[0] ?? "";
-
 function grid(heads: string[], rows: string[][]): string {
   const line = (cells: string[]) => `| ${cells.join(" | ")} |\n`;
   return [heads, heads.map(() => "---"), ...rows].map(line).join("");
 }
 
-const sources = new Map<string, string>();
+const sources = new Map<string, Uint8Array>();
 
 // As it is written in the source: what is between the name's colon and the end of the member.
 async function typeOf({ location }: Member): Promise<string> {
@@ -265,14 +236,11 @@ async function typeOf({ location }: Member): Promise<string> {
 
 const NAME = /^\s*(readonly )?\w+\??(: )?/;
 
-async function textAt(
-  { filename, byteIndex }: Declaration["location"],
-): Promise<string> {
+async function textAt({ filename, byteIndex }: Place): Promise<string> {
   const source = sources.get(filename) ??
-    await Deno.readTextFile(new URL(filename));
+    await Deno.readFile(new URL(filename));
   sources.set(filename, source);
-  const bytes = new TextEncoder().encode(source).subarray(byteIndex);
-  return new TextDecoder().decode(bytes);
+  return new TextDecoder().decode(source.subarray(byteIndex));
 }
 
 /** The type that `text` begins with, up to its semicolon. */

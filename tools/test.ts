@@ -44,7 +44,7 @@ const FUZZ_SECONDS = SOAK
 // An input that takes longer has found a loop without end.
 const FUZZ_INPUT_SECONDS = 60;
 const UNIT_FOLDERS = ["ffi", "gateway", "tls", "tools", "examples", "bench"];
-// What bounds a time from above runs when nothing else does.
+// What bounds a time from above runs when nothing else does: by file, and why.
 const ALONE: Record<string, string> = {
   "bench/isolation_test.ts": "bounds the latency beside an isolate that spins",
   "tests/drain_test.ts": "a drain ends within its timeout",
@@ -395,6 +395,11 @@ async function main([group, pattern = ""]: string[]): Promise<number> {
   }
   const wants = (name: string) => !group || group === name;
   const context: Context = { pattern, total: none() };
+  for (const path of Object.keys(ALONE)) {
+    if (!await exists(`${ROOT}/${path}`)) {
+      throw new Error(`tools/test.ts: ALONE names ${path}, which is not there`);
+    }
+  }
   const built = await buildFor(context, "release", true);
   if (wants("static") && built) await testStatic(context);
   const native = wants("native") ? await buildNative(context, built) : [];
