@@ -3,7 +3,7 @@
 // Types of package hono are the exception: users import them from there. They are listed pair by pair, so that a type of ours that has such a name
 // is still found. And what users call has an example, which docs_run_test.ts runs.
 
-import type { Declaration } from "./doc_symbols.ts";
+import { type Declaration, publicSymbols } from "./doc_symbols.ts";
 import { capture, CommandError, ROOT } from "./support.ts";
 
 /** What names which of Hono's types. */
@@ -129,4 +129,12 @@ export async function lintDocs(file: string): Promise<string> {
     }
     return error.output;
   }
+}
+
+/** What is wrong with the documentation of what users import. */
+export async function undocumented(): Promise<string[]> {
+  return [
+    ...judgeLint(await lintDocs("mod.ts"), HONO_TYPES),
+    ...withoutExample(await publicSymbols("mod.ts"), NO_EXAMPLE),
+  ];
 }

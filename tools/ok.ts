@@ -2,14 +2,7 @@
 
 import { checkCode, checkDocs } from "./check_docs.ts";
 import { findViolations, readSources } from "./check_layers.ts";
-import {
-  HONO_TYPES,
-  judgeLint,
-  lintDocs,
-  NO_EXAMPLE,
-  withoutExample,
-} from "./doc_lint.ts";
-import { publicSymbols } from "./doc_symbols.ts";
+import { undocumented } from "./doc_lint.ts";
 import { abi, bindings, isCurrent } from "./gen.ts";
 import { reference } from "./reference.ts";
 import { testFlags } from "./std.ts";
@@ -94,10 +87,7 @@ async function checkDocumentCode(): Promise<void> {
 }
 
 async function checkDocumentation(): Promise<void> {
-  const complaints = [
-    ...judgeLint(await lintDocs("mod.ts"), HONO_TYPES),
-    ...withoutExample(await publicSymbols("mod.ts"), NO_EXAMPLE),
-  ];
+  const complaints = await undocumented();
   if (complaints.length) throw new Error(complaints.join("\n"));
 }
 

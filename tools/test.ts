@@ -11,6 +11,7 @@
 import { build, failureText, type Profile } from "./build.ts";
 import { checkCode, checkDocs } from "./check_docs.ts";
 import { findViolations, readSources } from "./check_layers.ts";
+import { undocumented } from "./doc_lint.ts";
 import { abi, bindings, isCurrent } from "./gen.ts";
 import { type StdChoice, testFlags } from "./std.ts";
 import {
@@ -112,11 +113,14 @@ async function testStatic(context: Context) {
         .join("\n    ")
       : undefined,
   );
-  const broken = [...await checkDocs(), ...await checkCode()];
-  counts = sum(
-    counts,
-    outcome("documents", broken.length ? broken.join("\n    ") : undefined),
-  );
+  const documents = {
+    documents: [...await checkDocs(), ...await checkCode()],
+    "documented types": await undocumented(),
+  };
+  for (const [name, broken] of Object.entries(documents)) {
+    const text = broken.length ? broken.join("\n    ") : undefined;
+    counts = sum(counts, outcome(name, text));
+  }
   for (const make of [abi, bindings]) {
     const file = await make();
     const stale = await isCurrent(file)
