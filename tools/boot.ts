@@ -1,5 +1,5 @@
 // The first thing that the packed binary runs, in a process of its own: unpacks what the gateway needs as files into a private folder, and tells the
-// launcher (native/launcher/launcher.c) with which words and environment the gateway starts.
+// launcher (native/launcher/launcher.c) with which words and environment the gateway, or `sluice explain`, starts.
 //
 //   $SLUICE_CACHE                      this place or none
 //   $CACHE_DIRECTORY                   systemd's CacheDirectory=
@@ -18,6 +18,7 @@ import {
   sha256,
 } from "./pack.ts";
 import {
+  explainedModule,
   modulePath,
   parseArguments,
   permissionFlags,
@@ -191,9 +192,13 @@ function replace(fresh: string, folder: string): void {
   }
 }
 
-async function unpack(
-  archive: Archive,
-): Promise<{ place: string; folder: string }> {
+interface Unpacked {
+  place: string;
+  /** In the place, with the files of the archive. */
+  folder: string;
+}
+
+async function unpack(archive: Archive): Promise<Unpacked> {
   const reasons: string[] = [];
   for (const place of places()) {
     try {
@@ -263,8 +268,20 @@ function hasCacheOfDeno(): boolean {
   );
 }
 
+/** What Deno is to run: `=NAME=VALUE` for its environment, `+WORD` for each of its words. */
 async function answer(archive: Archive, words: string[]): Promise<string[]> {
-  const { place, folder } = await unpack(archive);
+  const unpacked = await unpack(archive);
+  const [first, ...others] = words;
+  return first === "explain"
+    ? await explainAnswer(archive, unpacked, others)
+    : await gatewayAnswer(archive, unpacked, words);
+}
+
+async function gatewayAnswer(
+  archive: Archive,
+  { place, folder }: Unpacked,
+  words: string[],
+): Promise<string[]> {
   const { module: bundled, permissions } = archive.manifest;
   const given = parseArguments(words);
   const parsed = {
@@ -284,27 +301,68 @@ async function answer(archive: Archive, words: string[]): Promise<string[]> {
     : undefined;
   const library = Deno.env.get("SLUICE_LIBRARY") || `${folder}/${LIBRARY}`;
   const env: Record<string, string> = {
-    INIT_CWD: userFolder(),
     SLUICE_LIBRARY: library,
     SLUICE_IMPORT_MAP: project?.importMap ?? `${folder}/import_map.json`,
-    DENO_NO_UPDATE_CHECK: "1",
   };
-  if (!hasCacheOfDeno()) env.DENO_DIR = `${place}/deno`;
   if (parsed.permissions.some((word) => word.startsWith("--inspect"))) {
     env.SLUICE_DEBUG = "1";
   }
-  const flags = project?.flags ?? [
-    "--no-config",
-    "--no-lock",
-    `--import-map=${folder}/import_map.json`,
-  ];
+  return wordsOf(place, env, [
+    ...project?.flags ?? ownFlags(folder),
+    ...permissionFlags(parsed, library),
+    `${folder}/gateway/main.js`,
+    ...gateway,
+  ]);
+}
+
+async function explainAnswer(
+  archive: Archive,
+  { place, folder }: Unpacked,
+  words: string[],
+): Promise<string[]> {
+  const permissions = words.filter((word) => /^--(allow|deny)-/.test(word));
+  const others = words.filter((word) => !permissions.includes(word));
+  const { module: bundled, permissions: packed } = archive.manifest;
+  const module = explainedModule(others);
+  const path = bundled !== undefined && module === undefined
+    ? `${folder}/${bundled}`
+    : await modulePath({ module, options: new Map() });
+  if (path && !await exists(path)) {
+    throw new BootError(
+      `there is no ${module} in ${userFolder()}\nusage: sluice explain [MODULE] [METHOD URL]`,
+    );
+  }
+  const isOwn = path === undefined || path.startsWith(`${folder}/`);
+  const flags = isOwn
+    ? ownFlags(folder)
+    : (await projectFlags(path, place, folder)).flags;
+  const url = path ? fileUrl(path).href : module ?? "";
+  return wordsOf(place, { SLUICE_MODULE: url }, [
+    ...flags,
+    ...["--allow-net", "--allow-read", "--allow-env", "--no-prompt"],
+    ...packed,
+    ...permissions,
+    `${folder}/gateway/explain_command.js`,
+    ...others,
+  ]);
+}
+
+function ownFlags(folder: string): string[] {
+  return ["--no-config", "--no-lock", `--import-map=${folder}/import_map.json`];
+}
+
+function wordsOf(
+  place: string,
+  own: Record<string, string>,
+  words: string[],
+): string[] {
+  const env = { INIT_CWD: userFolder(), DENO_NO_UPDATE_CHECK: "1", ...own };
+  const cache = hasCacheOfDeno() ? {} : { DENO_DIR: `${place}/deno` };
   return [
-    ...Object.entries(env).map(([name, value]) => `=${name}=${value}`),
-    ...["run", ...flags, ...permissionFlags(parsed, library)].map((word) =>
-      `+${word}`
+    ...Object.entries({ ...env, ...cache }).map(([name, value]) =>
+      `=${name}=${value}`
     ),
-    `+${folder}/gateway/main.js`,
-    ...gateway.map((word) => `+${word}`),
+    ...["run", ...words].map((word) => `+${word}`),
   ];
 }
 

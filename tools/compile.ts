@@ -135,6 +135,7 @@ async function filesOf(folder: string): Promise<Packed[]> {
 const REWRITES: [from: string, to: string][] = [
   [`"./isolate.ts"`, `"./isolate.js"`],
   ["deno task start gateway", "sluice"],
+  ["deno task explain", "sluice explain"],
   [
     "Make it with \\`deno task build\\`, or name another file in SLUICE_LIBRARY",
     "Name another place for it in SLUICE_CACHE",
@@ -161,10 +162,15 @@ export function rewrite(files: readonly Packed[]): Packed[] {
   return rewritten;
 }
 
-// gateway/main.js and what it shares with the isolates and with `sluice`, all in one folder: each finds the others beside it.
+// gateway/main.js and explain_command.js, and what they share with the isolates and with `sluice`, all in one folder: each finds the others beside it.
 async function gatewayFiles(temp: string): Promise<Packed[]> {
   const out = `${temp}/gateway`;
-  const entries = ["gateway/main.ts", "gateway/isolate.ts", "mod.ts"];
+  const entries = [
+    "gateway/main.ts",
+    "gateway/isolate.ts",
+    "gateway/explain_command.ts",
+    "mod.ts",
+  ];
   await bundle(entries.map((path) => `${ROOT}/${path}`), [
     ...productFlags(),
     ...EXTERNAL.slice(0, 2).map((name) => `--external=${name}`),

@@ -228,6 +228,42 @@ Deno.test("the binary answers what runs when SIGTERM comes, and exits with 0", a
   assertEquals(code, 0, err);
 });
 
+Deno.test("the binary explains: the commands that its texts name are commands that it has", async () => {
+  const routes = Array.from(
+    { length: 25 },
+    (_, i) => `app.get("/r${i}", respond("r"));`,
+  ).join("\n");
+  await using place = await Place.make({
+    "app.ts": HONO_APP.replace("export default", `${routes}\nexport default`),
+    "shout.ts": SHOUT,
+  });
+  await using command = await place.start(["app.ts"]);
+  const hint = /^sluice: +and \d+ more: sluice (explain app\.ts)$/m
+    .exec(await stop(command));
+  assert(hint, "the start text names a command for the other routes");
+  const all = await place.run(hint[1].split(" "));
+  assertEquals([all.code, all.err], [0, ""]);
+  assertMatch(all.out, /^routes: [^]*\/r24\b/);
+
+  const one = await place.run(["explain", "app.ts", "GET", "/native"]);
+  assertEquals([one.code, one.err], [0, ""]);
+  assertMatch(one.out, /respond[^]*native/);
+  const own = await place.run(["explain", "GET", "/whoami"]);
+  assertEquals([own.code, own.err], [0, ""]);
+  const none = await place.run(["explain", "ap.ts", "GET", "/"]);
+  assertEquals(none.code, 1);
+  assertMatch(
+    none.err,
+    /^sluice: there is no ap\.ts in .*alone\nusage: sluice explain /,
+  );
+  const { code, err } = await place.run(["explain", "--jsn"]);
+  assertEquals(code, 2);
+  assertMatch(
+    err,
+    /^explain: there is no option --jsn\nusage: sluice explain /,
+  );
+});
+
 Deno.test("the binary takes what it has unpacked before, and unpacks again what was changed", async () => {
   await using place = await Place.make();
   assertEquals((await place.run(["--version"])).code, 0);
@@ -379,6 +415,9 @@ Deno.test("compile({ module }) puts a module inside, with what it imports and it
   await using command = await place.start([]);
   assertMatch(await ask(command, `${command.base}/ts/ada`), /ADA!$/);
   await stop(command);
+  const explained = await place.run(["explain", "GET", "/native"]);
+  assertEquals([explained.code, explained.err], [0, ""]);
+  assertMatch(explained.out, /respond/);
   await using other = await place.start(["other.ts", "--http", "127.0.0.1:0"]);
   assertMatch(await ask(other, `${other.base}/`), /other$/);
   await stop(other);
@@ -408,7 +447,10 @@ Deno.test("rewrite() notices that the sources do not say any more what it replac
   } catch (error) {
     message = (error as Error).message;
   }
-  assertMatch(message, /does not say deno task start gateway, Make it/);
+  assertMatch(
+    message,
+    /does not say deno task start gateway, deno task explain, Make it/,
+  );
 });
 
 Deno.test("SLUICE_AS_DENO makes the binary Deno", async () => {

@@ -4,14 +4,14 @@
 import { pathToFileURL } from "node:url";
 import { failureText } from "./build.ts";
 import { moduleFlags } from "./module_map.ts";
-import { modulePath, userFolder } from "./start_arguments.ts";
+import { explainedModule, modulePath, userFolder } from "./start_arguments.ts";
 import { productFlags } from "./std.ts";
 import { exists, ROOT } from "./support.ts";
 
 async function run(args: string[]): Promise<number> {
   const permissions = args.filter((word) => /^--(allow|deny)-/.test(word));
   const words = args.filter((word) => !permissions.includes(word));
-  const module = moduleOf(words);
+  const module = explainedModule(words);
   const path = await modulePath({ module, options: new Map() });
   if (module && path && !await exists(path)) {
     console.error(
@@ -41,14 +41,6 @@ async function run(args: string[]): Promise<number> {
   } finally {
     if (temp) await Deno.remove(temp, { recursive: true });
   }
-}
-
-// An odd number of words begins with it; explain_command.ts says what is wrong with others.
-function moduleOf(words: string[]): string | undefined {
-  const plain = words.filter((word, i) =>
-    !word.startsWith("-") && !/^(--header|-H)$/.test(words[i - 1] ?? "")
-  );
-  return plain.length % 2 === 1 ? plain[0] : undefined;
 }
 
 try {

@@ -1,4 +1,5 @@
-// What the words after `deno task start gateway` ask of Deno and of gateway/main.ts: for tools/start.ts, and for the packed binary (tools/boot.ts).
+// What the words after `deno task start gateway` ask of Deno and of gateway/main.ts, and those after `deno task explain`: for tools/start.ts and
+// tools/explain.ts, and for the packed binary (tools/boot.ts).
 
 import { resolve } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -72,6 +73,14 @@ export async function modulePath(
   return !options.has("--upstream") && await exists(byConvention)
     ? byConvention
     : undefined;
+}
+
+/** The MODULE of `explain [MODULE] [METHOD URL]`: an odd number of words begins with it. What is wrong with others is gateway/explain_command.ts's to say. */
+export function explainedModule(words: readonly string[]): string | undefined {
+  const plain = words.filter((word, i) =>
+    !word.startsWith("-") && !/^(--header|-H)$/.test(words[i - 1] ?? "")
+  );
+  return plain.length % 2 === 1 ? plain[0] : undefined;
 }
 
 /** The permissions of a gateway: net, read, env, and ffi for our library alone. */
