@@ -202,7 +202,7 @@ async function testFuzz(context: Context) {
     ];
     const result = await run(
       [...prefix, ...command],
-      NATIVE_TIMEOUT_S,
+      FUZZ_SECONDS + NATIVE_TIMEOUT_S, // it ends by itself
       SANITIZER_ENV,
     );
     if (result.code === 0) {
