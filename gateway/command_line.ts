@@ -140,7 +140,7 @@ function takeModule(command: Command, value: string): void {
 }
 
 function unknown(name: string): UsageError {
-  const meant = nearest(name, [...Object.keys(VALUES), "--help", "--version"]);
+  const meant = nearest(name, [...Object.keys(VALUES), ...Object.keys(FLAGS)]);
   const hint = meant
     ? `did you mean ${meant}?`
     : "`deno task start gateway --help` lists the options";

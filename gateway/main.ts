@@ -5,6 +5,13 @@
  * @module
  */
 import {
+  adviceFor,
+  type Attempt,
+  noModule,
+  typedWords,
+  withPermission,
+} from "./advice.ts";
+import {
   type Command,
   HELP,
   parseCommand,
@@ -67,7 +74,10 @@ function say(line: string): void {
 
 // ---- What to run
 
-async function sourceOf(command: Command): Promise<AppSource> {
+async function sourceOf(
+  command: Command,
+  words: readonly string[],
+): Promise<AppSource> {
   if (command.upstream !== undefined) {
     return { kind: "upstream", url: command.upstream };
   }
@@ -84,9 +94,9 @@ async function sourceOf(command: Command): Promise<AppSource> {
     ? new URL(command.module)
     : fileUrl(command.module);
   if (!await isFile(url)) {
+    const path = decodeURIComponent(url.pathname);
     throw new StartError(
-      `Cannot load ${command.module}: there is no such file in ${userFolder()}.\n` +
-        "Name a file that exports a Hono app or a gateway, or none for the welcome page: deno task start gateway",
+      await noModule(command.module, words, userFolder(), path),
     );
   }
   return { kind: "module", url: url.href };
@@ -236,8 +246,14 @@ class Run {
   #service: ServiceOptions;
   #states: ServiceStates | undefined; // somebody wants to know
   #urls = "";
+  #words: readonly string[];
 
-  constructor(exit: (code: number) => void, service: ServiceOptions) {
+  constructor(
+    words: readonly string[],
+    exit: (code: number) => void,
+    service: ServiceOptions,
+  ) {
+    this.#words = words;
     this.#exit = exit;
     this.#service = service;
     const { notifySocket } = service;
@@ -255,7 +271,7 @@ class Run {
   }
 
   async start(command: Command): Promise<void> {
-    const source = await sourceOf(command);
+    const source = await sourceOf(command, this.#words);
     const flags = await flagsOf(command, source);
     const importMap = await importMapOf(Deno.env.get("SLUICE_IMPORT_MAP"));
     const debug = Deno.env.get("SLUICE_DEBUG") !== undefined;
@@ -350,7 +366,7 @@ class Run {
       if (!(error instanceof ModuleError)) throw error;
       throw new StartError(
         `Cannot load ${this.#name}: ${error.message}${
-          moduleAdvice(error.message, this.#name)
+          moduleAdvice(error.message, this.attempt)
         }`,
         { cause: error },
       );
@@ -597,7 +613,7 @@ class Run {
     if (!this.#closing) this.#states?.stopping("draining");
     this.#closing ??= this.#close(code);
     this.#closing.then(this.#exit, (error) => {
-      report(error);
+      report(error, this.attempt);
       this.#exit(EXIT_FAILED);
     });
   }
@@ -625,6 +641,11 @@ class Run {
     return code;
   }
 
+  /** What was tried, for those who advise. */
+  get attempt(): Attempt {
+    return { words: this.#words, options: this.#fixed };
+  }
+
   /** Ends what was begun, after a failed start. */
   abandon(): void {
     this.#loading?.terminate();
@@ -647,13 +668,9 @@ function withPlace(error: unknown): string {
     .join("\n");
 }
 
-function moduleAdvice(message: string, module: string): string {
+function moduleAdvice(message: string, attempt: Attempt): string {
   const permission = /run again with the (--allow-[a-z]+)/.exec(message);
-  if (permission) {
-    return `\nGive it that permission: deno task start gateway ${module} ${
-      permission[1]
-    }`;
-  }
+  if (permission) return `\n${withPermission(attempt, permission[1])}`;
   if (
     /Relative import path "([^"]+)" not prefixed|Import "([^"]+)" not a dependency/
       .test(message)
@@ -663,15 +680,7 @@ function moduleAdvice(message: string, module: string): string {
   return "";
 }
 
-const ADVICE: Record<string, string> = {
-  address_in_use:
-    "Stop that process, or take another address: deno task start gateway --http 127.0.0.1:0",
-  io_unavailable: "Let the gateway choose: deno task start gateway --io auto",
-  tls_config:
-    "Look into the files: openssl x509 -noout -subject -dates -in CERT; openssl pkey -noout -check -in KEY",
-};
-
-function report(error: unknown): void {
+function report(error: unknown, attempt: Attempt): void {
   if (error instanceof UsageError) {
     say(
       `${error.message}\nusage: deno task start gateway [MODULE] [options]     (--help shows them)`,
@@ -679,7 +688,7 @@ function report(error: unknown): void {
   } else if (error instanceof StartError) say(error.message);
   else if (error instanceof GatewayError) {
     say(`error: ${error.message}`);
-    const advice = ADVICE[error.kind];
+    const advice = adviceFor(error, attempt);
     if (advice) console.error(advice);
   } else {say(
       `error: ${
@@ -690,7 +699,8 @@ function report(error: unknown): void {
 
 async function main(args: readonly string[]): Promise<void> {
   const service = serviceOptions(Deno.env, Deno.pid);
-  const run = new Run((code) => Deno.exit(code), service);
+  const words = typedWords(Deno.env.get("SLUICE_WORDS"), args);
+  const run = new Run(words, (code) => Deno.exit(code), service);
   try {
     const command = parseCommand(args);
     if (command.help) {
@@ -708,7 +718,7 @@ async function main(args: readonly string[]): Promise<void> {
     Deno.addSignalListener("SIGUSR2", () => run.tellStats());
     await run.start(command);
   } catch (error) {
-    report(error);
+    report(error, run.attempt);
     run.abandon();
     Deno.exit(error instanceof UsageError ? EXIT_USAGE : EXIT_FAILED);
   }

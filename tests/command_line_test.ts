@@ -368,7 +368,7 @@ describe("the command line", () => {
       });
       expect(refused.code).toBe(1);
       expect(refused.err).toMatch(
-        /Give it that permission: deno task start gateway m\.ts --allow-write$/m,
+        /Give it that permission: deno task start gateway m\.ts --http 127\.0\.0\.1:0 --allow-write$/m,
       );
       await using command = await startCommand([
         "m.ts",
@@ -447,13 +447,18 @@ describe("the command line", () => {
           .getReader();
         const port = (await within(reader.read(), "the holder's port")).value!
           .trim();
-        const { code, err } = await runCommand(["--http", `127.0.0.1:${port}`]);
+        const { code, err } = await runCommand([
+          "--http",
+          `127.0.0.1:${port}`,
+          "--io",
+          "epoll",
+        ]);
         expect(code).toBe(1);
         expect(err).toMatch(
           `listen on 127.0.0.1:${port}: the address is in use (held by pid ${holder.pid}, deno)\n`,
         );
         expect(err).toMatch(
-          "Stop that process, or take another address: deno task start gateway --http 127.0.0.1:0",
+          "Stop that process, or take another address: deno task start gateway --io epoll --http 127.0.0.1:0\n",
         );
         await reader.cancel();
       } finally {
@@ -480,7 +485,8 @@ describe("the command line", () => {
       const { code, err } = await runCommand(["--http", "192.0.2.1:8080"]);
       expect(code).toBe(1);
       expect(err).toMatch(
-        "listen on 192.0.2.1:8080: Cannot assign requested address",
+        "listen on 192.0.2.1:8080: Cannot assign requested address\n" +
+          "Take an address that this machine has (ip addr), or all of them: deno task start gateway --http 0.0.0.0:8080\n",
       );
     });
 
@@ -501,7 +507,7 @@ describe("the command line", () => {
       const missing = await start("none.pem", "a.key");
       expect(missing.code).toBe(1);
       expect(missing.err).toMatch(
-        /tls\.certificates\[0\]\.cert: cannot read "\/\S+\/none\.pem": No such file or directory/,
+        /tls\.certificates\[0\]\.cert: cannot read "\/\S+\/none\.pem": No such file or directory[^]*go on with a local certificate: deno task start gateway --https 127\.0\.0\.1:0$/m,
       );
       const unreadable = await start("a.pem", ".");
       expect(unreadable.err).toMatch(
@@ -510,7 +516,7 @@ describe("the command line", () => {
       const mismatched = await start("a.pem", "b.key");
       expect(mismatched.code).toBe(1);
       expect(mismatched.err).toMatch(
-        /a\.pem[^]*key[^]*openssl pkey -noout -check -in KEY/,
+        /a\.pem[^]*key[^]*openssl pkey -noout -check -in \S+\/b\.key/,
       );
       await using command = await startCommand([
         "--https",

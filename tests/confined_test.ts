@@ -100,7 +100,7 @@ describeOnce("io_uring denied by a filter", () => {
       expect([code, out]).toEqual([1, ""]);
       expect(err).toContain(
         `sluice: error: io: io_uring was asked for but does not work here: ${reason}\n` +
-          "Let the gateway choose: deno task start gateway --io auto\n",
+          "Let the gateway choose: deno task start gateway --http 127.0.0.1:0 --io auto\n",
       );
     });
   }

@@ -303,6 +303,7 @@ async function gatewayAnswer(
   const env: Record<string, string> = {
     SLUICE_LIBRARY: library,
     SLUICE_IMPORT_MAP: project?.importMap ?? `${folder}/import_map.json`,
+    SLUICE_WORDS: JSON.stringify(words),
   };
   if (parsed.permissions.some((word) => word.startsWith("--inspect"))) {
     env.SLUICE_DEBUG = "1";

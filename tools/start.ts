@@ -39,6 +39,7 @@ async function run(args: string[]): Promise<number> {
       `${ROOT}/gateway/main.ts`,
       ...parsed.gateway,
     ], {
+      SLUICE_WORDS: JSON.stringify(args),
       ...temp ? { SLUICE_IMPORT_MAP: `${temp}/import_map.json` } : {},
       ...parsed.permissions.some((word) => word.startsWith("--inspect"))
         ? { SLUICE_DEBUG: "1" }
