@@ -1,14 +1,16 @@
 // Runs the shell blocks of a document as a reader would: in one folder, one after the other, in a network of their own, so that the ports are those of
 // the text. A line that begins with `$ ` is typed; what stands below it must come, but for numbers and dates, and `...` is any lines. A gateway that a line
-// starts is waited for until it is ready, or has said what the text shows, and `kill` means its process; the next start, or the document's end, ends it.
+// starts is waited for until it is ready, or has said what the text shows, and `kill` means its process; the next start, or the document's end, ends it,
+// but for a start that is to find the address in use. What a `console` block shows before it types anything is what the gateway has said since.
 // The modules of the document whose first line is a comment with a file's name are in the folder.
 
-import { type Block, isCode, isShell, placeOf } from "./doc_blocks.ts";
+import { type Block, isShell, placeOf } from "./doc_blocks.ts";
 import { capture, ROOT } from "./support.ts";
 
 export interface Step {
   /** Of the command, in the document. */
   place: string;
+  /** "": it shows the gateway's terminal. */
   command: string;
   expected: string[];
 }
@@ -23,6 +25,8 @@ export function stepsOf(block: Block): Step[] {
       steps.push({ place, command: text.slice(2), expected: [] });
     } else if (steps.length > 0) {
       steps[steps.length - 1].expected.push(text);
+    } else if (block.language === "console") {
+      steps.push({ place, command: "", expected: [text] });
     } else {
       throw new Error(`${place}: a shell block begins with a "$ " command`);
     }
@@ -79,6 +83,7 @@ const PRIVATE_NETWORK = ["unshare", "-rn", "--pid", "--fork"].concat(
   "--kill-child",
 );
 const WAIT_MS = 20_000;
+const IN_USE = /: the address is in use/;
 const START = /^deno task start gateway(?!.* --(?:help|version)\b)/;
 
 /** Types all shell blocks of a document that are not run by hand. Returns what went wrong first, with its place. */
@@ -119,8 +124,9 @@ export async function runTranscript(
 /** The modules of a document that say in their first line how they are called. */
 export function named(blocks: Block[]): Record<string, string> {
   return Object.fromEntries(
-    blocks.filter(isCode).flatMap(({ text }) => {
-      const [, name] = /^\/\/ ([\w-]+\.tsx?)$/m.exec(text.split("\n")[0]) ?? [];
+    blocks.flatMap(({ text }) => {
+      const [, name] = /^\/\/ ([\w-]+\.[jt]sx?)$/m.exec(text.split("\n")[0]) ??
+        [];
       return name ? [[name, text]] : [];
     }),
   );
@@ -134,14 +140,15 @@ class Shell {
   #reading: Promise<void>;
   /** The folder, which is the home, too. */
   #home: string;
-  #log: string;
+  #log = ""; // of the gateway that runs
   #logs = 0;
   /** Of the gateway that runs. */
   #pid = 0;
+  /** How much of its log a block has shown. */
+  #shown = 0;
 
   constructor(folder: string) {
     this.#home = folder;
-    this.#log = `${folder}/gateway.log`;
     const home = Deno.env.get("HOME") ?? "/";
     const kept = (name: string, fallback: string) =>
       Deno.env.get(name) || `${home}/${fallback}`;
@@ -213,9 +220,12 @@ class Shell {
 
   /** Types a command and judges what comes. */
   async run({ command, expected }: Step): Promise<string | undefined> {
+    if (command === "") return await this.#gatewaySays(expected);
     if (START.test(command)) {
-      return await this.stopGateway() ??
-        await this.#startGateway(command, expected);
+      return expected.some((line) => IN_USE.test(line))
+        ? await this.#startGateway(command, expected)
+        : await this.stopGateway() ??
+          await this.#startGateway(command, expected);
     }
     if (/^kill\b/.test(command)) {
       return await this.#signal(command, expected);
@@ -232,28 +242,47 @@ class Shell {
     command: string,
     expected: string[],
   ): Promise<string | undefined> {
-    const log = this.#log = this.#log.replace(/\d*$/, String(++this.#logs));
+    const log = `${this.#home}/gateway.log${++this.#logs}`;
     const [words] = command.split(/\s#\s/);
     await this.#output(`${words} >${log} 2>&1 &`);
     const named = expected.some((line) => line.trim() !== "...");
-    const lines = await this.#logLines((text) =>
+    const lines = await this.#logLines(log, 0, (text) =>
       READY.test(text) ||
-      named && firstMissing(expected, said(text, this.#home)) === undefined
-    );
+      named && firstMissing(expected, said(text, this.#home)) === undefined);
     const text = `${lines.join("\n")}\n`;
     // One that could not start says why, and is gone.
     if (READY.test(text)) {
       this.#pid = Number(/^sluice: pid (\d+)/m.exec(text)?.[1]);
+      this.#log = log;
+      this.#shown = (await Deno.readTextFile(log)).length;
+      this.#type("started=$!");
     }
     const missing = firstMissing(expected, lines);
     return missing &&
       `this is missing: ${missing}; it said:\n${lines.join("\n")}`;
   }
 
-  async #logLines(ready: (text: string) => boolean): Promise<string[]> {
+  async #gatewaySays(expected: string[]): Promise<string | undefined> {
+    if (!this.#pid) return "no gateway runs";
+    const missing = (text: string) =>
+      firstMissing(expected, said(text, this.#home));
+    try {
+      await this.#logLines(this.#log, this.#shown, (text) => !missing(text));
+    } catch (error) {
+      return (error as Error).message;
+    }
+    this.#shown = (await Deno.readTextFile(this.#log)).length;
+    return undefined;
+  }
+
+  async #logLines(
+    log: string,
+    from: number,
+    ready: (text: string) => boolean,
+  ): Promise<string[]> {
     const end = performance.now() + WAIT_MS;
     for (;;) {
-      const text = await Deno.readTextFile(this.#log).catch(() => "");
+      const text = (await Deno.readTextFile(log).catch(() => "")).slice(from);
       if (ready(text)) return said(text, this.#home);
       if (performance.now() > end) {
         throw new Error(`the gateway does not go on; it said:\n${text}`);
@@ -270,7 +299,7 @@ class Shell {
     if (!this.#pid) return "no gateway runs";
     const before = await Deno.readTextFile(this.#log);
     const words = command.replace(/\d+$/, String(this.#pid));
-    const { code } = await this.#output(`${words}; wait $!`);
+    const { code } = await this.#output(`${words}; wait $started`);
     const text = (await Deno.readTextFile(this.#log)).slice(before.length);
     this.#pid = 0;
     const missing = firstMissing(expected, said(text, this.#home));

@@ -72,6 +72,18 @@ Deno.test({
         "sluice: closed after 1 answers on 1 connections\n",
     );
     assertEquals(await runTranscript([app, block]), undefined);
+    const meanwhile = [
+      shell("$ deno task start gateway app.ts --http 8080 --log text\n"),
+      shell(
+        "$ deno task start gateway app.ts --http 8080\n...\n" +
+          "sluice: error: listen on 127.0.0.1:8080: the address is in use (held by pid 1, deno)\n...\n",
+      ),
+      shell("$ curl -s http://127.0.0.1:8080\nhere\n"),
+      shell(
+        '2026-11-25T12:25:19.262Z 127.0.0.1:3 "GET / HTTP/1.1" 200 4B 0.1ms typescript 127.0.0.1:8080 -\n',
+      ),
+    ];
+    assertEquals(await runTranscript([app, ...meanwhile]), undefined);
     const again = shell(block.text.replace("\nhere", "\nthere"));
     const problem = await runTranscript([app, again]) ?? "";
     assert(problem.includes("this is missing: there"), problem);
