@@ -7,7 +7,7 @@
 //   deno task gen --check   fails if one of them is not current
 
 import { reference } from "./reference.ts";
-import { capture, CARGO_DIR, ROOT } from "./support.ts";
+import { capture, CARGO_DIR, exists, ROOT } from "./support.ts";
 
 export interface Generated {
   path: string;
@@ -34,6 +34,25 @@ export async function bindings(): Promise<Generated> {
   } finally {
     await Deno.remove(out);
   }
+}
+
+/** Whether the program that makes the bindings is there. */
+export async function canBind(): Promise<boolean> {
+  return await exists(`${CARGO_DIR}/release/bindgen`);
+}
+
+/** All that is generated, one after the other: what is written from one may be read for the next. */
+export async function* generated(
+  withBindings = true,
+): AsyncGenerator<Generated> {
+  yield await abi();
+  if (withBindings) yield await bindings();
+  yield* await reference();
+}
+
+/** What to say of a file that is not current. */
+export function staleText({ path }: Generated): string {
+  return `${path} is not current: run \`deno task gen\` and commit it`;
 }
 
 /** Whether the file in the repository is the generated text. */
@@ -254,21 +273,12 @@ function gap(name: string, before: string, from: number, to: number): string {
 async function main(args: string[]): Promise<number> {
   const check = args.includes("--check");
   let stale = 0;
-  const makers = [
-    async () => [await abi()],
-    async () => [await bindings()],
-    reference, // behind abi(), whose file it reads
-  ];
-  for (const make of makers) {
-    for (const file of await make()) {
-      if (check && !await isCurrent(file)) {
-        console.error(
-          `${file.path} is not current: run \`deno task gen\` and commit it`,
-        );
-        stale++;
-      } else if (!check && await write(file)) {
-        console.error(`${file.path} changed`);
-      }
+  for await (const file of generated()) {
+    if (check && !await isCurrent(file)) {
+      console.error(staleText(file));
+      stale++;
+    } else if (!check && await write(file)) {
+      console.error(`${file.path} changed`);
     }
   }
   return stale ? 1 : 0;

@@ -3,12 +3,10 @@
 import { checkCode, checkDocs } from "./check_docs.ts";
 import { findViolations, readSources } from "./check_layers.ts";
 import { undocumented } from "./doc_lint.ts";
-import { abi, bindings, isCurrent } from "./gen.ts";
-import { reference } from "./reference.ts";
+import { canBind, generated, isCurrent, staleText } from "./gen.ts";
 import { testFlags } from "./std.ts";
 import {
   capture,
-  CARGO_DIR,
   CommandError,
   exists,
   filesUnder,
@@ -92,16 +90,12 @@ async function checkDocumentation(): Promise<void> {
 }
 
 async function checkGenerated(): Promise<string | void> {
-  const built = await exists(`${CARGO_DIR}/release/bindgen`);
-  const files = [await abi(), ...await reference()];
-  if (built) files.push(await bindings());
-  for (const file of files) {
-    if (!await isCurrent(file)) {
-      throw new Error(
-        `${file.path} is not current: run \`deno task gen\` and commit it`,
-      );
-    }
+  const built = await canBind();
+  const stale: string[] = [];
+  for await (const file of generated(built)) {
+    if (!await isCurrent(file)) stale.push(staleText(file));
   }
+  if (stale.length) throw new Error(stale.join("\n"));
   if (!built) {
     return "ffi/bindings/mod.ts is not judged: run `deno task build` first";
   }

@@ -12,7 +12,7 @@ import { build, failureText, type Profile } from "./build.ts";
 import { checkCode, checkDocs } from "./check_docs.ts";
 import { findViolations, readSources } from "./check_layers.ts";
 import { undocumented } from "./doc_lint.ts";
-import { abi, bindings, isCurrent } from "./gen.ts";
+import { generated, isCurrent, staleText } from "./gen.ts";
 import { type StdChoice, testFlags } from "./std.ts";
 import {
   capture,
@@ -121,12 +121,9 @@ async function testStatic(context: Context) {
     const text = broken.length ? broken.join("\n    ") : undefined;
     counts = sum(counts, outcome(name, text));
   }
-  for (const make of [abi, bindings]) {
-    const file = await make();
-    const stale = await isCurrent(file)
-      ? undefined
-      : "is not current: run `deno task gen` and commit it";
-    counts = sum(counts, outcome(file.path, stale));
+  for await (const file of generated()) {
+    const stale = await isCurrent(file) ? undefined : staleText(file);
+    counts = sum(counts, outcome("generated", stale));
   }
   report(
     context,
