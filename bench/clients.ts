@@ -135,9 +135,11 @@ async function readAnswers(
   return answers.map((head) => head + end);
 }
 
-/** The folder of the BoringSSL that the library is linked with, for `cc`. */
-export async function boringssl(): Promise<string> {
-  const build = [`${ROOT}/tools/build.ts`, "--boringssl"];
+/** The folder of what the library is linked with, for `cc`. */
+export async function builtFolder(
+  name: "boringssl" | "compression",
+): Promise<string> {
+  const build = [`${ROOT}/tools/build.ts`, `--${name}`];
   return (await run([
     ...[Deno.execPath(), "run", "--no-config", "--allow-all"],
     ...build,

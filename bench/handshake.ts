@@ -4,7 +4,7 @@
  *
  * @module
  */
-import { boringssl, type Load, run } from "./clients.ts";
+import { builtFolder, type Load, run } from "./clients.ts";
 import {
   CLIENT_CORE,
   costOf,
@@ -187,7 +187,7 @@ export async function makeCertificates(folder: string): Promise<void> {
 
 /** Compiles bench/client/handshake.c with the BoringSSL that the library has; its path. */
 export async function buildClient(folder: string): Promise<string> {
-  const ssl = await boringssl();
+  const ssl = await builtFolder("boringssl");
   const program = `${folder}/handshake`;
   await run([
     ...["cc", "-O2", "-o", program, `-I${ssl}/include`],

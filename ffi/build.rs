@@ -1,13 +1,15 @@
-// Links the data plane and BoringSSL, all static. tools/build.ts says where they are.
+// Links the data plane, BoringSSL and compression, all static. tools/build.ts says where they are.
 use std::env::var;
 use std::process::Command;
 
 fn main() {
     let native = folder("SLUICE_NATIVE_DIR", "the folder of libsluice.a (native/build/release)");
     let boringssl = folder("SLUICE_BORINGSSL_DIR", "the folder of BoringSSL's lib/libssl.a");
+    let compression = folder("SLUICE_COMPRESSION_DIR", "the folder of lib/libcompression.a");
     println!("cargo:rustc-link-search=native={native}");
     println!("cargo:rustc-link-search=native={boringssl}/lib");
-    for library in ["sluice", "ssl", "crypto"] {
+    println!("cargo:rustc-link-search=native={compression}/lib");
+    for library in ["sluice", "ssl", "crypto", "compression"] {
         println!("cargo:rustc-link-lib=static={library}");
     }
     // Of the compiler, static, too: the packed binary may meet a system that has glibc alone.
@@ -17,6 +19,7 @@ fn main() {
     }
     println!("cargo:rerun-if-changed={native}/libsluice.a");
     println!("cargo:rerun-if-changed={boringssl}/lib/libssl.a");
+    println!("cargo:rerun-if-changed={compression}/lib/libcompression.a");
     // A function that C does not define must fail here, not in the user's process.
     println!("cargo:rustc-cdylib-link-arg=-Wl,-z,defs");
     println!("cargo:rustc-cdylib-link-arg=-Wl,--exclude-libs,ALL");

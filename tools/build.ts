@@ -3,10 +3,13 @@
 //   deno task build                        what `deno task start` needs
 //   deno task build --profile asan         libsluice.a and the native tests under a sanitizer: release, debug, asan, tsan or fuzz
 //   deno task build --check-only           does not rewrite generated files (the tests prove that they are current)
-//   deno task build --boringssl            prints BoringSSL's folder, for cmake by hand
+//   deno task build --boringssl            prints BoringSSL's folder, for a C compiler by hand
+//   deno task build --compression          prints that of brotli and zlib
 
-import { boringssl, ninjaProgress } from "./boringssl.ts";
+import { boringssl } from "./boringssl.ts";
+import { compression } from "./compression.ts";
 import { abi, bindings, write } from "./gen.ts";
+import { ninjaProgress } from "./pinned.ts";
 import {
   capture,
   CARGO_DIR,
@@ -99,9 +102,12 @@ export async function build(options: BuildOptions = {}): Promise<boolean> {
     const now = await inputs(tests, library, false);
     await removeIfThere(path);
     await requireTools(profile === "fuzz" ? [...TOOLS, CLANG] : TOOLS);
-    const ssl = await boringssl(log);
-    await buildNative(profile, tests, ssl, log);
-    if (library) await buildLibrary(ssl, log);
+    const pinned = {
+      SLUICE_BORINGSSL_DIR: await boringssl(log),
+      SLUICE_COMPRESSION_DIR: await compression(log),
+    };
+    await buildNative(profile, tests, pinned, log);
+    if (library) await buildLibrary(pinned, log);
     if (library && generate) await writeGenerated(log);
     const made = merged(before, now);
     if (library && generate) made.generated = await digestFiles(GENERATED);
@@ -119,9 +125,9 @@ export interface Stamp {
 }
 
 const GENERATED = ["ffi/abi.ts", "ffi/bindings/mod.ts"];
-const TOOL_FILES = ["boringssl", "build", "gen", "support"].map((name) =>
-  `tools/${name}.ts`
-);
+const TOOL_FILES = [
+  ...["boringssl", "build", "compression", "gen", "pinned", "support"],
+].map((name) => `tools/${name}.ts`);
 
 /** Whether what was made is all that is wanted now. */
 export function covers(made: Stamp, wanted: Stamp): boolean {
@@ -182,7 +188,7 @@ export function missingText(missing: Tool[]): string {
 async function buildNative(
   profile: Profile,
   tests: boolean,
-  ssl: string,
+  pinned: Record<string, string>,
   log: (line: string) => void,
 ) {
   log(`native (${profile}): libsluice.a${tests ? " and its tests" : ""}`);
@@ -191,7 +197,7 @@ async function buildNative(
     "cmake",
     "--preset",
     profile,
-    `-DSLUICE_BORINGSSL_DIR=${ssl}`,
+    ...Object.entries(pinned).map(([name, folder]) => `-D${name}=${folder}`),
   ];
   if (profile === "fuzz" && !await findProgram("clang-14")) {
     configure.push("-DCMAKE_C_COMPILER=clang", "-DCMAKE_CXX_COMPILER=clang++");
@@ -210,7 +216,10 @@ async function buildNative(
   });
 }
 
-async function buildLibrary(ssl: string, log: (line: string) => void) {
+async function buildLibrary(
+  pinned: Record<string, string>,
+  log: (line: string) => void,
+) {
   log("ffi: the library for Deno");
   await capture(
     [
@@ -224,7 +233,7 @@ async function buildLibrary(ssl: string, log: (line: string) => void) {
     {
       env: {
         SLUICE_NATIVE_DIR: `${ROOT}/native/build/release`,
-        SLUICE_BORINGSSL_DIR: ssl,
+        ...pinned,
       },
     },
   );
@@ -254,10 +263,13 @@ export function failureText(error: unknown): string {
   return error instanceof Error ? error.message : String(error);
 }
 
+const FOLDERS = { "--boringssl": boringssl, "--compression": compression };
+
 async function main(args: string[]): Promise<number> {
-  if (args.includes("--boringssl")) {
+  for (const [flag, folder] of Object.entries(FOLDERS)) {
+    if (!args.includes(flag)) continue;
     await requireTools(TOOLS);
-    console.log(await boringssl((line) => console.error(`build: ${line}`)));
+    console.log(await folder((line) => console.error(`build: ${line}`)));
     return 0;
   }
   const profile = args.includes("--profile")

@@ -4,6 +4,7 @@
 import { assert, assertEquals } from "@std/assert";
 import { boringssl } from "./boringssl.ts";
 import { build } from "./build.ts";
+import { compression } from "./compression.ts";
 import { findProgram, LIBRARY, ROOT } from "./support.ts";
 
 const REPLAY = "a_replay_runs_nothing_twice";
@@ -19,6 +20,7 @@ async function replay(dir: string, flags: string[]) {
   const cc = await findProgram("cc");
   assert(cc, "no C compiler");
   const ssl = await boringssl(() => {});
+  const archives = await compression(() => {});
   const native = `${ROOT}/native`;
   const compiled = await new Deno.Command(cc, {
     args: [
@@ -29,6 +31,7 @@ async function replay(dir: string, flags: string[]) {
       `${native}/src/ticket.c`,
       `${native}/build/release/libsluice.a`,
       ...[`${ssl}/lib/libssl.a`, `${ssl}/lib/libcrypto.a`],
+      `${archives}/lib/libcompression.a`,
       ...["-lstdc++", "-lpthread", "-lm", "-o", `${dir}/replay`],
     ],
   }).output();
