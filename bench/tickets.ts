@@ -4,15 +4,15 @@
  *
  * @module
  */
-import { boringssl, run } from "./clients.ts";
+import { builtFolder, run } from "./clients.ts";
 import { ratio } from "./parse.ts";
 import { ROOT } from "./peers.ts";
 import { columns, median, quantile } from "./table.ts";
 
 const SOURCES = [
   ...["base", "client_auth", "random", "secret", "status", "stek", "ticket"],
-  ...["ticket_set", "ticket_vault", "tls", "tls_certificate", "tls_ocsp"],
-  "tls_sni",
+  ...["ticket_set", "ticket_vault", "tls", "tls_certificate"],
+  ...["tls_compression", "tls_ocsp", "tls_sni"],
 ];
 
 /** Both benches, compiled as the library is. */
@@ -29,7 +29,8 @@ export async function buildTickets(folder: string): Promise<TicketPrograms> {
 }
 
 async function compile(folder: string, name: string): Promise<string> {
-  const ssl = await boringssl();
+  const ssl = await builtFolder("boringssl");
+  const compression = await builtFolder("compression");
   const native = `${ROOT}/native`;
   const program = `${folder}/${name}`;
   const includes = [`${native}/include`, `${native}/src`, `${native}/tests`];
@@ -37,11 +38,13 @@ async function compile(folder: string, name: string): Promise<string> {
     ...["cc", "-std=gnu11", "-O2", "-g", "-D_GNU_SOURCE", "-o", program],
     ...["-fno-omit-frame-pointer", "-fno-strict-aliasing"],
     "-fstack-protector-strong",
-    ...[...includes, `${ssl}/include`].map((path) => `-I${path}`),
+    ...[...includes, `${ssl}/include`, `${compression}/include`]
+      .map((path) => `-I${path}`),
     `${ROOT}/bench/${name}.c`,
     ...SOURCES.map((name) => `${native}/src/${name}.c`),
     ...[`${ssl}/lib/libssl.a`, `${ssl}/lib/libcrypto.a`],
-    ...["-lstdc++", "-lpthread"],
+    `${compression}/lib/libcompression.a`,
+    ...["-lstdc++", "-lm", "-lpthread"],
   ]);
   return program;
 }

@@ -1137,6 +1137,10 @@ export const COUNTERS = [
   ["client_certs_unknown_ca", "client certificates refused: of none of the CAs of their policy"],
   ["client_certs_expired", "client certificates refused: outside their time, or that of their issuer"],
   ["client_certs_refused", "client certificates refused for another reason"],
+  ["certs_compressed", "TLS handshakes in which the certificate was sent compressed"],
+  ["certs_compressed_late", "of those: compressed in the handshake, not when it was loaded (must stay 0)"],
+  ["certs_compressed_bytes", "bytes of certificates as they were sent compressed"],
+  ["certs_uncompressed_bytes", "what they would have been"],
 ] as const;
 export type CounterName = (typeof COUNTERS)[number][0];
 
@@ -1342,4 +1346,12 @@ export interface Counters {
   client_certs_expired: number;
   /** Client certificates refused for another reason. */
   client_certs_refused: number;
+  /** TLS handshakes in which the certificate was sent compressed. */
+  certs_compressed: number;
+  /** Of those: compressed in the handshake, not when it was loaded (must stay 0). */
+  certs_compressed_late: number;
+  /** Bytes of certificates as they were sent compressed. */
+  certs_compressed_bytes: number;
+  /** What they would have been. */
+  certs_uncompressed_bytes: number;
 }

@@ -14,7 +14,7 @@ const LAYER_OF_FILE: Record<Layer, string> = {
   io:
     "epoll io io_internal sim sim_epoll sim_internal sim_uring sys uring uring_abi",
   tls:
-    "tls tls_boringssl tls_certificate tls_ocsp tls_sni client_auth ticket ticket_set ticket_vault stek",
+    "tls tls_boringssl tls_certificate tls_compression tls_ocsp tls_sni client_auth ticket ticket_set ticket_vault stek",
   http:
     "client_ip http1_auth http1_chunk http1_cookie http1_edit http1_parse http1_parse_avx2 http1_parse_internal http1_parse_scalar http1_parse_simd http1_parse_sse42 http1_write inq outq websocket",
   proxy:

@@ -28,7 +28,8 @@ int sl__gateway_certificate(struct sl_gateway *g, uint32_t set, struct sl_span c
         return rc;
     }
     g->certificate_count++;
-    rc = set == SL_SET_NEW ? new_set(g, &set) : SL_OK;
+    rc = sl_tls_certificate_compress(certificate);
+    rc = rc == SL_OK && set == SL_SET_NEW ? new_set(g, &set) : rc;
     rc = rc ? rc : sl_tls_sni_add(g->sni[set], certificate, names);
     sl_tls_certificate_free(certificate); // the set has it
     return rc ? rc : (int)set;
@@ -75,6 +76,7 @@ int sl__gateway_certificate_replace(struct sl_gateway *g, uint32_t set, uint32_t
         return rc;
     }
     rc = sl_tls_certificate_staple(certificate, ocsp);
+    rc = rc ? rc : sl_tls_certificate_compress(certificate);
     rc = rc ? rc : sl_tls_sni_replace(&sni, g->sni[set], index, certificate);
     sl_tls_certificate_free(certificate);
     if (rc == SL_OK) {

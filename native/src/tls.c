@@ -1,5 +1,6 @@
 #include "client_auth.h"
 #include "ticket.h"
+#include "tls_compression.h"
 #include "tls_sni.h"
 
 #include <limits.h>
@@ -319,7 +320,8 @@ static bool ssl_ctx_configure(SSL_CTX *ssl_ctx) {
     SSL_CTX_set_retain_only_sha256_of_client_certs(ssl_ctx, 1);
     SSL_CTX_set_max_cert_list(ssl_ctx, CLIENT_CHAIN_BYTES_MAX);
     SSL_CTX_set_select_certificate_cb(ssl_ctx, select_certificate);
-    return SSL_CTX_set_min_proto_version(ssl_ctx, TLS1_2_VERSION) &&
+    return sl__tls_compression_enable(ssl_ctx) &&
+           SSL_CTX_set_min_proto_version(ssl_ctx, TLS1_2_VERSION) &&
            SSL_CTX_set_max_proto_version(ssl_ctx, TLS1_3_VERSION) &&
            SSL_CTX_set_strict_cipher_list(ssl_ctx, ciphers_tls12) &&
            SSL_CTX_set1_group_ids(ssl_ctx, groups, SL_COUNT_OF(groups));

@@ -17,6 +17,9 @@ int sl_tls_certificate_new(struct sl_tls_certificate **out_certificate, struct s
 void sl_tls_certificate_free(struct sl_tls_certificate *certificate); // gives the caller's reference back
 // An OCSP response (DER) for clients who ask for one (RFC 6066, 8). Its bytes are not looked at: sl_tls_ocsp_describe does that. Before a table has it.
 int sl_tls_certificate_staple(struct sl_tls_certificate *certificate, struct sl_span response);
+// Compresses what TLS 1.3 will send of it (RFC 8879), for clients who offer that: once, last of all, before a table has it. Takes some milliseconds. Not
+// called: each handshake of such a client compresses anew.
+int sl_tls_certificate_compress(struct sl_tls_certificate *certificate);
 
 // What the leaf says, as lines: "key ECDSA P-256", "not_before 1700000000", "not_after 1731536000", "serial 0A1B", "dns example.org" for each DNS
 // name. Returns bytes, cut at len.

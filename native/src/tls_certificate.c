@@ -14,6 +14,7 @@
 #include <openssl/x509.h>
 
 #include "tls_boringssl.h"
+#include "tls_compression.h"
 #include "tls_sni.h"
 
 #define CHAIN_MAX 16
@@ -35,6 +36,7 @@ struct sl_tls_certificate {
     char serial[SL_TLS_SERIAL_TEXT_BYTES];
     uint8_t *staple; // an OCSP response, NULL: none
     size_t staple_len;
+    struct sl_tls_compressed *compressed; // NULL: not asked for
 };
 
 struct pem_block {
@@ -407,6 +409,47 @@ int sl_tls_certificate_staple(struct sl_tls_certificate *certificate, struct sl_
     return SL_OK;
 }
 
+// As BoringSSL writes it (RFC 8446, 4.4.2): an empty context, and of each certificate its bytes and extensions, of which we have the leaf's staple alone.
+static bool write_message(const struct sl_tls_certificate *certificate, bool stapled, CBB *out) {
+    CBB list, entry, extensions, staple, response;
+    bool ok = CBB_add_u8(out, 0) && CBB_add_u24_length_prefixed(out, &list);
+    for (unsigned i = 0; i < certificate->chain_count && ok; i++) {
+        ok = CBB_add_u24_length_prefixed(&list, &entry) &&
+             CBB_add_bytes(&entry, certificate->chain[i], certificate->chain_len[i]) &&
+             CBB_add_u16_length_prefixed(&list, &extensions);
+        if (ok && i == 0 && stapled) {
+            ok = CBB_add_u16(&extensions, TLSEXT_TYPE_status_request) &&
+                 CBB_add_u16_length_prefixed(&extensions, &staple) &&
+                 CBB_add_u8(&staple, TLSEXT_STATUSTYPE_ocsp) &&
+                 CBB_add_u24_length_prefixed(&staple, &response) &&
+                 CBB_add_bytes(&response, certificate->staple, certificate->staple_len);
+        }
+    }
+    return ok && CBB_flush(out);
+}
+
+static bool compress_message(const struct sl_tls_certificate *certificate, bool stapled) {
+    CBB cbb;
+    bool ok = CBB_init(&cbb, 4096) && write_message(certificate, stapled, &cbb) &&
+              sl__tls_compressed_add(certificate->compressed, CBB_data(&cbb), CBB_len(&cbb));
+    CBB_cleanup(&cbb);
+    return ok;
+}
+
+int sl_tls_certificate_compress(struct sl_tls_certificate *certificate) {
+    SL_ASSERT(!certificate->compressed);
+    certificate->compressed = sl__tls_compressed_new();
+    bool ok = certificate->compressed && compress_message(certificate, false) &&
+              (certificate->staple_len == 0 || compress_message(certificate, true));
+    return ok ? SL_OK
+              : sl_fail(SL_E_NO_MEMORY, "out of memory for a compressed form of a certificate");
+}
+
+const struct sl_tls_compressed *
+sl__tls_certificate_compressed(const struct sl_tls_certificate *certificate) {
+    return certificate->compressed;
+}
+
 void sl__tls_certificate_ref(const struct sl_tls_certificate *certificate) {
     atomic_fetch_add_explicit(&((struct sl_tls_certificate *)certificate)->refs, 1,
                               memory_order_relaxed);
@@ -422,6 +465,7 @@ void sl_tls_certificate_free(struct sl_tls_certificate *certificate) {
     }
     OPENSSL_free(certificate->key);
     OPENSSL_free(certificate->staple);
+    sl__tls_compressed_free(certificate->compressed);
     free(certificate->names);
     free(certificate);
 }
@@ -459,7 +503,8 @@ SSL_CREDENTIAL *sl__tls_credential_new(const struct sl_tls_certificate *certific
     EVP_PKEY *key = EVP_parse_private_key(&cbs);
     bool ok = credential && key && credential_set_chain(credential, certificate) &&
               credential_set_staple(credential, certificate) &&
-              SSL_CREDENTIAL_set1_private_key(credential, key);
+              SSL_CREDENTIAL_set1_private_key(credential, key) &&
+              sl__tls_compression_attach(credential, certificate);
     EVP_PKEY_free(key); // the credential holds its own reference
     if (!ok) {
         SSL_CREDENTIAL_free(credential);

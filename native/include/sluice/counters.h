@@ -105,7 +105,11 @@
     X(client_certs_missing, "TLS handshakes refused because the client showed no certificate") \
     X(client_certs_unknown_ca, "client certificates refused: of none of the CAs of their policy") \
     X(client_certs_expired, "client certificates refused: outside their time, or that of their issuer") \
-    X(client_certs_refused, "client certificates refused for another reason")
+    X(client_certs_refused, "client certificates refused for another reason") \
+    X(certs_compressed, "TLS handshakes in which the certificate was sent compressed") \
+    X(certs_compressed_late, "of those: compressed in the handshake, not when it was loaded (must stay 0)") \
+    X(certs_compressed_bytes, "bytes of certificates as they were sent compressed") \
+    X(certs_uncompressed_bytes, "what they would have been")
 // clang-format on
 
 struct sl_counters {
