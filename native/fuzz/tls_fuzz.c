@@ -3,21 +3,29 @@
 // The first byte chooses how the input is cut and how large the out buffer is. Then one of three: the raw bytes are fed; bit 6: they say how
 // the flights of a BoringSSL client are damaged; bit 7: such a client shakes hands first, and they are what it does next (plaintext,
 // KeyUpdates, alerts, or raw records between its own). Bit 4: with tickets, single-use ones or (bit 5) sealed ones, and the client offers one of an earlier
-// connection, with early data.
+// connection, with early data. Bit 5 without bit 4: the row asks for a client certificate, and the client has one.
 #include <stdlib.h>
 #include <time.h>
 
+#include <openssl/ec_key.h>
 #include <openssl/err.h>
+#include <openssl/nid.h>
+#include <openssl/pem.h>
 #include <openssl/ssl.h>
+#include <openssl/x509.h>
 
 #include "sluice/event.h"
+#include "sluice/sluice.h"
 #include "stek.h"
 #include "tls.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 static struct sl_counters tls_counters;
-static struct sl_tls_ctx *server_ctx[3]; // without tickets, once, sealed
+enum { PLAIN, ONCE, SEALED, MUTUAL, CONTEXTS };
+static struct sl_tls_ctx *server_ctx[CONTEXTS]; // without tickets, with them, without and with a client certificate
+static EVP_PKEY *client_key;
+static X509 *client_x509;
 static SSL_CTX *client_ctx;
 static struct sl_tickets *tickets;
 static int64_t unix_ms;
@@ -31,14 +39,56 @@ static int keep_session(SSL *ssl, SSL_SESSION *session) {
     return 1;
 }
 
+// Its own CA, with what client_auth.c keeps of a certificate: a subject and names of each kind.
+static void make_client(void) {
+    static const struct {
+        int nid;
+        const char *value;
+    } extensions[] = {
+        {NID_basic_constraints, "critical,CA:TRUE"},
+        {NID_ext_key_usage, "clientAuth"},
+        {NID_subject_alt_name, "DNS:client.example,URI:spiffe://example/client,email:a@client.example,IP:192.0.2.1"},
+    };
+    EC_KEY *ec = EC_KEY_new_by_curve_name(NID_X9_62_prime256v1);
+    client_key = EVP_PKEY_new();
+    client_x509 = X509_new();
+    X509_NAME *name = X509_get_subject_name(client_x509);
+    SL_ASSERT(EC_KEY_generate_key(ec) && EVP_PKEY_assign_EC_KEY(client_key, ec));
+    SL_ASSERT(X509_set_version(client_x509, X509_VERSION_3) &&
+              ASN1_INTEGER_set_uint64(X509_get_serialNumber(client_x509), 1) &&
+              X509_NAME_add_entry_by_txt(name, "CN", MBSTRING_UTF8, (const uint8_t *)"client", -1, -1, 0) &&
+              X509_set_issuer_name(client_x509, name) &&
+              X509_gmtime_adj(X509_getm_notBefore(client_x509), -3600) &&
+              X509_gmtime_adj(X509_getm_notAfter(client_x509), 86400) &&
+              X509_set_pubkey(client_x509, client_key));
+    for (size_t i = 0; i < SL_COUNT_OF(extensions); i++) {
+        X509_EXTENSION *extension = X509V3_EXT_nconf_nid(NULL, NULL, extensions[i].nid, extensions[i].value);
+        SL_ASSERT(extension && X509_add_ext(client_x509, extension, -1));
+        X509_EXTENSION_free(extension);
+    }
+    SL_ASSERT(X509_sign(client_x509, client_key, EVP_sha256()));
+}
+
+static void ask_clients(struct sl_tls_sni *sni) {
+    struct sl_tls_policy policy = {.client_auth = SL_CLIENT_AUTH_REQUIRED};
+    BIO *bio = BIO_new(BIO_s_mem());
+    struct sl_span pem;
+    make_client();
+    SL_ASSERT(PEM_write_bio_X509(bio, client_x509) && BIO_mem_contents(bio, &pem.data, &pem.len));
+    SL_ASSERT(sl_tls_cas_new(&policy.cas, pem) == SL_OK);
+    BIO_free(bio);
+    SL_ASSERT(sl_tls_ctx_new(&server_ctx[MUTUAL], sni, &policy, NULL, &tls_counters) == SL_OK);
+    sl_tls_ctx_set_clock(server_ctx[MUTUAL], now_ns, (int64_t)time(NULL) * 1000);
+}
+
 static void give_tickets(struct sl_tls_sni *sni) {
     struct sl_stek_ring *ring;
     unix_ms = (int64_t)time(NULL) * 1000; // sessions have an age by the client's clock
     SL_ASSERT(sl_tickets_new(&tickets, 1 << 20, 1 << 16, 1024 * SL_NS_PER_S, now_ns) == SL_OK);
     SL_ASSERT(sl_stek_ring_rotate(&ring, NULL, unix_ms, 3600000, 4) == SL_OK);
-    for (int i = 1; i < 3; i++) {
+    for (int i = ONCE; i <= SEALED; i++) {
         struct sl_tls_policy policy = {
-            .resumption = i == 1 ? SL_RESUMPTION_ONCE : SL_RESUMPTION_SEALED,
+            .resumption = i == ONCE ? SL_RESUMPTION_ONCE : SL_RESUMPTION_SEALED,
             .tickets = 2,
             .early_data = 1,
             .ticket_lifetime_s = 86400,
@@ -56,7 +106,7 @@ static void give_tickets(struct sl_tls_sni *sni) {
 static void advance_clock(void) {
     now_ns += 100 * SL_NS_PER_MS;
     sl_tickets_tend(tickets, now_ns);
-    for (int i = 1; i < 3; i++) {
+    for (int i = ONCE; i <= SEALED; i++) {
         sl_tls_ctx_set_clock(server_ctx[i], now_ns, unix_ms);
     }
 }
@@ -72,8 +122,9 @@ static void set_up(void) {
     SL_ASSERT(sl_tls_certificate_new(&certificate, cert, key) == SL_OK);
     struct sl_tls_sni *sni; // stays: the context looks names up in it
     SL_ASSERT(sl_tls_sni_new(&sni) == SL_OK && sl_tls_sni_add(sni, certificate, (struct sl_span){NULL, 0}) == SL_OK);
-    SL_ASSERT(sl_tls_ctx_new(&server_ctx[0], sni, NULL, NULL, &tls_counters) == SL_OK);
+    SL_ASSERT(sl_tls_ctx_new(&server_ctx[PLAIN], sni, NULL, NULL, &tls_counters) == SL_OK);
     give_tickets(sni);
+    ask_clients(sni);
     sl_tls_certificate_free(certificate);
     client_ctx = SSL_CTX_new(TLS_method());
     SSL_CTX_set_session_cache_mode(client_ctx, SSL_SESS_CACHE_CLIENT | SSL_SESS_CACHE_NO_INTERNAL);
@@ -86,6 +137,7 @@ struct run {
     SSL_SESSION *session; // that the client offers, or NULL
     uint8_t out[32768];
     uint8_t plain[4096];
+    bool mutual;    // the client is asked for its certificate
     BIO *to_client; // NULL: records for the client are thrown away
 };
 
@@ -170,6 +222,7 @@ static bool client_step(struct run *run, SSL *client, BIO *from_client, const ui
 
 static SSL *client_new(struct run *run, BIO *in, BIO *out) {
     SSL *client = SSL_new(client_ctx);
+    SL_ASSERT(SSL_use_certificate(client, client_x509) && SSL_use_PrivateKey(client, client_key)); // shown to who asks
     BIO_set_mem_eof_return(in, -1);
     SSL_set_bio(client, in, out);
     SSL_set_connect_state(client);
@@ -229,6 +282,7 @@ static void with_client(struct run *run, const uint8_t *data, size_t size) {
     struct sl_tls_info info;
     sl_tls_info(run->tls, &info);
     SL_ASSERT(open && sl_tls_state(run->tls) == SL_TLS_OPEN && !sl_tls_in_early_data(run->tls));
+    SL_ASSERT((info.client != NULL) == run->mutual);
     SL_ASSERT(info.early == info.resumed && info.resumed == (run->session && !(run->piece & 1)));
     while (open && size > 0) {
         open = client_step(run, client, out, &data, &size);
@@ -284,9 +338,12 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
         return 0;
     }
     advance_clock();
-    struct sl_tls_ctx *ctx = server_ctx[!(data[0] & 0x10) ? 0 : data[0] & 0x20 ? 2 : 1];
-    SSL_SESSION *session = ctx != server_ctx[0] && data[0] & 0xc0 ? first_session(ctx) : NULL;
-    run = (struct run){.tls = sl_tls_new(ctx), .session = session, .piece = pieces[data[0] & 7]};
+    static const int kinds[] = {PLAIN, ONCE, MUTUAL, SEALED}; // by bits 5 and 4
+    int kind = kinds[data[0] >> 4 & 3];
+    struct sl_tls_ctx *ctx = server_ctx[kind];
+    bool resumes = (kind == ONCE || kind == SEALED) && data[0] & 0xc0;
+    SSL_SESSION *session = resumes ? first_session(ctx) : NULL;
+    run = (struct run){.tls = sl_tls_new(ctx), .session = session, .piece = pieces[data[0] & 7], .mutual = kind == MUTUAL};
     run.out_cap = data[0] & 8 ? 100 : sizeof(run.out);
     sl_tls_out_give(run.tls, run.out, run.out_cap);
     if (data[0] & 0x80) {
