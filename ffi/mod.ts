@@ -479,6 +479,19 @@ function upstreamStats(gateway: number): Record<string, UpstreamStats> {
   );
 }
 
+let kernelTlsText: string | undefined; // a kernel does not change its mind often enough to ask it each time
+
+/** Whether this kernel could do TLS for sockets: `available, unused`, or `not available: ` and why. */
+export function kernelTls(): string {
+  if (kernelTlsText === undefined) {
+    openLibrary();
+    const out = new Uint8Array(256);
+    const bytes = checked(binding.sluice_kernel_tls_describe(out));
+    kernelTlsText = decoder.decode(out.subarray(0, bytes));
+  }
+  return kernelTlsText;
+}
+
 /** Counters since the start, summed over workers. Each worker publishes its own when it is asked: microseconds, unless one is busy. */
 export function gatewayStats(gateway: number): GatewayStats {
   openLibrary();

@@ -607,6 +607,8 @@ export interface GatewayStats extends DataPlaneStats {
   connsByWorker: number[];
   /** The certificates in use, in the order of the options. */
   certificates: CertificateStats[];
+  /** Whether this kernel could do TLS for sockets, which no connection uses: `available, unused`, or `not available: ` and why. */
+  kernelTls: string;
   /** What is counted of each plugin in this isolate, by name. */
   plugins: Record<string, PluginStats>;
 }
@@ -629,7 +631,12 @@ function planeStats(
     { length: workers },
     (_, worker) => native.gatewayWorkerConns(gateway, worker),
   );
-  return { ...native.gatewayStats(gateway), connsByWorker, certificates };
+  return {
+    ...native.gatewayStats(gateway),
+    connsByWorker,
+    certificates,
+    kernelTls: native.kernelTls(),
+  };
 }
 
 /**

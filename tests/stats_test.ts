@@ -143,4 +143,13 @@ describe("gateway.stats()", () => {
     );
     assert(Object.values(stats.upstreams).length === 0);
   });
+
+  it("says whether the kernel could do TLS for sockets", async () => {
+    await using running = await startGateway(new Hono());
+    const { kernelTls } = running.gateway.stats();
+    assert(
+      /^(available, unused|not available: .+)$/.test(kernelTls),
+      kernelTls,
+    );
+  });
 });

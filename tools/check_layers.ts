@@ -12,7 +12,7 @@ const LAYER_OF_FILE: Record<Layer, string> = {
   base:
     "address_set base buf clients concurrency cpus handoff log log_format notify port_holder probes random rate_limit region secret slab status timer text hash limit metrics",
   io:
-    "epoll io io_internal sim sim_epoll sim_internal sim_uring sys uring uring_abi",
+    "epoll io io_internal kernel_tls sim sim_epoll sim_internal sim_uring sys uring uring_abi",
   tls:
     "tls tls_boringssl tls_certificate tls_compression tls_ocsp tls_sni client_auth ticket ticket_set ticket_vault stek",
   http:

@@ -263,6 +263,14 @@ export function load(path: string = "libsluice_ffi.so") {
       result: 'i32',
       nonblocking: false
     },
+    sluice_kernel_tls_describe: {
+      parameters: [
+        'buffer',
+        'usize',
+      ],
+      result: 'i32',
+      nonblocking: false
+    },
     sluice_notify: {
       parameters: [
         'buffer',
@@ -633,6 +641,15 @@ export function sluice_gateway_worker_conns(
   return symbols.sluice_gateway_worker_conns(
     arg0,
     arg1,
+  )
+}
+
+export function sluice_kernel_tls_describe(
+  arg0: Uint8Array,
+): number {
+  return symbols.sluice_kernel_tls_describe(
+    arg0,
+    arg0.byteLength,
   )
 }
 

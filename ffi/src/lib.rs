@@ -70,6 +70,7 @@ mod c {
         pub fn sl_gateway_worker_conns(gateway: u32, worker: u32) -> i32;
         pub fn sl_gateway_stats(gateway: u32, out: *mut u8, len: usize) -> i32;
         pub fn sl_gateway_upstreams(gateway: u32, out: *mut u8, len: usize) -> i32;
+        pub fn sl_kernel_tls_describe(out: *mut u8, len: usize) -> i32;
         pub fn sl_certificate_make(out: *mut u8, len: usize) -> i32;
     }
 }
@@ -268,6 +269,11 @@ pub fn sluice_gateway_stats(gateway: u32, out: &mut [u8]) -> i32 {
 #[deno_bindgen]
 pub fn sluice_gateway_upstreams(gateway: u32, out: &mut [u8]) -> i32 {
     unsafe { c::sl_gateway_upstreams(gateway, output(out), out.len()) }
+}
+
+#[deno_bindgen]
+pub fn sluice_kernel_tls_describe(out: &mut [u8]) -> i32 {
+    unsafe { c::sl_kernel_tls_describe(output(out), out.len()) }
 }
 
 #[deno_bindgen]

@@ -8,6 +8,7 @@
 
 #include "certificates.h"
 #include "inherited.h"
+#include "kernel_tls.h"
 #include "notify.h"
 #include "resumption.h"
 
@@ -268,6 +269,10 @@ int sl_notify(const uint8_t *path, size_t path_len, const uint8_t *text, size_t 
     }
     struct sl_span whole = {(const uint8_t *)all, (size_t)n};
     return sl_notify_send((struct sl_span){path, path_len}, whole);
+}
+
+int sl_kernel_tls_describe(uint8_t *out, size_t len) {
+    return sl_kernel_tls(&sl_sys_kernel, (char *)out, len);
 }
 
 int sl_certificate_make(uint8_t *out, size_t len) {

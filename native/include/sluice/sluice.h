@@ -240,6 +240,9 @@ int sl_gateway_stats(uint32_t gateway, uint8_t *out, size_t len);
 // FAILURES name", and a NUL. Returns the bytes of all that; fills in at most len, so ask again if that was less.
 int sl_gateway_upstreams(uint32_t gateway, uint8_t *out, size_t len);
 
+// Whether this kernel could do TLS for sockets, as text: "available, unused" or "not available: WHY". Returns its bytes, cut at len. Any thread.
+int sl_kernel_tls_describe(uint8_t *out, size_t len);
+
 // A self-signed P-256 certificate for localhost, 127.0.0.1 and ::1, valid for 365 days: PEM certificate, then PEM key. Returns bytes of both;
 // the first 4 bytes of out hold the certificate's length (u32).
 int sl_certificate_make(uint8_t *out, size_t len);
