@@ -19,6 +19,7 @@
  */
 export * from "./gateway/mod.ts";
 export {
+  type AlpnProtocol,
   type CertificateOptions,
   type ClientAuthMode,
   type ClientAuthOptions,

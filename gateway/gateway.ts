@@ -145,12 +145,15 @@ function methodBits(methods: readonly string[]): number {
 
 const VERSIONS = { "1.2": 0x0303, "1.3": 0x0304 };
 
-function handshakeWords({ minVersion, groups }: HandshakeRow): Uint32Array {
+function handshakeWords(
+  { minVersion, groups, alpn }: HandshakeRow,
+): Uint32Array {
   const words = new Uint32Array(abi.SL_HANDSHAKE_BYTES / 4);
   words[abi.SL_HANDSHAKE_VERSION_MIN_OFF / 4] = VERSIONS[minVersion];
   words[abi.SL_HANDSHAKE_GROUP_COUNT_OFF / 4] = groups.length;
   const numbers = groups.map((group) => GROUP_NUMBERS[group]);
   words.set(numbers, abi.SL_HANDSHAKE_GROUPS_OFF / 4);
+  words[abi.SL_HANDSHAKE_ALPN_OFF_OFF / 4] = alpn.length === 0 ? 1 : 0;
   return words;
 }
 

@@ -1,5 +1,5 @@
 /**
- * Versions, groups and presets of a listener and of one of its names, as OpenSSL's s_client meets them.
+ * Versions, groups, ALPN and presets of a listener and of one of its names, as OpenSSL's s_client meets them.
  *
  * @module
  */
@@ -71,6 +71,16 @@ describe("TLS policy", () => {
     expect(await knows("localhost", "X25519:P-521")).toBe(false);
     expect(await knows("other.example", "P-521:P-384")).toBe(true);
     expect(await knows("other.example", "P-256:P-384")).toBe(false);
+  });
+
+  it("ALPN is that of the name: told and insisted on, or ignored", async () => {
+    await using server = await start({}, { alpn: [] });
+    const knows = (name: string, protocols: string) =>
+      served(server, "1.3", name, `-alpn ${protocols}`);
+    expect(await knows("localhost", "h2,http/1.1")).toBe(true);
+    expect(await knows("localhost", "h2")).toBe(false);
+    expect(await knows("other.example", "h2,http/1.1")).toBe(true);
+    expect(await knows("other.example", "h2")).toBe(true);
   });
 
   it("says what is wrong, and where", async () => {

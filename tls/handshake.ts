@@ -1,5 +1,5 @@
 /**
- * What a handshake may agree on: versions and key exchange groups.
+ * What a handshake may agree on: versions, key exchange groups, and the protocol inside.
  *
  * @module
  */
@@ -28,6 +28,9 @@ export type KeyExchangeGroup =
   | "P-384"
   | "P-521";
 
+/** A protocol inside TLS, by its ALPN name (RFC 7301). */
+export type AlpnProtocol = "http/1.1";
+
 /** The groups by their TLS numbers. */
 export const GROUP_NUMBERS = Object.freeze(
   {
@@ -50,12 +53,19 @@ export interface HandshakeOptions {
    * so only where it is named. @default ["X25519MLKEM768", "X25519", "P-256", "P-384"]
    */
   groups?: KeyExchangeGroup[];
+  /**
+   * What is told to clients that ask by ALPN (RFC 7301). One that offers only other protocols, `h2` for instance, gets the alert
+   * `no_application_protocol`, as from nginx and Caddy; one that asks nothing is served. With `[]` nobody is told anything and everybody is served, as
+   * by HAProxy without `alpn`. @default ["http/1.1"]
+   */
+  alpn?: AlpnProtocol[];
 }
 
 /** The same, filled in. */
 export interface HandshakeRow {
   minVersion: TlsVersion;
   groups: readonly KeyExchangeGroup[];
+  alpn: readonly AlpnProtocol[];
 }
 
 const PRESETS: Record<TlsPreset, TlsVersion> = {
@@ -63,6 +73,7 @@ const PRESETS: Record<TlsPreset, TlsVersion> = {
   intermediate: "1.2",
 };
 const VERSIONS = Object.values(PRESETS) as unknown[];
+const ALPN: readonly AlpnProtocol[] = ["http/1.1"];
 const GROUPS: readonly KeyExchangeGroup[] = [
   "X25519MLKEM768",
   "X25519",
@@ -72,7 +83,7 @@ const GROUPS: readonly KeyExchangeGroup[] = [
 
 /** Checks the options; what is left out is not filled in. */
 export function checkHandshake(
-  { preset, versions, groups }: Record<string, unknown>,
+  { preset, versions, groups, alpn }: Record<string, unknown>,
   path: string,
 ): HandshakeOptions {
   const checked: HandshakeOptions = {};
@@ -90,6 +101,7 @@ export function checkHandshake(
   if (groups !== undefined) {
     checked.groups = checkGroups(groups, `${path}.groups`);
   }
+  if (alpn !== undefined) checked.alpn = checkAlpn(alpn, `${path}.alpn`);
   return checked;
 }
 
@@ -121,6 +133,20 @@ function checkGroups(value: unknown, path: string): KeyExchangeGroup[] {
   return [...value];
 }
 
+function checkAlpn(value: unknown, path: string): AlpnProtocol[] {
+  if (!Array.isArray(value)) {
+    const reason = 'must be a list: ["http/1.1"], or [] to ignore ALPN';
+    throw new PolicyError(path, value, reason);
+  }
+  value.forEach((protocol, i) => {
+    const wrong = protocol !== "http/1.1"
+      ? 'must be "http/1.1": the data plane speaks no other protocol'
+      : i > 0 && "is in the list twice";
+    if (wrong) throw new PolicyError(`${path}[${i}]`, protocol, wrong);
+  });
+  return [...value];
+}
+
 /** What holds for a certificate: its own options before the listener's, and of each what is said in detail before its preset. */
 export function fillHandshake(
   base: HandshakeOptions = {},
@@ -131,5 +157,6 @@ export function fillHandshake(
   return {
     minVersion: minOf(own) ?? minOf(base) ?? "1.2",
     groups: own.groups ?? base.groups ?? GROUPS,
+    alpn: own.alpn ?? base.alpn ?? ALPN,
   };
 }

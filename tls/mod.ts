@@ -25,6 +25,7 @@ export {
 } from "./compile.ts";
 export type { CheckedEarlyData, EarlyDataOptions } from "./early_data.ts";
 export {
+  type AlpnProtocol,
   GROUP_NUMBERS,
   type HandshakeOptions,
   type HandshakeRow,

@@ -95,6 +95,7 @@ function checkPolicy(
     "preset",
     "versions",
     "groups",
+    "alpn",
     "resumption",
     "earlyData",
     "clientAuth",

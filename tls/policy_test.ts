@@ -2,7 +2,7 @@ import { expect } from "@std/expect";
 import { describe, it } from "@std/testing/bdd";
 import { PolicyError } from "./check.ts";
 import { compileClientAuth, compileHandshake } from "./compile.ts";
-import { checkListenerTls } from "./policy.ts";
+import { checkListenerTls, type TlsPolicy } from "./policy.ts";
 
 describe("checkListenerTls()", () => {
   const wrong: [tls: unknown, path: string][] = [
@@ -54,6 +54,9 @@ describe("checkListenerTls()", () => {
       [{ groups: "X25519" }, "groups"],
       [{ groups: ["X25519", "x448"] }, "groups[1]"],
       [{ groups: ["P-256", "X25519", "P-256"] }, "groups[2]"],
+      [{ alpn: "http/1.1" }, "alpn"],
+      [{ alpn: ["h2", "http/1.1"] }, "alpn[0]"],
+      [{ alpn: ["http/1.1", "http/1.1"] }, "alpn[1]"],
     ] as [unknown, string][]).flatMap(([policy, path]): [unknown, string][] => [
       [{ certificates: [{ cert: "c", key: "k" }], policy }, `policy.${path}`],
       [
@@ -91,21 +94,24 @@ describe("checkListenerTls()", () => {
   });
 
   it("a certificate's policy comes before its listener's, details before a preset", () => {
-    const rows = [
+    const rows: TlsPolicy[] = [
       {},
       { preset: "intermediate" },
       { versions: { min: "1.2" }, preset: "modern" },
       { groups: ["P-256"] },
-    ] as const;
+      { alpn: [] },
+    ];
     const checked = checkListenerTls({
       policy: { preset: "modern", groups: ["X25519"] },
       certificates: rows.map((policy) => ({ cert: "c", key: "k", policy })),
     });
+    const alpn = ["http/1.1"];
     expect(compileHandshake(checked)).toEqual([
-      { minVersion: "1.3", groups: ["X25519"] },
-      { minVersion: "1.2", groups: ["X25519"] },
-      { minVersion: "1.2", groups: ["X25519"] },
-      { minVersion: "1.3", groups: ["P-256"] },
+      { minVersion: "1.3", groups: ["X25519"], alpn },
+      { minVersion: "1.2", groups: ["X25519"], alpn },
+      { minVersion: "1.2", groups: ["X25519"], alpn },
+      { minVersion: "1.3", groups: ["P-256"], alpn },
+      { minVersion: "1.3", groups: ["X25519"], alpn: [] },
     ]);
   });
 

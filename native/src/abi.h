@@ -18,7 +18,7 @@
     F(config, early_window_ms) F(config, ticket_set_bytes) F(config, sealed_bytes) F(config, reserved) \
     S(resumption) F(resumption, mode) F(resumption, tickets) F(resumption, ticket_lifetime_s) F(resumption, early_data) \
     F(resumption, early_window_s) F(resumption, early_age_skew_ms) F(resumption, early_methods) F(resumption, early_bytes_max) F(resumption, tenant) \
-    S(handshake) F(handshake, version_min) F(handshake, group_count) F(handshake, groups) \
+    S(handshake) F(handshake, version_min) F(handshake, group_count) F(handshake, groups) F(handshake, alpn_off) \
     S(stek_given) F(stek_given, not_before_ms) F(stek_given, key) \
     S(field) F(field, name_off) F(field, name_len) F(field, value_off) F(field, value_len) F(field, id) F(field, flags) F(field, next_same) \
     S(event) F(event, kind) F(event, flags) F(event, method) F(event, version) F(event, slot) F(event, gen) F(event, len) \

@@ -75,6 +75,9 @@ int sl__gateway_handshake(struct sl_gateway *g, uint32_t set, uint32_t index,
     if (row.version_min != 0x0303 && row.version_min != 0x0304) {
         return sl_fail(SL_E_TLS_CONFIG, "no TLS version 0x%x", row.version_min);
     }
+    if (row.alpn_off > 1) {
+        return sl_fail(SL_E_TLS_CONFIG, "alpn_off is %u, not 0 or 1", row.alpn_off);
+    }
     if (row.group_count == 0 || row.group_count > SL_GROUPS_MAX) {
         return sl_fail(SL_E_TLS_CONFIG, "1 to %u groups, not %u", SL_GROUPS_MAX, row.group_count);
     }
@@ -84,6 +87,7 @@ int sl__gateway_handshake(struct sl_gateway *g, uint32_t set, uint32_t index,
         }
         policy->groups[i] = (uint16_t)row.groups[i];
     }
+    policy->alpn_off = (uint8_t)row.alpn_off;
     policy->version_min = (uint16_t)row.version_min;
     policy->group_count = (uint8_t)row.group_count;
     return SL_OK;

@@ -193,7 +193,11 @@ static long bio_ctrl(BIO *bio, int cmd, long larg, void *parg) {
 
 static int select_alpn(SSL *ssl, const uint8_t **out, uint8_t *out_len, const uint8_t *in,
                        unsigned in_len, void *arg) {
-    (void)ssl, (void)arg;
+    (void)arg;
+    const struct sl_tls_policy *policy = tls_of(ssl)->ticket.policy; // its row was chosen before
+    if (policy->alpn_off) {
+        return SSL_TLSEXT_ERR_NOACK;
+    }
     static const uint8_t http1[] = "http/1.1";
     const uint8_t http1_len = sizeof(http1) - 1;
     for (unsigned i = 0; i < in_len; i += 1u + in[i]) { // BoringSSL has checked the list's shape

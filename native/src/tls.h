@@ -1,7 +1,7 @@
 // TLS 1.2 and 1.3 over byte buffers, with BoringSSL (the only layer that sees it). Sans I/O: the owner feeds records and gets plaintext, gives
 // plaintext and gets records. Thread: a context belongs to one worker (docs/internals/tls.md: sharing an SSL_CTX means sharing its locks and
 // reference counts). Session tickets are made and opened by ticket.c. ALPN: http/1.1; a client that offers only other
-// protocols gets the fatal alert no_application_protocol.
+// protocols gets the fatal alert no_application_protocol, unless the row's policy ignores ALPN.
 #ifndef SL_TLS_H
 #define SL_TLS_H
 
@@ -80,6 +80,7 @@ struct sl_tls_policy {
     uint16_t version_min;       // 0: TLS 1.2
     uint8_t group_count;        // 0: the usual ones
     uint16_t groups[SL_GROUPS_MAX];      // TLS numbers, the best first
+    uint8_t alpn_off;            // the client's ALPN is ignored
     uint8_t client_auth;         // enum sl_client_auth_mode; the clock must be set then
     struct sl_tls_cas *cas;      // of client_auth; the caller's
     uint8_t tenant[SL_TLS_TENANT_BYTES]; // with client_auth, its CAs and the names of its row: a ticket resumes only where both are the same

@@ -1,4 +1,4 @@
-// What a row of policy makes of a handshake, judged by BoringSSL's client: versions and groups, by server name and without session tickets.
+// What a row of policy makes of a handshake, judged by BoringSSL's client: versions, groups and ALPN, by server name and without session tickets.
 #include "tls_pair.h"
 
 #define NAMES 2
@@ -102,6 +102,38 @@ TEST(groups_are_of_the_server_name_in_its_order) {
     rig_end(&rig);
 }
 
+// The protocol that the client was told: "" for none, NULL for a refusal.
+static const char *told(struct rig *rig, const char *name, const char *offers, uint16_t version) {
+    static char text[16];
+    struct pair pair;
+    const uint8_t *alpn;
+    unsigned len;
+    struct sl_tls_info info;
+    SL_ASSERT(pair_open(&pair, &(struct options){.ctx = rig->ctx, .server_name = name, .alpn = offers, .client_max = version}));
+    pump(&pair);
+    bool open = sl_tls_state(pair.tls) == SL_TLS_OPEN;
+    SSL_get0_alpn_selected(pair.client, &alpn, &len);
+    snprintf(text, sizeof(text), "%.*s", (int)len, (const char *)alpn);
+    sl_tls_info(pair.tls, &info);
+    CHECK(!open || strcmp(info.alpn, text) == 0);
+    pair_close(&pair);
+    return open ? text : NULL;
+}
+
+TEST(alpn_is_of_the_server_name) {
+    struct rig rig;
+    rig_start(&rig, (struct sl_tls_policy[NAMES]){{0}, {.alpn_off = 1}});
+    for (uint16_t version = TLS1_2_VERSION; version <= TLS1_3_VERSION; version++) {
+        CHECK_STR(told(&rig, "localhost", "\x02h2\x08http/1.1", version), "http/1.1");
+        CHECK(!told(&rig, "localhost", "\x02h2", version));
+        CHECK_STR(told(&rig, "localhost", NULL, version), "");
+        CHECK_STR(told(&rig, "other.example", "\x02h2\x08http/1.1", version), "");
+        CHECK_STR(told(&rig, "other.example", "\x02h2", version), "");
+        CHECK_STR(told(&rig, "other.example", NULL, version), "");
+    }
+    rig_end(&rig);
+}
+
 TEST(a_gateway_takes_only_rows_that_it_can_keep) {
     struct sl_config config = {.workers = 1};
     uint8_t pem[8192];
@@ -122,6 +154,8 @@ TEST(a_gateway_takes_only_rows_that_it_can_keep) {
         {{.version_min = 0x0304, .group_count = 7, .groups = {29}}, SL_E_TLS_CONFIG},
         {{.version_min = 0x0304, .group_count = 1, .groups = {30}}, SL_E_TLS_CONFIG},
         {{.version_min = 0x0304, .group_count = 1, .groups = {0x1001d}}, SL_E_TLS_CONFIG},
+        {{.version_min = 0x0304, .group_count = 1, .groups = {29}, .alpn_off = 1}, SL_OK},
+        {{.version_min = 0x0304, .group_count = 1, .groups = {29}, .alpn_off = 2}, SL_E_TLS_CONFIG},
     };
     for (size_t i = 0; i < SL_COUNT_OF(rows); i++) {
         const uint8_t *row = (const uint8_t *)&rows[i].row;

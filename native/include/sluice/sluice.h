@@ -109,8 +109,9 @@ struct sl_handshake {
     uint32_t version_min;           // 0x0303 TLS 1.2, 0x0304 TLS 1.3
     uint32_t group_count;           // of groups, 1 to SL_GROUPS_MAX
     uint32_t groups[SL_GROUPS_MAX]; // of the key exchange, by their TLS numbers: the first that the client has, too, is taken
+    uint32_t alpn_off;              // 0: http/1.1 (RFC 7301), and who offers only others is refused; 1: what clients offer is ignored
 };
-_Static_assert(sizeof(struct sl_handshake) == 32, "ABI");
+_Static_assert(sizeof(struct sl_handshake) == 36, "ABI");
 
 // Whether clients of one certificate's names must show one of their own.
 enum sl_client_auth_mode {
