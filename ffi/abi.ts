@@ -272,6 +272,43 @@ export const SL_GROUPS_MAX = 6;
 export const SL_CLIENT_AUTH_OFF = 0;
 export const SL_CLIENT_AUTH_OPTIONAL = 1;
 export const SL_CLIENT_AUTH_REQUIRED = 2;
+export const SL_TLS_OTHER = 0;
+export const SL_TLS_SILENT = 1;
+export const SL_TLS_LEFT = 2;
+export const SL_TLS_CLOSED = 3;
+export const SL_TLS_TIMEOUT = 4;
+export const SL_TLS_PLAIN_TEXT = 5;
+export const SL_TLS_PLAIN_HTTP = 6;
+export const SL_TLS_PLAIN_CONNECT = 7;
+export const SL_TLS_NO_TLS = 8;
+export const SL_TLS_VERSION = 9;
+export const SL_TLS_VERSION_POLICY = 10;
+export const SL_TLS_FALLBACK = 11;
+export const SL_TLS_CIPHER = 12;
+export const SL_TLS_GROUP = 13;
+export const SL_TLS_SIGNATURE = 14;
+export const SL_TLS_CERTIFICATE_TYPE = 15;
+export const SL_TLS_ALPN = 16;
+export const SL_TLS_CLIENT_CERTIFICATE_MISSING = 17;
+export const SL_TLS_CLIENT_CERTIFICATE = 18;
+export const SL_TLS_CLIENT_SIGNATURE = 19;
+export const SL_TLS_RECORD_CHANGED = 20;
+export const SL_TLS_RECORD_SHORT = 21;
+export const SL_TLS_RENEGOTIATION = 22;
+export const SL_TLS_KEY_UPDATES = 23;
+export const SL_TLS_EMPTY_RECORDS = 24;
+export const SL_TLS_WARNINGS = 25;
+export const SL_TLS_ALERT_HANDSHAKE_FAILURE = 26;
+export const SL_TLS_ALERT_BAD_CERTIFICATE = 27;
+export const SL_TLS_ALERT_UNSUPPORTED_CERTIFICATE = 28;
+export const SL_TLS_ALERT_CERTIFICATE_REVOKED = 29;
+export const SL_TLS_ALERT_CERTIFICATE_EXPIRED = 30;
+export const SL_TLS_ALERT_CERTIFICATE_UNKNOWN = 31;
+export const SL_TLS_ALERT_UNKNOWN_CA = 32;
+export const SL_TLS_ALERT_PROTOCOL_VERSION = 33;
+export const SL_TLS_ALERT_USER_CANCELLED = 34;
+export const SL_TLS_REASON_COUNT = 35;
+export const SL_TLS_REASON_SLOTS = 48;
 
 export const SL_CONFIG_BYTES = 160;
 export const SL_CONFIG_IO_OFF = 0;
@@ -1037,6 +1074,45 @@ export const HEADERS: readonly string[] = [
   "max-forwards",
 ];
 
+/** Why TLS handshakes fail, by number. */
+export const TLS_REASONS: readonly string[] = [
+  "other",
+  "silent",
+  "left",
+  "closed",
+  "timeout",
+  "plain_text",
+  "plain_http",
+  "plain_connect",
+  "no_tls",
+  "version",
+  "version_policy",
+  "fallback",
+  "cipher",
+  "group",
+  "signature",
+  "certificate_type",
+  "alpn",
+  "client_certificate_missing",
+  "client_certificate",
+  "client_signature",
+  "record_changed",
+  "record_short",
+  "renegotiation",
+  "key_updates",
+  "empty_records",
+  "warnings",
+  "alert_handshake_failure",
+  "alert_bad_certificate",
+  "alert_unsupported_certificate",
+  "alert_certificate_revoked",
+  "alert_certificate_expired",
+  "alert_certificate_unknown",
+  "alert_unknown_ca",
+  "alert_protocol_version",
+  "alert_user_cancelled",
+];
+
 /** Counters in the order of sl_gateway_stats, and what each counts. */
 export const COUNTERS = [
   ["conns_accepted", "connections accepted"],
@@ -1143,6 +1219,7 @@ export const COUNTERS = [
   ["certs_compressed_late", "of those: compressed in the handshake, not when it was loaded (must stay 0)"],
   ["certs_compressed_bytes", "bytes of certificates as they were sent compressed"],
   ["certs_uncompressed_bytes", "what they would have been"],
+  ["tls_failures_unlogged", "failed TLS handshakes that are not in the log, because too many failed in one second"],
 ] as const;
 export type CounterName = (typeof COUNTERS)[number][0];
 
@@ -1356,4 +1433,6 @@ export interface Counters {
   certs_compressed_bytes: number;
   /** What they would have been. */
   certs_uncompressed_bytes: number;
+  /** Failed TLS handshakes that are not in the log, because too many failed in one second. */
+  tls_failures_unlogged: number;
 }

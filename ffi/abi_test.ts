@@ -58,10 +58,17 @@ Deno.test("a gateway is described, counted and freed", () => {
     assertEquals(described.workers, described.workers_cpus);
     assert(/^\d+ CPUs?/.test(described.workers_reason));
     assert(Number(described.memory_bytes) > 0);
-    const { byStatus, byEarlyReason, tlsMicroseconds, upstreams, ...stats } =
-      ffi.gatewayStats(gateway);
+    const {
+      byStatus,
+      byEarlyReason,
+      byTlsFailure,
+      tlsMicroseconds,
+      upstreams,
+      ...stats
+    } = ffi.gatewayStats(gateway);
     assertEquals(upstreams, {});
     assertEquals(byEarlyReason.accepted, 0);
+    assertEquals(byTlsFailure, {});
     assertEquals(tlsMicroseconds.length, 16);
     assertEquals(Object.keys(stats), COUNTERS.map(([name]) => name));
     assertEquals(Object.keys(byStatus), STATUS.map(({ label }) => label));

@@ -16,7 +16,9 @@ import {
   SL_STEK_GIVEN_BYTES,
   SL_STEK_GIVEN_KEY_OFF,
   SL_STEK_GIVEN_NOT_BEFORE_MS_OFF,
+  SL_TLS_REASON_SLOTS,
   STATUS,
+  TLS_REASONS,
 } from "./abi.ts";
 
 /** `certificates` of {@linkcode gatewayListen} for plain HTTP. */
@@ -422,6 +424,11 @@ export interface GatewayStats extends Counters {
   byStatus: Record<string, number>;
   /** TLS handshakes by what became of early data: BoringSSL's reasons, such as `accepted` and `not_offered`. */
   byEarlyReason: Record<string, number>;
+  /**
+   * TLS handshakes that failed, by their reason: the labels of `native/include/sluice/tls_reason.h`, such as `alpn`, `plain_http`, `silent` (left without a
+   * byte) and `alert_unknown_ca`; those alone that happened.
+   */
+  byTlsFailure: Record<string, number>;
   /** TLS handshakes by the time that they kept a worker busy: number i took less than 2^(i + 4) microseconds, and not less than the number before. */
   tlsMicroseconds: number[];
   /** By the upstream's name; one that `proxy()` names by its URL has that as its name. */
@@ -496,7 +503,8 @@ export function kernelTls(): string {
 export function gatewayStats(gateway: number): GatewayStats {
   openLibrary();
   const reasonsAt = COUNTERS.length + SL_STATUS_SLOTS;
-  const timesAt = reasonsAt + EARLY_REASON_SLOTS;
+  const failuresAt = reasonsAt + EARLY_REASON_SLOTS;
+  const timesAt = failuresAt + SL_TLS_REASON_SLOTS;
   const words = new BigUint64Array(timesAt + TLS_TIME_SLOTS);
   const count = checked(binding.sluice_gateway_stats(gateway, bytesOf(words)));
   if (count !== words.length) {
@@ -517,11 +525,18 @@ export function gatewayStats(gateway: number): GatewayStats {
     const label = EARLY_REASONS[reason] ?? `reason_${reason}`;
     if (count > 0 || reason in EARLY_REASONS) byEarlyReason[label] = count;
   }
+  const byTlsFailure = Object.fromEntries(
+    TLS_REASONS.map((label, i) =>
+      [label, Number(words[failuresAt + i])] as const
+    )
+      .filter(([, count]) => count > 0),
+  );
   const tlsMicroseconds = Array.from(words.subarray(timesAt), Number);
   return {
     ...stats,
     byStatus,
     byEarlyReason,
+    byTlsFailure,
     tlsMicroseconds,
     upstreams: upstreamStats(gateway),
   };

@@ -15,7 +15,7 @@ import {
   respond,
   type TlsPolicy,
 } from "sluice";
-import { type RunningGateway, startGateway } from "./support.ts";
+import { type RunningGateway, startCommand, startGateway } from "./support.ts";
 import { lastRequest, request, TlsPeers } from "./tls_peers.ts";
 
 const HELLO = lastRequest("/hello");
@@ -148,13 +148,54 @@ describe("gateway.stats() of TLS", () => {
     expect(unknown.tickets_opened).toBeUndefined();
   });
 
-  it("counts a handshake that fails, and times it not", async () => {
+  it("counts handshakes that fail by their reason, and times them not", async () => {
     await using server = await start({ versions: { min: "1.3" } });
-    const failed = await moved(
-      server,
-      () => peers.openssl(server.port, "", { version: "1.2" }),
+    const { port } = server;
+    const causes: Record<string, () => Promise<unknown>> = {
+      version_policy: () => peers.openssl(port, "", { version: "1.2" }),
+      alpn: () => peers.openssl(port, "", { words: "-alpn h2" }),
+      group: () => peers.openssl(port, "", { words: "-groups X448" }),
+      alert_unknown_ca: () =>
+        peers.openssl(port, "", { words: "-verify_return_error -verify 1" }),
+      plain_http: async () => {
+        using client = await server.connect();
+        await client.send(HELLO);
+        await client.readAll();
+      },
+    };
+    const counted: Record<string, number> = {};
+    for (const [reason, run] of Object.entries(causes)) {
+      expect(await moved(server, run)).toEqual({ tls_failures: 1 });
+      counted[reason] = 1;
+      expect(server.gateway.stats().byTlsFailure).toEqual(counted);
+    }
+    expect(server.gateway.stats().byStatus.tls_handshake).toBe(5);
+  });
+
+  it("has the reason in the log, and of many in one second ten", async () => {
+    const count = 100;
+    await using command = await startCommand([
+      ...["--https", "127.0.0.1:0", "--log", "text", "--workers", "1"],
+    ]);
+    await peers.openssl(command.port, "", { words: "-alpn h2" });
+    await command.prints(
+      /^\S+ 127\.0\.0\.1:\d+ "-" 000 0B [\d.]+ms - - tls_handshake: the client's ALPN offers no http\/1\.1$/m,
     );
-    expect(failed).toEqual({ tls_failures: 1 });
-    expect(server.gateway.stats().byStatus.tls_handshake).toBe(1);
+    const clients = await Promise.all(
+      Array.from({ length: count - 1 }, () => command.connect()),
+    );
+    for (const client of clients) await client.send(HELLO);
+    for (const client of clients) {
+      await client.readAll();
+      client.close();
+    }
+    command.kill("SIGUSR2");
+    const [, text] = await command.says(/^sluice: stats (.*)\n/m);
+    const { tls_failures, tls_failures_unlogged } = JSON.parse(text);
+    expect(tls_failures).toBe(count);
+    expect(tls_failures_unlogged).toBeGreaterThan(0);
+    const { out } = await command.stop();
+    const lines = out.match(/tls_handshake: the client .*\n/g)?.length ?? 0;
+    expect(lines + 1).toBe(count - tls_failures_unlogged); // one is that of ALPN: "the client's"
   });
 });

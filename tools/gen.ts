@@ -14,7 +14,11 @@ export interface Generated {
   text: string;
 }
 
-const HEADERS = ["sluice/sluice.h", "sluice/counters.h"];
+const HEADERS = [
+  "sluice/sluice.h",
+  "sluice/counters.h",
+  "sluice/tls_reason.h",
+];
 
 /** The text of `ffi/abi.ts` as the C headers want it. */
 export async function abi(): Promise<Generated> {
@@ -124,6 +128,7 @@ static void print_number(const char *name, uintptr_t v) { printf("const\\t%s\\t%
 #define METHOD(name, value) printf("method\\t%d\\t%s\\n", value, #name);
 #define HEADER(name, value, text) printf("header\\t%d\\t%s\\n", value, text);
 #define COUNTER(name, text) printf("counter\\t%s\\t%s\\n", #name, text);
+#define TLS_REASON(name, label, text) printf("tls_reason\\t%s\\n", label);
 int main(void) {
     ${names.map((name) => `PRINT(${name})`).join("\n    ")}
     SL_ABI_MAP(SIZE, FIELD)
@@ -131,6 +136,7 @@ int main(void) {
     SL_METHOD_MAP(METHOD)
     SL_HEADER_MAP(HEADER)
     SL_COUNTER_MAP(COUNTER)
+    SL_TLS_REASON_MAP(TLS_REASON)
 }
 `;
 }
@@ -179,6 +185,12 @@ function render(rows: string[][]): string {
     byNumber("METHODS", of("method")),
     "/** Names of known header fields by number; 0 is any other. */\n" +
     byNumber("HEADERS", of("header")),
+    "/** Why TLS handshakes fail, by number. */\n" +
+    table(
+      "TLS_REASONS",
+      "readonly string[]",
+      of("tls_reason").map(([label]) => JSON.stringify(label)),
+    ),
     "/** Counters in the order of sl_gateway_stats, and what each counts. */\n" +
     `export const COUNTERS = [\n${
       of("counter").map(([name, text]) =>

@@ -8,6 +8,7 @@
 #include "exchange.h"
 #include "gateway.h"
 #include "probes.h"
+#include "tls_failure.h"
 #include "upstream.h"
 
 #define SAMPLE_AFTER_NS SL_NS_PER_S // of a send, before its progress is looked at
@@ -399,7 +400,7 @@ static void feed(struct sl_conn *conn) {
 // The connection ends once the engine's alert, if it has one to send, is out.
 static void fail_tls(struct sl_conn *conn, int status) {
     if (!conn->handshaken) {
-        conn->worker->counters.tls_failures++;
+        sl__tls_failed(conn, status);
     }
     conn->in_ended = true;
     conn->cut_after = true;
@@ -913,6 +914,9 @@ static void on_timer(struct sl_timer *timer) {
         if (conn->req && !conn->req->head_done) {
             sl_request_refuse(conn->req, SL_E_HEAD_TIMEOUT);
         } else {
+            if (conn->tls && !conn->handshaken && !conn->cut_after) {
+                sl__tls_failed(conn, SL_E_HEAD_TIMEOUT);
+            }
             sl_conn_close(conn, SL_E_HEAD_TIMEOUT);
         }
         return;

@@ -6,6 +6,7 @@
 #include "base.h"
 
 #define SL_LOG_TARGET_MAX 512
+#define SL_LOG_NOBODY 3
 #define SL_LOG_RING_RECORDS 4096 // per worker, a power of two
 
 struct sl_log_record {
@@ -17,13 +18,14 @@ struct sl_log_record {
     uint8_t remote_family; // 4 or 6
     uint8_t version;       // HTTP minor
     uint16_t status;       // 0: no answer was sent
-    uint8_t handled_by;    // 0 native, 1 TypeScript, 2 upstream
+    uint8_t handled_by;    // 0 native, 1 TypeScript, 2 upstream, SL_LOG_NOBODY
     uint8_t tls;
     int32_t reason;        // SL_OK, or why it failed or was refused
     uint8_t method_len, host_len;
     uint8_t upstream_len;  // where it was sent to, if that is what failed: "api[10.0.0.7:8080]"
-    uint16_t target_len;   // the target is cut at SL_LOG_TARGET_MAX - method - host - upstream
-    uint8_t text[SL_LOG_TARGET_MAX]; // method, host, upstream, target
+    uint8_t why_len;       // a sentence behind the reason: why a TLS handshake failed
+    uint16_t target_len;   // the target is cut at SL_LOG_TARGET_MAX - method - host - upstream - why
+    uint8_t text[SL_LOG_TARGET_MAX]; // method, host, upstream, why, target
 };
 
 // One line each, made by sl_log_format. Nothing that a client sent can break a line or reach a terminal as a control sequence: control
@@ -31,8 +33,9 @@ struct sl_log_record {
 // parameters that carry credentials (signatures, tokens) and userinfo in an absolute target are replaced by REDACTED.
 //   text  2026-11-24T18:34:58.123Z 127.0.0.1:53412 "GET /hello HTTP/1.1" 200 12B 0.213ms native localhost:8080 -
 //         at the end the reason's label, "-" for SL_OK; the status 000 means that no answer was sent. Behind an upstream's fault its name and
-//         endpoint: upstream_timeout upstream api[10.0.0.7:8080]
-//   json  ts level client_addr client_port method scheme host path query proto status bytes_in bytes_out dur_ms handled_by reason [upstream]
+//         endpoint: upstream_timeout upstream api[10.0.0.7:8080]. Of a TLS handshake that failed there is no request, and a sentence says why:
+//         "-" 000 0B 1.204ms - - tls_handshake: the client's ALPN offers no http/1.1
+//   json  ts level client_addr client_port method scheme host path query proto status bytes_in bytes_out dur_ms handled_by reason [upstream] [why]
 #define SL_LOG_LINE_MAX 4096
 // kind: SL_LOG_TEXT or SL_LOG_JSON. Writes one line with its \n to out (SL_LOG_LINE_MAX bytes) and returns its length. Pure; any thread.
 size_t sl_log_format(int kind, const struct sl_log_record *record, char *out);

@@ -260,7 +260,7 @@ static const char *handler_of(const struct sl_log_record *record) {
 }
 
 struct request_text {
-    struct sl_span method, host, upstream, path, query;
+    struct sl_span method, host, upstream, why, path, query;
     bool has_query;
 };
 
@@ -270,14 +270,16 @@ static struct request_text text_of(const struct sl_log_record *record) {
     size_t method = sl_min_size(record->method_len, text.len);
     size_t host = sl_min_size(method + record->host_len, text.len);
     size_t upstream = sl_min_size(host + record->upstream_len, text.len);
-    size_t target = sl_min_size(upstream + record->target_len, text.len);
-    struct sl_span whole = cut(text, upstream, target);
+    size_t why = sl_min_size(upstream + record->why_len, text.len);
+    size_t target = sl_min_size(why + record->target_len, text.len);
+    struct sl_span whole = cut(text, why, target);
     size_t mark = find(whole, 0, '?');
     bool has_query = mark < whole.len;
     return (struct request_text){
         .method = cut(text, 0, method),
         .host = cut(text, method, host),
         .upstream = cut(text, host, upstream),
+        .why = cut(text, upstream, why),
         .path = cut(whole, 0, mark),
         .query = cut(whole, has_query ? mark + 1 : mark, whole.len),
         .has_query = has_query,
@@ -289,6 +291,18 @@ static void put_or_dash(struct line *line, struct sl_span bytes) {
         put_char(line, '-');
     }
     put_bytes(line, bytes);
+}
+
+// A sentence of ours: as any bytes, but its spaces stay.
+static void put_words(struct line *line, struct sl_span words) {
+    for (size_t at = 0; at < words.len;) {
+        size_t space = find(words, at, ' ');
+        put_bytes(line, cut(words, at, space));
+        if (space < words.len) {
+            put_char(line, ' ');
+        }
+        at = space + 1;
+    }
 }
 
 // ---- the two formats ----
@@ -336,6 +350,10 @@ static void put_text(struct line *line, const struct sl_log_record *record) {
         put_raw(line, " upstream ");
         put_bytes(line, text.upstream);
     }
+    if (text.why.len > 0) {
+        put_raw(line, ": ");
+        put_words(line, text.why);
+    }
 }
 
 static const char *level_of(const struct sl_log_record *record) {
@@ -380,6 +398,10 @@ static void put_json(struct line *line, const struct sl_log_record *record) {
     if (text.upstream.len > 0) {
         put_raw(line, "\",\"upstream\":\"");
         put_bytes(line, text.upstream);
+    }
+    if (text.why.len > 0) {
+        put_raw(line, "\",\"why\":\"");
+        put_words(line, text.why);
     }
     put_raw(line, "\"}");
 }

@@ -130,7 +130,7 @@ static void write_log(const struct sl_request *req) {
     record->tls = conn->tls != NULL;
     record->reason = req->reason;
     record->version = 1;
-    record->method_len = record->host_len = record->upstream_len = 0;
+    record->method_len = record->host_len = record->upstream_len = record->why_len = 0;
     record->target_len = 0;
     if (req->head_done) {
         log_head(record, req);

@@ -40,7 +40,8 @@ struct sl_tls {
     const char *error;
     const char *refused; // why the client's certificate was, or NULL
     int verdict; // how reading ended, SL_OK while it goes on; set with the last plaintext, told after it
-    uint8_t state; // enum sl_tls_state
+    uint8_t state;  // enum sl_tls_state
+    uint8_t reason; // enum sl_tls_reason, of error
     uint8_t first_byte;
     bool fed, blocked, closing;
     bool
@@ -56,59 +57,55 @@ static struct sl_tls *tls_of(const SSL *ssl) {
     return SL_CONTAINER_OF(conn, struct sl_tls, ticket);
 }
 
-// ---- errors as texts ----
+// ---- why ----
 
-struct reason_text {
-    int reason;
-    const char *text;
+// One for each of ours, in their order.
+static const char *const reason_texts[] = {
+#define REASON_TEXT(name, label, text) text,
+    SL_TLS_REASON_MAP(REASON_TEXT)
+#undef REASON_TEXT
 };
 
-static const struct reason_text reason_texts[] = {
-    {SSL_R_HTTP_REQUEST, "the client spoke plain HTTP on a TLS port"},
-    {SSL_R_HTTPS_PROXY_REQUEST, "the client spoke plain HTTP (CONNECT) on a TLS port"},
-    {SSL_R_UNSUPPORTED_PROTOCOL, "the client offers no TLS version above 1.1"},
-    {SSL_R_NO_SHARED_CIPHER, "no cipher in common with the client"},
-    {SSL_R_NO_SHARED_GROUP, "no key exchange group in common with the client"},
-    {SSL_R_NO_COMMON_SIGNATURE_ALGORITHMS,
-     "the client accepts no signature that this key can make"},
-    {SSL_R_UNKNOWN_CERTIFICATE_TYPE, "the client accepts no certificate of this type"},
-    {SSL_R_NO_APPLICATION_PROTOCOL, "the client's ALPN offers no http/1.1"},
-    {SSL_R_PEER_DID_NOT_RETURN_A_CERTIFICATE,
-     "the client showed no certificate, which the policy of this name asks for"},
-    {SSL_R_BAD_SIGNATURE, "the client does not have its certificate's key"},
-    {SSL_R_WRONG_VERSION_NUMBER, "the client's bytes are not TLS"},
-    {SSL_R_DECRYPTION_FAILED_OR_BAD_RECORD_MAC, "a record was changed on its way"},
-    {SSL_R_BAD_PACKET_LENGTH, "a record is too short to be a sealed one"},
-    {SSL_R_NO_RENEGOTIATION, "the client asked for renegotiation"},
-    {SSL_R_TOO_MANY_KEY_UPDATES, "the client sent too many KeyUpdate messages"},
-    {SSL_R_TOO_MANY_EMPTY_FRAGMENTS, "the client sent too many empty records"},
-    {SSL_R_TOO_MANY_WARNING_ALERTS, "the client sent too many warning alerts"},
-    {SSL_R_INAPPROPRIATE_FALLBACK,
-     "the client fell back to an older TLS version than both sides know"},
-    {SSL_R_SSLV3_ALERT_HANDSHAKE_FAILURE, "the client sent the alert handshake_failure"},
-    {SSL_R_SSLV3_ALERT_BAD_CERTIFICATE,
-     "the client refused the certificate (alert bad_certificate)"},
-    {SSL_R_SSLV3_ALERT_UNSUPPORTED_CERTIFICATE,
-     "the client refused the certificate (alert unsupported_certificate)"},
-    {SSL_R_SSLV3_ALERT_CERTIFICATE_REVOKED,
-     "the client refused the certificate (alert certificate_revoked)"},
-    {SSL_R_SSLV3_ALERT_CERTIFICATE_EXPIRED,
-     "the client refused the certificate (alert certificate_expired)"},
-    {SSL_R_SSLV3_ALERT_CERTIFICATE_UNKNOWN,
-     "the client refused the certificate (alert certificate_unknown)"},
-    {SSL_R_TLSV1_ALERT_UNKNOWN_CA,
-     "the client does not know the certificate's issuer (alert unknown_ca)"},
-    {SSL_R_TLSV1_ALERT_PROTOCOL_VERSION, "the client sent the alert protocol_version"},
-    {SSL_R_TLSV1_ALERT_USER_CANCELLED, "the client cancelled the handshake"},
+static const struct {
+    int theirs;
+    enum sl_tls_reason ours;
+} reasons[] = {
+    {SSL_R_HTTP_REQUEST, SL_TLS_PLAIN_HTTP},
+    {SSL_R_HTTPS_PROXY_REQUEST, SL_TLS_PLAIN_CONNECT},
+    {SSL_R_UNSUPPORTED_PROTOCOL, SL_TLS_VERSION},
+    {SSL_R_NO_SHARED_CIPHER, SL_TLS_CIPHER},
+    {SSL_R_NO_SHARED_GROUP, SL_TLS_GROUP},
+    {SSL_R_NO_COMMON_SIGNATURE_ALGORITHMS, SL_TLS_SIGNATURE},
+    {SSL_R_UNKNOWN_CERTIFICATE_TYPE, SL_TLS_CERTIFICATE_TYPE},
+    {SSL_R_NO_APPLICATION_PROTOCOL, SL_TLS_ALPN},
+    {SSL_R_PEER_DID_NOT_RETURN_A_CERTIFICATE, SL_TLS_CLIENT_CERTIFICATE_MISSING},
+    {SSL_R_BAD_SIGNATURE, SL_TLS_CLIENT_SIGNATURE},
+    {SSL_R_WRONG_VERSION_NUMBER, SL_TLS_NO_TLS},
+    {SSL_R_DECRYPTION_FAILED_OR_BAD_RECORD_MAC, SL_TLS_RECORD_CHANGED},
+    {SSL_R_BAD_PACKET_LENGTH, SL_TLS_RECORD_SHORT},
+    {SSL_R_NO_RENEGOTIATION, SL_TLS_RENEGOTIATION},
+    {SSL_R_TOO_MANY_KEY_UPDATES, SL_TLS_KEY_UPDATES},
+    {SSL_R_TOO_MANY_EMPTY_FRAGMENTS, SL_TLS_EMPTY_RECORDS},
+    {SSL_R_TOO_MANY_WARNING_ALERTS, SL_TLS_WARNINGS},
+    {SSL_R_INAPPROPRIATE_FALLBACK, SL_TLS_FALLBACK},
+    {SSL_R_SSLV3_ALERT_HANDSHAKE_FAILURE, SL_TLS_ALERT_HANDSHAKE_FAILURE},
+    {SSL_R_SSLV3_ALERT_BAD_CERTIFICATE, SL_TLS_ALERT_BAD_CERTIFICATE},
+    {SSL_R_SSLV3_ALERT_UNSUPPORTED_CERTIFICATE, SL_TLS_ALERT_UNSUPPORTED_CERTIFICATE},
+    {SSL_R_SSLV3_ALERT_CERTIFICATE_REVOKED, SL_TLS_ALERT_CERTIFICATE_REVOKED},
+    {SSL_R_SSLV3_ALERT_CERTIFICATE_EXPIRED, SL_TLS_ALERT_CERTIFICATE_EXPIRED},
+    {SSL_R_SSLV3_ALERT_CERTIFICATE_UNKNOWN, SL_TLS_ALERT_CERTIFICATE_UNKNOWN},
+    {SSL_R_TLSV1_ALERT_UNKNOWN_CA, SL_TLS_ALERT_UNKNOWN_CA},
+    {SSL_R_TLSV1_ALERT_PROTOCOL_VERSION, SL_TLS_ALERT_PROTOCOL_VERSION},
+    {SSL_R_TLSV1_ALERT_USER_CANCELLED, SL_TLS_ALERT_USER_CANCELLED},
 };
 
-static const char *text_of_reason(int reason) {
-    for (size_t i = 0; i < SL_COUNT_OF(reason_texts); i++) {
-        if (reason_texts[i].reason == reason) {
-            return reason_texts[i].text;
+static enum sl_tls_reason reason_of(int theirs) {
+    for (size_t i = 0; i < SL_COUNT_OF(reasons); i++) {
+        if (reasons[i].theirs == theirs) {
+            return reasons[i].ours;
         }
     }
-    return NULL;
+    return SL_TLS_OTHER;
 }
 
 // OpenSSL's clients send the alert that refuses a certificate in the clear, where BoringSSL expects a sealed record and fails to open it. For
@@ -122,29 +119,47 @@ static int plain_alert_reason(const struct sl_tls *tls) {
     return memcmp(record, fatal_alert, 6) == 0 ? SSL_AD_REASON_OFFSET + record[6] : 0;
 }
 
-static const char *text_in_handshake(const struct sl_tls *tls, int reason) {
+// OTHER: nothing that only a handshake knows.
+static enum sl_tls_reason reason_in_handshake(const struct sl_tls *tls, int theirs) {
     // BoringSSL knows five methods. Anything that begins with a letter was meant for another port: TLS begins with 0x16.
     bool letter = (tls->first_byte | 0x20) >= 'a' && (tls->first_byte | 0x20) <= 'z';
-    if (reason == SSL_R_WRONG_VERSION_NUMBER && letter) {
-        return "the client spoke plain text (HTTP?) on a TLS port";
+    if (theirs == SSL_R_WRONG_VERSION_NUMBER && letter) {
+        return SL_TLS_PLAIN_TEXT;
     }
-    return reason == SSL_R_BAD_PACKET_LENGTH ? text_of_reason(plain_alert_reason(tls)) : NULL;
+    return theirs == SSL_R_BAD_PACKET_LENGTH ? reason_of(plain_alert_reason(tls)) : SL_TLS_OTHER;
 }
 
-static const char *text_of(const struct sl_tls *tls, uint32_t error) {
-    int reason = ERR_GET_LIB(error) == ERR_LIB_SSL ? ERR_GET_REASON(error) : 0;
+static enum sl_tls_reason reason_of_error(const struct sl_tls *tls, uint32_t error) {
+    int theirs = ERR_GET_LIB(error) == ERR_LIB_SSL ? ERR_GET_REASON(error) : 0;
     const struct sl_tls_policy *policy = tls->ticket.policy;
-    if (reason == SSL_R_UNSUPPORTED_PROTOCOL && policy && policy->version_min == TLS1_3_VERSION) {
-        return "the client offers no TLS 1.3, which the policy of this name asks for";
+    if (theirs == SSL_R_UNSUPPORTED_PROTOCOL && policy && policy->version_min == TLS1_3_VERSION) {
+        return SL_TLS_VERSION_POLICY;
     }
-    if (reason == SSL_R_CERTIFICATE_VERIFY_FAILED && tls->refused) {
-        return tls->refused;
+    if (theirs == SSL_R_CERTIFICATE_VERIFY_FAILED && tls->refused) {
+        return SL_TLS_CLIENT_CERTIFICATE;
     }
-    const char *text = tls->state == SL_TLS_HANDSHAKE ? text_in_handshake(tls, reason) : NULL;
-    text = text ? text : text_of_reason(reason);
-    text = text ? text : ERR_reason_error_string(error);
-    return text ? text : "unknown TLS error";
+    enum sl_tls_reason ours =
+        tls->state == SL_TLS_HANDSHAKE ? reason_in_handshake(tls, theirs) : SL_TLS_OTHER;
+    return ours ? ours : reason_of(theirs);
 }
+
+static void set_reason(struct sl_tls *tls, enum sl_tls_reason reason) {
+    tls->reason = (uint8_t)reason;
+    tls->error = reason_texts[reason];
+}
+
+// The sentence is more precise than the reason where ours are: of a client's certificate, and of what only BoringSSL has words for.
+static void set_error(struct sl_tls *tls, uint32_t error) {
+    set_reason(tls, reason_of_error(tls, error));
+    const char *text = ERR_reason_error_string(error);
+    if (tls->reason == SL_TLS_CLIENT_CERTIFICATE) {
+        tls->error = tls->refused;
+    } else if (tls->reason == SL_TLS_OTHER && text) {
+        tls->error = text;
+    }
+}
+
+const char *sl_tls_reason_text(enum sl_tls_reason reason) { return reason_texts[reason]; }
 
 // ---- the transport: a BIO over two lent buffers ----
 
@@ -550,6 +565,10 @@ enum sl_tls_state sl_tls_state(const struct sl_tls *tls) { return tls->state; }
 
 const char *sl_tls_error(const struct sl_tls *tls) { return tls->error; }
 
+enum sl_tls_reason sl_tls_reason(const struct sl_tls *tls) {
+    return (enum sl_tls_reason)tls->reason;
+}
+
 // ---- bytes in ----
 
 void sl_tls_feed(struct sl_tls *tls, const uint8_t *data, uint32_t len) {
@@ -577,7 +596,7 @@ static void fail(struct sl_tls *tls) {
     bool missing = ERR_GET_LIB(error) == ERR_LIB_SSL &&
                    ERR_GET_REASON(error) == SSL_R_PEER_DID_NOT_RETURN_A_CERTIFICATE;
     tls->ctx->tickets.counters->client_certs_missing += missing;
-    tls->error = text_of(tls, error);
+    set_error(tls, error);
     tls->verdict = tls->state == SL_TLS_HANDSHAKE ? SL_E_TLS_HANDSHAKE : SL_E_TLS_FAILED;
 }
 
@@ -592,7 +611,7 @@ static void judge(struct sl_tls *tls, int rc) {
         if (tls->state == SL_TLS_OPEN) {
             tls->verdict = SL_E_CLIENT_CLOSED;
         } else {
-            tls->error = "the client closed the connection during the handshake";
+            set_reason(tls, SL_TLS_CLOSED);
             tls->verdict = SL_E_TLS_HANDSHAKE;
         }
         return;
@@ -655,8 +674,7 @@ int sl_tls_read(struct sl_tls *tls, uint8_t *out, uint32_t cap) {
 int sl_tls_eof(struct sl_tls *tls) {
     if (tls->verdict == SL_OK && tls->state == SL_TLS_HANDSHAKE) {
         tls->verdict = SL_E_TLS_HANDSHAKE;
-        tls->error =
-            tls->fed ? "the client left during the handshake" : "the client left without a byte";
+        set_reason(tls, tls->fed ? SL_TLS_LEFT : SL_TLS_SILENT);
     } else if (tls->verdict == SL_OK) {
         tls->verdict = SL_E_TLS_TRUNCATED;
         tls->error = "the connection ended without close_notify";

@@ -10,6 +10,7 @@
 #include "base.h"
 #include "sluice/counters.h"
 #include "sluice/sluice.h"
+#include "sluice/tls_reason.h"
 
 // PEM bytes, parsed and matched once; shared by all workers, immutable once a table has it. Counted: a table holds it, too.
 struct sl_tls_certificate;
@@ -166,7 +167,9 @@ struct sl_tls_info {
 uint8_t sl_tls_row(const struct sl_tls *tls);
 uint8_t sl_tls_row_of(const struct sl_tls *tls, const uint8_t *name, size_t len);
 void sl_tls_info(const struct sl_tls *tls, struct sl_tls_info *out_info);
-const char *sl_tls_error(const struct sl_tls *tls); // reason of SL_TLS_FAILED, for logs; "" without one, never NULL, a constant
+const char *sl_tls_error(const struct sl_tls *tls); // why SL_TLS_FAILED, for logs; "" if it did not, never NULL, a constant: nothing that the peer sent
+enum sl_tls_reason sl_tls_reason(const struct sl_tls *tls); // the same, to count; OTHER if it did not
+const char *sl_tls_reason_text(enum sl_tls_reason reason);
 
 // A self-signed P-256 certificate for localhost, 127.0.0.1 and ::1, valid from `unix_s` - 1 h to `unix_s` + 365 days. `out` gets the length
 // of the certificate's PEM (u32), that PEM, the key's PEM. Returns all bytes written (about 1 KiB), or a status.

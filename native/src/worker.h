@@ -89,6 +89,8 @@ struct sl_worker {
     struct sl_date date;
     uint64_t now_ns;
     int64_t unix_us;
+    uint64_t tls_failures_second; // in which so many were logged
+    uint32_t tls_failures_logged;
     uint64_t drain_started_ns, drain_deadline_ns;
     uint64_t random; // jitter
     struct sl_random secrets; // what nobody may guess

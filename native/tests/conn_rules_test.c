@@ -304,6 +304,63 @@ TEST(host_of_another_policy_row) {
     SSL_CTX_free(ctx);
 }
 
+// A client of the TLS port that sends these bytes and then waits, or leaves.
+static void leave_handshake(const char *bytes, bool waits) {
+    char answer[256];
+    int fd = wire_connect(tls_port);
+    world_turn(SL_NS_PER_MS);
+    CHECK_INT(wire_send(fd, bytes, strlen(bytes)), strlen(bytes));
+    for (int i = 0; i < 4; i++) {
+        world_turn(SL_NS_PER_MS);
+    }
+    if (waits) {
+        world.skipped_ns += 11 * SL_NS_PER_S; // the default of head_timeout_ms is 10 s
+    } else {
+        wire_fin(fd);
+    }
+    for (int i = 0; i < 500 && world.worker->counters.conns_live > 0; i++) {
+        world_turn(SL_NS_PER_MS);
+        if (wire_recv(fd, answer, sizeof(answer)) == 0) {
+            wire_fin(fd);
+        }
+    }
+    wire_close(fd);
+    for (int i = 0; i < 500 && world.worker->counters.conns_live > 0; i++) {
+        world_turn(SL_NS_PER_MS);
+    }
+    CHECK_INT(world.worker->counters.conns_live, 0);
+}
+
+TEST(handshakes_that_fail_are_counted_by_reason) {
+    static const struct {
+        const char *bytes;
+        bool waits;
+        enum sl_tls_reason reason;
+    } cases[] = {
+        {"", false, SL_TLS_SILENT},
+        {"", true, SL_TLS_TIMEOUT},
+        {"\x16\x03\x01", false, SL_TLS_LEFT},
+        {"\x16\x03\x01", true, SL_TLS_TIMEOUT},
+        {"GET / HTTP/1.1\r\n\r\n", false, SL_TLS_PLAIN_HTTP},
+        {"hello?", true, SL_TLS_PLAIN_TEXT},
+        {"\x80\x2e\x01\x02\x03\x04\x05", false, SL_TLS_NO_TLS},
+    };
+    EACH_KERNEL(kernel) {
+        struct sl_counters *now = &world.worker->counters;
+        for (size_t i = 0; i < SL_COUNT_OF(cases); i++) {
+            struct sl_counters before = *now;
+            leave_handshake(cases[i].bytes, cases[i].waits);
+            CHECK_MSG(now->tls_failures == before.tls_failures + 1, "%s: case %zu", kernel->name, i);
+            for (unsigned reason = 0; reason < SL_TLS_REASON_SLOTS; reason++) {
+                uint64_t more = now->by_tls_reason[reason] - before.by_tls_reason[reason];
+                CHECK_MSG(more == (reason == cases[i].reason), "%s: case %zu, reason %u: %d", kernel->name, i, reason, (int)more);
+            }
+        }
+        CHECK_INT(now->tls_handshakes, 0);
+        CHECK_INT(now->tls_failures_unlogged, 0); // without a log nothing is missing in it
+    }
+}
+
 // Those who do not read, or send large heads, may have all large buffers for a while.
 TEST(tls_goes_on_without_a_large_buffer) {
     SSL_CTX *ctx = SSL_CTX_new(TLS_method());

@@ -65,6 +65,22 @@ TEST(an_upstreams_fault_names_the_upstream) {
     CHECK_MSG(strstr(json, "\"reason\":\"upstream_timeout\",\"upstream\":\"up\\\"[10.0.0.7:8080]\"}"), "%s", json);
 }
 
+TEST(a_failed_handshake_says_why) {
+    struct sl_log_record r = record_of("", "", "the client's \"ALPN\"");
+    r.why_len = (uint8_t)r.target_len;
+    r.target_len = 0;
+    r.tls = 1;
+    r.status = 0;
+    r.bytes_out = 0;
+    r.handled_by = SL_LOG_NOBODY;
+    r.reason = SL_E_TLS_HANDSHAKE;
+    check_line(SL_LOG_TEXT, &r,
+               "2026-11-24T18:34:58.123Z 127.0.0.1:53412 \"-\" 000 0B 0.213ms - - tls_handshake: the client's \\\"ALPN\\\"");
+    const char *json = line_of(SL_LOG_JSON, &r);
+    CHECK_MSG(strstr(json, "\"level\":\"info\""), "%s", json);
+    CHECK_MSG(strstr(json, "\"handled_by\":\"-\",\"reason\":\"tls_handshake\",\"why\":\"the client's \\\"ALPN\\\"\"}"), "%s", json);
+}
+
 TEST(text_of_a_request) {
     struct sl_log_record r = record_of("GET", "localhost:8080", "/hello");
     check_line(SL_LOG_TEXT, &r,

@@ -4,6 +4,8 @@
 
 #include <stdint.h>
 
+#include "sluice/tls_reason.h"
+
 // clang-format off
 #define SL_COUNTER_MAP(X) \
     X(conns_accepted, "connections accepted") \
@@ -109,7 +111,8 @@
     X(certs_compressed, "TLS handshakes in which the certificate was sent compressed") \
     X(certs_compressed_late, "of those: compressed in the handshake, not when it was loaded (must stay 0)") \
     X(certs_compressed_bytes, "bytes of certificates as they were sent compressed") \
-    X(certs_uncompressed_bytes, "what they would have been")
+    X(certs_uncompressed_bytes, "what they would have been") \
+    X(tls_failures_unlogged, "failed TLS handshakes that are not in the log, because too many failed in one second")
 // clang-format on
 
 struct sl_counters {
@@ -118,6 +121,7 @@ struct sl_counters {
 #undef SL_COUNTER_FIELD
     uint64_t by_status[96]; // answers and closes by reason: index -status
     uint64_t by_early_reason[16]; // TLS 1.3 handshakes by what became of early data (enum ssl_early_data_reason_t of BoringSSL)
+    uint64_t by_tls_reason[SL_TLS_REASON_SLOTS]; // TLS handshakes that failed, by enum sl_tls_reason
     uint64_t tls_us[16]; // TLS handshakes by the time that they kept a worker busy: index i: below 2^(i + 4) microseconds, and not below the one before; the last: all above
 };
 
