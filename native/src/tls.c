@@ -29,6 +29,9 @@ struct sl_tls_ctx {
     uint8_t scratch[PLAIN_MAX]; // where small pieces meet to share a record
 };
 
+// Whether somebody else than the server name chooses the row.
+enum hello_state { HELLO_ORDINARY, HELLO_TO_ASK, HELLO_ASKED, HELLO_CHOSEN, HELLO_REJECTED };
+
 struct sl_tls {
     SSL *ssl;
     struct sl_tls_ctx *ctx;
@@ -38,6 +41,12 @@ struct sl_tls {
     uint32_t out_cap, out_len;
     uint8_t *out; // lent by the owner, or NULL
     const char *error;
+    sl_tls_ask_fn *ask; // while hello is HELLO_TO_ASK
+    void *asker;
+    struct sl_tls_choice
+        chosen; // while it is HELLO_CHOSEN. Certificates keep their numbers, whatever is replaced meanwhile
+    uint8_t hello; // enum hello_state
+    uint8_t chosen_row;
     const char *refused; // why the client's certificate was, or NULL
     int verdict; // how reading ended, SL_OK while it goes on; set with the last plaintext, told after it
     uint8_t state;  // enum sl_tls_state
@@ -134,6 +143,9 @@ static enum sl_tls_reason reason_of_error(const struct sl_tls *tls, uint32_t err
     const struct sl_tls_policy *policy = tls->ticket.policy;
     if (theirs == SSL_R_UNSUPPORTED_PROTOCOL && policy && policy->version_min == TLS1_3_VERSION) {
         return SL_TLS_VERSION_POLICY;
+    }
+    if (theirs == SSL_R_CONNECTION_REJECTED && tls->hello == HELLO_REJECTED) {
+        return SL_TLS_HELLO_REFUSED;
     }
     if (theirs == SSL_R_CERTIFICATE_VERIFY_FAILED && tls->refused) {
         return SL_TLS_CLIENT_CERTIFICATE;
@@ -299,13 +311,52 @@ static bool apply_policy(struct sl_ticket_conn *conn, const SSL_CLIENT_HELLO *he
     return SSL_set_session_id_context(hello->ssl, policy->tenant, sizeof(policy->tenant));
 }
 
-// Of these BoringSSL takes the first that the client's signature algorithms, groups and ciphers allow.
+// The list in an extension, behind its own length; empty: there is none, or it is not well-formed.
+static struct sl_span extension_list(const SSL_CLIENT_HELLO *hello, uint16_t type,
+                                     bool short_length) {
+    const uint8_t *data;
+    size_t len;
+    CBS extension, list;
+    if (!SSL_early_callback_ctx_extension_get(hello, type, &data, &len)) {
+        return (struct sl_span){NULL, 0};
+    }
+    CBS_init(&extension, data, len);
+    bool ok = short_length ? CBS_get_u8_length_prefixed(&extension, &list)
+                           : CBS_get_u16_length_prefixed(&extension, &list);
+    return ok ? (struct sl_span){CBS_data(&list), CBS_len(&list)} : (struct sl_span){NULL, 0};
+}
+
+// True: the handshake waits.
+static bool ask(struct sl_tls *tls, const SSL_CLIENT_HELLO *hello) {
+    const struct sl_tls_hello told = {
+        .server_name = server_name(hello),
+        .alpn = extension_list(hello, TLSEXT_TYPE_application_layer_protocol_negotiation, false),
+        .versions = extension_list(hello, TLSEXT_TYPE_supported_versions, true),
+        .ciphers = {hello->cipher_suites, hello->cipher_suites_len},
+        .groups = extension_list(hello, TLSEXT_TYPE_supported_groups, false),
+        .legacy_version = hello->version,
+    };
+    tls->hello = tls->ask(tls->asker, &told) ? HELLO_ASKED : HELLO_ORDINARY;
+    return tls->hello == HELLO_ASKED;
+}
+
+// Of the choice's credentials BoringSSL takes the first that the client's signature algorithms, groups and ciphers allow. After a retry it calls again.
 static enum ssl_select_cert_result_t select_certificate(const SSL_CLIENT_HELLO *hello) {
     struct sl_tls *tls = tls_of(hello->ssl);
     const struct sl_tls_ctx *ctx = tls->ctx;
-    struct sl_span name = server_name(hello);
-    struct sl_tls_choice choice = sl__tls_sni_find(ctx->sni, name.data, name.len);
-    uint8_t row = sl_tls_sni_row(ctx->sni, name.data, name.len);
+    struct sl_tls_choice choice = tls->chosen;
+    uint8_t row = tls->chosen_row;
+    if (tls->hello == HELLO_TO_ASK && ask(tls, hello)) {
+        return ssl_select_cert_retry;
+    }
+    if (tls->hello == HELLO_REJECTED) {
+        return ssl_select_cert_error;
+    }
+    if (tls->hello == HELLO_ORDINARY) {
+        struct sl_span name = server_name(hello);
+        choice = sl__tls_sni_find(ctx->sni, name.data, name.len);
+        row = sl_tls_sni_row(ctx->sni, name.data, name.len);
+    }
     bool ok = add_credentials(hello->ssl, ctx, choice.exact) &&
               add_credentials(hello->ssl, ctx, choice.wildcard & ~choice.exact) &&
               ask_client(ctx, hello->ssl, &ctx->policies[row]) &&
@@ -561,6 +612,30 @@ void sl_tls_free(struct sl_tls *tls) {
     }
 }
 
+void sl_tls_ask(struct sl_tls *tls, sl_tls_ask_fn *ask_fn, void *owner) {
+    SL_ASSERT(!tls->fed && tls->hello == HELLO_ORDINARY);
+    tls->ask = ask_fn;
+    tls->asker = owner;
+    tls->hello = HELLO_TO_ASK;
+}
+
+bool sl_tls_asks(const struct sl_tls *tls) {
+    return tls->hello == HELLO_ASKED && tls->verdict == SL_OK;
+}
+
+bool sl_tls_answer(struct sl_tls *tls, enum sl_tls_answer answer, struct sl_span name) {
+    SL_ASSERT(sl_tls_asks(tls));
+    const struct sl_tls_sni *sni = tls->ctx->sni;
+    bool known = answer != SL_TLS_ROW_OF || sl__tls_sni_has(sni, name.data, name.len);
+    tls->hello = answer == SL_TLS_REJECT ? HELLO_REJECTED : HELLO_ORDINARY;
+    if (answer == SL_TLS_ROW_OF && known) {
+        tls->hello = HELLO_CHOSEN;
+        tls->chosen = sl__tls_sni_find(sni, name.data, name.len);
+        tls->chosen_row = sl_tls_sni_row(sni, name.data, name.len);
+    }
+    return known;
+}
+
 enum sl_tls_state sl_tls_state(const struct sl_tls *tls) { return tls->state; }
 
 const char *sl_tls_error(const struct sl_tls *tls) { return tls->error; }
@@ -606,6 +681,7 @@ static void judge(struct sl_tls *tls, int rc) {
     switch (SSL_get_error(tls->ssl, rc)) {
     case SSL_ERROR_WANT_READ:
     case SSL_ERROR_WANT_WRITE:
+    case SSL_ERROR_PENDING_CERTIFICATE: // sl_tls_asks
         return;
     case SSL_ERROR_ZERO_RETURN:
         if (tls->state == SL_TLS_OPEN) {
@@ -660,7 +736,7 @@ static int read_plaintext(struct sl_tls *tls, uint8_t *out, int cap) {
 int sl_tls_read(struct sl_tls *tls, uint8_t *out, uint32_t cap) {
     SL_ASSERT(cap > 0 && cap <= INT_MAX);
     int n = 0;
-    if (tls->verdict == SL_OK && tls->state == SL_TLS_HANDSHAKE) {
+    if (tls->verdict == SL_OK && tls->state == SL_TLS_HANDSHAKE && tls->hello != HELLO_ASKED) {
         handshake(tls);
     }
     if (tls->verdict == SL_OK && tls->state == SL_TLS_OPEN) {

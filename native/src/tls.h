@@ -119,6 +119,24 @@ struct sl_tls; // one connection
 struct sl_tls *sl_tls_new(struct sl_tls_ctx *ctx); // NULL: out of memory
 void sl_tls_free(struct sl_tls *tls);
 
+// What a ClientHello says, as it came: bytes of the wire, any values. They are there during the call alone.
+struct sl_tls_hello {
+    struct sl_span server_name; // {NULL, 0}: none
+    struct sl_span alpn;        // names, a byte with its length before each
+    struct sl_span versions;    // u16, big endian; empty: legacy_version is the newest
+    struct sl_span ciphers, groups; // u16, big endian
+    uint16_t legacy_version;
+};
+// True: the handshake waits, without a thread, until sl_tls_answer. False: it goes on with the ordinary row, that of the server name.
+typedef bool sl_tls_ask_fn(void *owner, const struct sl_tls_hello *hello);
+enum sl_tls_answer { SL_TLS_ORDINARY, SL_TLS_ROW_OF, SL_TLS_REJECT };
+// Before the first byte: `ask` is called once, in sl_tls_read, before the row is chosen and a ticket is looked at.
+void sl_tls_ask(struct sl_tls *tls, sl_tls_ask_fn *ask, void *owner);
+bool sl_tls_asks(const struct sl_tls *tls); // it waits for the answer: sl_tls_read returns 0 until then, also without sl_tls_wants_out
+// Only while it asks; sl_tls_read goes on. ROW_OF: certificates and policy are those of `name`, the tenant of its tickets, too. REJECT: the alert
+// handshake_failure. False: no certificate answers that name, so the answer was taken as ORDINARY.
+bool sl_tls_answer(struct sl_tls *tls, enum sl_tls_answer answer, struct sl_span name);
+
 enum sl_tls_state { SL_TLS_HANDSHAKE, SL_TLS_OPEN, SL_TLS_ENDED, SL_TLS_FAILED };
 // ENDED: the peer sent close_notify, nothing more can be read; writing is still possible until sl_tls_close_notify.
 enum sl_tls_state sl_tls_state(const struct sl_tls *tls);

@@ -224,8 +224,7 @@ const struct sl_tls_certificate *sl__tls_sni_certificate(const struct sl_tls_sni
     return sni->certificates[i];
 }
 
-struct sl_tls_choice sl__tls_sni_find(const struct sl_tls_sni *sni, const uint8_t *name,
-                                      size_t len) {
+static struct sl_tls_choice find(const struct sl_tls_sni *sni, const uint8_t *name, size_t len) {
     char text[SL_TLS_NAME_BYTES_MAX + 1];
     struct sl_tls_choice choice = {0, 0};
     if (len > 0 && len <= SL_TLS_NAME_BYTES_MAX) {
@@ -240,10 +239,21 @@ struct sl_tls_choice sl__tls_sni_find(const struct sl_tls_sni *sni, const uint8_
             choice.wildcard = lookup(sni, star, len - (size_t)(star - text));
         }
     }
+    return choice;
+}
+
+struct sl_tls_choice sl__tls_sni_find(const struct sl_tls_sni *sni, const uint8_t *name,
+                                      size_t len) {
+    struct sl_tls_choice choice = find(sni, name, len);
     if (!choice.exact && !choice.wildcard) {
         choice.exact = sni->fallback;
     }
     return choice;
+}
+
+bool sl__tls_sni_has(const struct sl_tls_sni *sni, const uint8_t *name, size_t len) {
+    struct sl_tls_choice choice = find(sni, name, len);
+    return choice.exact || choice.wildcard;
 }
 
 uint8_t sl_tls_sni_row(const struct sl_tls_sni *sni, const uint8_t *name, size_t len) {

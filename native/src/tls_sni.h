@@ -15,6 +15,9 @@ struct sl_tls_choice {
 // name: as the client sent it, any bytes; len 0: none.
 struct sl_tls_choice sl__tls_sni_find(const struct sl_tls_sni *sni, const uint8_t *name, size_t len);
 
+// False: no certificate has the name, so the choice is the default's.
+bool sl__tls_sni_has(const struct sl_tls_sni *sni, const uint8_t *name, size_t len);
+
 void sl__tls_certificate_ref(const struct sl_tls_certificate *certificate);
 // DNS names of the leaf, in lower case, one a line.
 struct sl_span sl__tls_certificate_names(const struct sl_tls_certificate *certificate);

@@ -39,7 +39,8 @@
     X(ALERT_CERTIFICATE_UNKNOWN, "alert_certificate_unknown", "the client refused the certificate (alert certificate_unknown)") \
     X(ALERT_UNKNOWN_CA, "alert_unknown_ca", "the client does not know the certificate's issuer (alert unknown_ca)") \
     X(ALERT_PROTOCOL_VERSION, "alert_protocol_version", "the client sent the alert protocol_version") \
-    X(ALERT_USER_CANCELLED, "alert_user_cancelled", "the client cancelled the handshake")
+    X(ALERT_USER_CANCELLED, "alert_user_cancelled", "the client cancelled the handshake") \
+    X(HELLO_REFUSED, "client_hello_refused", "onClientHello refused the client")
 // clang-format on
 
 enum sl_tls_reason {
