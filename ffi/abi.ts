@@ -8,6 +8,7 @@ export const SL_EVENT_ABORT = 4;
 export const SL_EVENT_DRAIN = 5;
 export const SL_EVENT_ANSWER = 6;
 export const SL_EVENT_PROXY_FAILED = 7;
+export const SL_EVENT_HELLO = 8;
 export const SL_EVENT_F_END = 1;
 export const SL_EVENT_F_TLS = 2;
 export const SL_EVENT_F_IPV6 = 4;
@@ -24,6 +25,11 @@ export const SL_VERDICT_RELEASE = 5;
 export const SL_VERDICT_BODY_WANTED = 6;
 export const SL_VERDICT_PROXY = 7;
 export const SL_VERDICT_FORWARD = 8;
+export const SL_VERDICT_HELLO = 9;
+export const SL_HELLO_ORDINARY = 0;
+export const SL_HELLO_ROW_OF = 1;
+export const SL_HELLO_REJECT = 2;
+export const SL_HELLO_FAILED = 3;
 export const SL_VERDICT_F_END = 1;
 export const SL_VERDICT_F_FINAL = 2;
 export const SL_VERDICT_F_LENGTH = 4;
@@ -142,7 +148,7 @@ export const SL_PLAN_CANARY_SHARES = 10000;
 export const SL_PLAN_CANARY_HEADER_VALUE = 1;
 export const SL_PLAN_CANARY_COOKIE_VALUE = 2;
 export const SL_RING_MAGIC = 1397902919;
-export const SL_RING_ABI = 3;
+export const SL_RING_ABI = 4;
 export const SL_RING_PAGE = 4096;
 export const SL_RING_ENTRY_BYTES = 64;
 export const SL_RING_ENTRIES_PER_SLOT = 8;
@@ -272,6 +278,7 @@ export const SL_GROUPS_MAX = 6;
 export const SL_CLIENT_AUTH_OFF = 0;
 export const SL_CLIENT_AUTH_OPTIONAL = 1;
 export const SL_CLIENT_AUTH_REQUIRED = 2;
+export const SL_HELLO_TIMEOUT_MS_MAX = 10000;
 export const SL_TLS_OTHER = 0;
 export const SL_TLS_SILENT = 1;
 export const SL_TLS_LEFT = 2;
@@ -307,7 +314,8 @@ export const SL_TLS_ALERT_CERTIFICATE_UNKNOWN = 31;
 export const SL_TLS_ALERT_UNKNOWN_CA = 32;
 export const SL_TLS_ALERT_PROTOCOL_VERSION = 33;
 export const SL_TLS_ALERT_USER_CANCELLED = 34;
-export const SL_TLS_REASON_COUNT = 35;
+export const SL_TLS_HELLO_REFUSED = 35;
+export const SL_TLS_REASON_COUNT = 36;
 export const SL_TLS_REASON_SLOTS = 48;
 
 export const SL_CONFIG_BYTES = 160;
@@ -410,6 +418,15 @@ export const SL_SLOT_TLS_RESERVED_OFF = 9;
 export const SL_SLOT_TLS_CLIENT_LEN_OFF = 10;
 export const SL_SLOT_TLS_CLIENT_SHA256_OFF = 12;
 export const SL_SLOT_TLS_TEXT_OFF = 44;
+export const SL_SLOT_HELLO_BYTES = 16;
+export const SL_SLOT_HELLO_LEGACY_VERSION_OFF = 0;
+export const SL_SLOT_HELLO_SERVER_NAME_LEN_OFF = 2;
+export const SL_SLOT_HELLO_ALPN_LEN_OFF = 4;
+export const SL_SLOT_HELLO_VERSIONS_LEN_OFF = 6;
+export const SL_SLOT_HELLO_CIPHERS_LEN_OFF = 8;
+export const SL_SLOT_HELLO_GROUPS_LEN_OFF = 10;
+export const SL_SLOT_HELLO_LISTENER_OFF = 12;
+export const SL_SLOT_HELLO_RESERVED_OFF = 14;
 export const SL_VERDICT_BYTES = 64;
 export const SL_VERDICT_KIND_OFF = 0;
 export const SL_VERDICT_FLAGS_OFF = 1;
@@ -721,6 +738,15 @@ export const ABI: readonly (readonly [name: string, value: number])[] = [
   ["SL_SLOT_TLS_CLIENT_LEN_OFF", 10],
   ["SL_SLOT_TLS_CLIENT_SHA256_OFF", 12],
   ["SL_SLOT_TLS_TEXT_OFF", 44],
+  ["SL_SLOT_HELLO_BYTES", 16],
+  ["SL_SLOT_HELLO_LEGACY_VERSION_OFF", 0],
+  ["SL_SLOT_HELLO_SERVER_NAME_LEN_OFF", 2],
+  ["SL_SLOT_HELLO_ALPN_LEN_OFF", 4],
+  ["SL_SLOT_HELLO_VERSIONS_LEN_OFF", 6],
+  ["SL_SLOT_HELLO_CIPHERS_LEN_OFF", 8],
+  ["SL_SLOT_HELLO_GROUPS_LEN_OFF", 10],
+  ["SL_SLOT_HELLO_LISTENER_OFF", 12],
+  ["SL_SLOT_HELLO_RESERVED_OFF", 14],
   ["SL_VERDICT_BYTES", 64],
   ["SL_VERDICT_KIND_OFF", 0],
   ["SL_VERDICT_FLAGS_OFF", 1],
@@ -1111,6 +1137,7 @@ export const TLS_REASONS: readonly string[] = [
   "alert_unknown_ca",
   "alert_protocol_version",
   "alert_user_cancelled",
+  "client_hello_refused",
 ];
 
 /** Counters in the order of sl_gateway_stats, and what each counts. */
@@ -1220,6 +1247,12 @@ export const COUNTERS = [
   ["certs_compressed_bytes", "bytes of certificates as they were sent compressed"],
   ["certs_uncompressed_bytes", "what they would have been"],
   ["tls_failures_unlogged", "failed TLS handshakes that are not in the log, because too many failed in one second"],
+  ["client_hellos_asked", "TLS handshakes that onClientHello was asked about"],
+  ["client_hellos_answered", "of those: with a certificate's name, or left to the server name"],
+  ["client_hellos_rejected", "of those: refused"],
+  ["client_hellos_timed_out", "of those: without an answer in time, so that the server name chose"],
+  ["client_hellos_failed", "of those: by a hook that threw, gave no answer, an unknown name or none because its isolate ended; the server name chose"],
+  ["client_hellos_overflowed", "TLS handshakes that onClientHello was not asked about, because too many waited: the server name chose"],
 ] as const;
 export type CounterName = (typeof COUNTERS)[number][0];
 
@@ -1435,4 +1468,16 @@ export interface Counters {
   certs_uncompressed_bytes: number;
   /** Failed TLS handshakes that are not in the log, because too many failed in one second. */
   tls_failures_unlogged: number;
+  /** TLS handshakes that onClientHello was asked about. */
+  client_hellos_asked: number;
+  /** Of those: with a certificate's name, or left to the server name. */
+  client_hellos_answered: number;
+  /** Of those: refused. */
+  client_hellos_rejected: number;
+  /** Of those: without an answer in time, so that the server name chose. */
+  client_hellos_timed_out: number;
+  /** Of those: by a hook that threw, gave no answer, an unknown name or none because its isolate ended; the server name chose. */
+  client_hellos_failed: number;
+  /** TLS handshakes that onClientHello was not asked about, because too many waited: the server name chose. */
+  client_hellos_overflowed: number;
 }

@@ -308,6 +308,16 @@ export function gatewayAdopt(
   return checked(binding.sluice_gateway_adopt(gateway, fd, certificates));
 }
 
+/** Clients of a listener get the row that TypeScript chooses, if it says so in time. Before the start. */
+export function gatewayClientHello(
+  gateway: number,
+  listener: number,
+  timeoutMs: number,
+): void {
+  openLibrary();
+  checked(binding.sluice_gateway_client_hello(gateway, listener, timeoutMs));
+}
+
 /** The address of a TCP socket that listens: "127.0.0.1:8080", "[::1]:8080". */
 export function socketAddress(fd: number): string {
   openLibrary();

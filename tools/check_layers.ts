@@ -18,7 +18,7 @@ const LAYER_OF_FILE: Record<Layer, string> = {
   http:
     "client_ip http1_auth http1_chunk http1_cookie http1_edit http1_parse http1_parse_avx2 http1_parse_internal http1_parse_scalar http1_parse_simd http1_parse_sse42 http1_write inq outq websocket",
   proxy:
-    "body_limit certificates conn cors early_data exchange gateway inherited ip_restriction listener method_not_allowed plan policy proxy request request_id resumption route route_index tls_failure tunnel upstream worker" +
+    "body_limit certificates client_hello conn cors early_data exchange gateway inherited ip_restriction listener method_not_allowed plan policy proxy request request_id resumption route route_index tls_failure tunnel upstream worker" +
     " policy_auth policy_canary policy_concurrency policy_key policy_rate_limit policy_timeout",
   api: "abi sluice",
 };

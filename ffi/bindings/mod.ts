@@ -106,6 +106,15 @@ export function load(path: string = "libsluice_ffi.so") {
       result: 'i32',
       nonblocking: false
     },
+    sluice_gateway_client_hello: {
+      parameters: [
+        'u32',
+        'u32',
+        'u32',
+      ],
+      result: 'i32',
+      nonblocking: false
+    },
     sluice_gateway_describe: {
       parameters: [
         'u32',
@@ -444,6 +453,18 @@ export function sluice_gateway_client_auth(
     arg3,
     arg4,
     arg4.byteLength,
+  )
+}
+
+export function sluice_gateway_client_hello(
+  arg0: number,
+  arg1: number,
+  arg2: number,
+): number {
+  return symbols.sluice_gateway_client_hello(
+    arg0,
+    arg1,
+    arg2,
   )
 }
 

@@ -53,6 +53,7 @@ mod c {
         pub fn sl_gateway_steks(gateway: u32, keys: *const u8, len: usize) -> i32;
         pub fn sl_gateway_listen(gateway: u32, address: *const u8, len: usize, certificates: u32) -> i32;
         pub fn sl_gateway_adopt(gateway: u32, fd: u32, certificates: u32) -> i32;
+        pub fn sl_gateway_client_hello(gateway: u32, listener: u32, timeout_ms: u32) -> i32;
         pub fn sl_socket_address(fd: u32, out: *mut u8, len: usize) -> i32;
         pub fn sl_notify(path: *const u8, path_len: usize, text: *const u8, len: usize) -> i32;
         pub fn sl_ring_bytes(exchanges: u32) -> u32;
@@ -184,6 +185,11 @@ pub fn sluice_gateway_listen(gateway: u32, address: &[u8], certificates: u32) ->
 #[deno_bindgen]
 pub fn sluice_gateway_adopt(gateway: u32, fd: u32, certificates: u32) -> i32 {
     unsafe { c::sl_gateway_adopt(gateway, fd, certificates) }
+}
+
+#[deno_bindgen]
+pub fn sluice_gateway_client_hello(gateway: u32, listener: u32, timeout_ms: u32) -> i32 {
+    unsafe { c::sl_gateway_client_hello(gateway, listener, timeout_ms) }
 }
 
 #[deno_bindgen]

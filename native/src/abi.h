@@ -27,6 +27,8 @@
     F(event, content_length) F(event, remote_addr) \
     S(slot_tls) F(slot_tls, version) F(slot_tls, cipher) F(slot_tls, group) F(slot_tls, flags) F(slot_tls, alpn_len) F(slot_tls, sni_len) \
     F(slot_tls, reserved) F(slot_tls, client_len) F(slot_tls, client_sha256) F(slot_tls, text) \
+    S(slot_hello) F(slot_hello, legacy_version) F(slot_hello, server_name_len) F(slot_hello, alpn_len) F(slot_hello, versions_len) \
+    F(slot_hello, ciphers_len) F(slot_hello, groups_len) F(slot_hello, listener) F(slot_hello, reserved) \
     S(verdict) F(verdict, kind) F(verdict, flags) F(verdict, status) F(verdict, slot) F(verdict, gen) F(verdict, head_len) \
     F(verdict, body_off) F(verdict, body_len) F(verdict, content_length) F(verdict, steps_failed) \
     F(verdict, reserved) \

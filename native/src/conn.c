@@ -5,7 +5,7 @@
 #include <netinet/in.h>
 #include <unistd.h>
 
-#include "exchange.h"
+#include "client_hello.h"
 #include "gateway.h"
 #include "probes.h"
 #include "tls_failure.h"
@@ -792,6 +792,10 @@ static void choose_deadline(struct sl_conn *conn) {
     } else if (conn->tls && (!conn->handshaken || (req && req->held))) {
         conn->deadline = SL_DUE_HEAD;
         conn->deadline_ns = conn->opened_ns + ms(c->head_timeout_ms);
+        if (conn->hello && conn->hello->due_ns < conn->deadline_ns) {
+            conn->deadline = SL_DUE_HELLO;
+            conn->deadline_ns = conn->hello->due_ns;
+        }
     } else if (!req) {
         conn->deadline = SL_DUE_IDLE;
         conn->deadline_ns = idle_until(conn);
@@ -926,6 +930,9 @@ static void on_timer(struct sl_timer *timer) {
     case SL_DUE_HANDLER:
         sl_request_fail(conn->req, SL_E_HANDLER_TIMEOUT);
         return;
+    case SL_DUE_HELLO:
+        sl_hello_overdue(conn);
+        return;
     case SL_DUE_IDLE:
         if (!w->draining) {
             sl_worker_count_status(w, SL_E_IDLE_TIMEOUT);
@@ -995,6 +1002,9 @@ static bool begin_close(struct sl_conn *conn, int reason) {
     if (conn->req) {
         sl_request_detach(conn->req, reason);
     }
+    if (conn->hello) {
+        sl_hello_leave(conn, reason);
+    }
     return true;
 }
 
@@ -1047,6 +1057,8 @@ static struct sl_conn *conn_new(struct sl_worker_listener *listener, int fd) {
         if (!conn->tls) {
             sl_worker_count_status(w, SL_E_NO_MEMORY);
             conn->cut_after = true;
+        } else if (listener->hello_timeout_ms > 0) {
+            sl_tls_ask(conn->tls, sl_hello_ask, conn);
         }
     }
     if (!conn->io) {
@@ -1055,6 +1067,7 @@ static struct sl_conn *conn_new(struct sl_worker_listener *listener, int fd) {
     }
     set_remote(conn);
     conn->local_port = listener->port;
+    conn->listener = (uint8_t)(listener - w->listeners);
     return conn;
 }
 

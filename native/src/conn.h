@@ -21,7 +21,8 @@ struct sl_upstream;
 struct sl_upstream_conn;
 
 enum sl_conn_state { SL_CONN_OPEN, SL_CONN_LINGER, SL_CONN_CLOSING };
-enum sl_deadline { SL_DUE_NONE, SL_DUE_IDLE, SL_DUE_HEAD, SL_DUE_BODY, SL_DUE_HANDLER, SL_DUE_WRITE, SL_DUE_LINGER };
+enum sl_deadline { SL_DUE_NONE, SL_DUE_IDLE, SL_DUE_HEAD, SL_DUE_BODY, SL_DUE_HANDLER, SL_DUE_WRITE, SL_DUE_LINGER,
+                   SL_DUE_HELLO };
 
 #define SL_DISCARD_BYTES_MAX 65536u
 
@@ -38,6 +39,7 @@ struct sl_conn {
     struct sl_io_conn *io;
     struct sl_tls *tls;      // NULL: plain
     struct sl_request *req;  // being read or answered
+    struct sl_exchange *hello; // of TLS: TypeScript is asked for its row (client_hello.h)
     struct sl_outq *out;     // NULL: nothing to send
     struct sl_inq in;        // plaintext
     struct sl_inq cipher;    // TLS records not yet read
@@ -54,7 +56,8 @@ struct sl_conn {
     uint32_t handshake_ns;   // that the worker spent on the TLS handshake
     uint8_t state, deadline; // enum sl_conn_state, sl_deadline
     uint8_t want;            // enum sl_recv_want, as last told
-    uint8_t row;             // of TLS: its server name's (tls.h)
+    uint8_t row;             // of TLS (tls.h)
+    uint8_t listener;        // of the worker's
     bool in_ended, close_after, cut_after, handshaken, notified, counted;
     bool tickets_due;        // of TLS: nothing was sent since the handshake
     bool half_closed;        // of a tunnel: the client has our FIN

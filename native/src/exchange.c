@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <sys/socket.h>
 
+#include "client_hello.h"
 #include "gateway.h"
 #include "probes.h"
 #include "region.h"
@@ -14,7 +15,7 @@ static _Atomic uint32_t *word(const struct sl_ring *ring, uint32_t off) {
     return (_Atomic uint32_t *)(void *)(ring->region + off);
 }
 
-static uint8_t *slot_of(const struct sl_exchange *ex) {
+uint8_t *sl__exchange_slot(const struct sl_exchange *ex) {
     return ex->ring->slot_memory + (size_t)ex->slot * SL_SLOT_BYTES;
 }
 
@@ -76,7 +77,7 @@ void sl_ring_free(struct sl_ring *ring) {
 
 // Events.
 
-static struct sl_event *event_new(struct sl_exchange *ex, uint8_t kind) {
+struct sl_event *sl__exchange_event(struct sl_exchange *ex, uint8_t kind) {
     struct sl_ring *ring = ex->ring;
     // Eight entries per slot: ring.h shows why they are enough as long as TypeScript keeps the contract.
     uint32_t head = atomic_load_explicit(word(ring, SL_RING_EVENT_HEAD_OFF), memory_order_acquire);
@@ -99,7 +100,7 @@ static void event_send(struct sl_exchange *ex, uint8_t kind, uint8_t flags, uint
     if (ex->ring->gone) {
         return;
     }
-    struct sl_event *event = event_new(ex, kind);
+    struct sl_event *event = sl__exchange_event(ex, kind);
     if (event) {
         event->flags = flags;
         event->len = len;
@@ -149,7 +150,7 @@ static bool may_upgrade(const struct sl_request *req) {
            (req->head.flags & SL_HEAD_UPGRADE);
 }
 
-static struct sl_exchange *exchange_take(struct sl_ring *ring, struct sl_request *req) {
+struct sl_exchange *sl__exchange_take(struct sl_ring *ring, struct sl_request *req) {
     struct sl_exchange *ex = ring->free;
     ring->free = ex->next_free;
     ring->lent++;
@@ -160,17 +161,20 @@ static struct sl_exchange *exchange_take(struct sl_ring *ring, struct sl_request
     ex->final = ex->tx_busy = ex->rx_busy = ex->responded = ex->ended = false;
     ex->not_found = ex->aborted = ex->writable_due = false;
     ex->proxied = ex->answered = false;
-    ex->upgradable = may_upgrade(req);
+    ex->upgradable = req && may_upgrade(req);
+    ex->is_hello = !req;
+    ring->worker->hellos_lent += ex->is_hello;
     ex->failure = SL_OK;
     return ex;
 }
 
-static void exchange_free(struct sl_exchange *ex) {
+void sl__exchange_free(struct sl_exchange *ex) {
     struct sl_ring *ring = ex->ring;
     SL_ASSERT(ex->lent && !ex->tx_busy);
     if (ex->not_found) {
         ring->worker->not_found_live--;
     }
+    ring->worker->hellos_lent -= ex->is_hello;
     if (ex->req) {
         ex->req->exchange = NULL;
         ex->req = NULL;
@@ -186,7 +190,7 @@ static void tx_released(struct sl_seg_owner *owner) {
     struct sl_exchange *ex = SL_CONTAINER_OF(owner, struct sl_exchange, tx);
     ex->tx_busy = false;
     if (ex->final) {
-        exchange_free(ex);
+        sl__exchange_free(ex);
     } else if (ex->req && !ex->ended) {
         ex->writable_due = true;
         if (sl_conn_writable(ex->req->conn)) {
@@ -210,9 +214,9 @@ static uint32_t unread(const struct sl_ring *ring) {
 
 // Of the plan's isolates the one with the fewest unread events, so that one that is busy or blocked gets what the others cannot do sooner; among
 // equals in turn.
-static struct sl_ring *choose_ring(struct sl_worker *w, const struct sl_request *req,
-                                   bool *out_any_alive) {
-    uint32_t named = req->hold->plan->header->isolates;
+struct sl_ring *sl__ring_choose(struct sl_worker *w, const struct sl_plan *plan,
+                                bool *out_any_alive) {
+    uint32_t named = plan->header->isolates;
     uint32_t here = named ? w->rings_here & named : w->rings_here;
     uint32_t turn = w->ring_next & 31, least = UINT32_MAX;
     uint32_t later = here & (UINT32_MAX << turn), sooner = here & ~(UINT32_MAX << turn);
@@ -262,7 +266,7 @@ static void fill_request(struct sl_exchange *ex, struct sl_event *e) {
     const struct sl_request *req = ex->req;
     const struct sl_head *h = &req->head;
     const struct sl_conn *conn = req->conn;
-    uint8_t *slot = slot_of(ex);
+    uint8_t *slot = sl__exchange_slot(ex);
     memcpy(slot + SL_SLOT_FIELDS_OFF, h->fields, h->field_count * sizeof(struct sl_field));
     memcpy(slot + SL_SLOT_HEAD_OFF, req->head_data, h->len);
     if (req->steps_done > 0) {
@@ -314,7 +318,7 @@ static int admit(struct sl_request *req, bool not_found, struct sl_ring **out_ri
         return SL_E_SHED_NOT_FOUND;
     }
     bool any_alive;
-    *out_ring = choose_ring(w, req, &any_alive);
+    *out_ring = sl__ring_choose(w, req->hold->plan, &any_alive);
     if (!*out_ring && any_alive) {
         w->counters.ring_full++;
     }
@@ -322,14 +326,14 @@ static int admit(struct sl_request *req, bool not_found, struct sl_ring **out_ri
 }
 
 static void lend(struct sl_ring *ring, struct sl_request *req, bool not_found) {
-    struct sl_exchange *ex = exchange_take(ring, req);
+    struct sl_exchange *ex = sl__exchange_take(ring, req);
     ex->not_found = not_found;
     ring->worker->not_found_live += not_found;
     req->exchange = ex;
     ex->event = ring->event_tail;
-    struct sl_event *event = event_new(ex, SL_EVENT_REQUEST);
+    struct sl_event *event = sl__exchange_event(ex, SL_EVENT_REQUEST);
     if (!event) {
-        exchange_free(ex);
+        sl__exchange_free(ex);
         sl_request_fail(req, SL_E_ISOLATE_GONE);
         return;
     }
@@ -364,7 +368,7 @@ void sl_exchange_abort(struct sl_exchange *ex, int reason, bool detach) {
 
 static int copy_body(struct sl_exchange *ex, uint32_t *out_len) {
     struct sl_request *req = ex->req;
-    uint8_t *rx = slot_of(ex) + SL_SLOT_RX_OFF;
+    uint8_t *rx = sl__exchange_slot(ex) + SL_SLOT_RX_OFF;
     uint32_t n = 0;
     int rc = SL_CHUNK_DATA;
     while (rc == SL_CHUNK_DATA && n < SL_SLOT_RX_BYTES) {
@@ -424,10 +428,10 @@ _Static_assert(SL_SLOT_HEAD_OFF + SL_SLOT_HEAD_BYTES == SL_SLOT_RX_OFF,
 void sl_exchange_answer(struct sl_exchange *ex, struct sl_forward_response *forward,
                         bool bodiless) {
     uint32_t cap = SL_SLOT_TX_OFF - SL_SLOT_HEAD_OFF;
-    size_t n = sl_http1_forward_response(slot_of(ex) + SL_SLOT_HEAD_OFF, cap, forward);
+    size_t n = sl_http1_forward_response(sl__exchange_slot(ex) + SL_SLOT_HEAD_OFF, cap, forward);
     SL_ASSERT(n > 0);
     answered(ex);
-    struct sl_event *event = ex->ring->gone ? NULL : event_new(ex, SL_EVENT_ANSWER);
+    struct sl_event *event = ex->ring->gone ? NULL : sl__exchange_event(ex, SL_EVENT_ANSWER);
     if (event) {
         event->flags = bodiless ? SL_EVENT_F_END : 0;
         event->len = (uint32_t)n;
@@ -436,7 +440,7 @@ void sl_exchange_answer(struct sl_exchange *ex, struct sl_forward_response *forw
 }
 
 uint8_t *sl_exchange_rx(struct sl_exchange *ex) {
-    return ex->rx_busy ? NULL : slot_of(ex) + SL_SLOT_RX_OFF;
+    return ex->rx_busy ? NULL : sl__exchange_slot(ex) + SL_SLOT_RX_OFF;
 }
 
 void sl_exchange_answer_part(struct sl_exchange *ex, uint32_t len, bool last) {
@@ -465,7 +469,7 @@ static void proxy(struct sl_exchange *ex, const struct sl_verdict *v) {
     struct sl_request *req = ex->req;
     struct sl_counters *counters = &ex->ring->worker->counters;
     struct sl_upstream *upstream = upstream_of(req, v->body_off);
-    struct sl_span head = {slot_of(ex) + SL_SLOT_TX_OFF, v->head_len};
+    struct sl_span head = {sl__exchange_slot(ex) + SL_SLOT_TX_OFF, v->head_len};
     if (!upstream || (head.len > 0 && !sl_request_rewrite(req, head, v->body_len))) {
         counters->bad_verdicts++;
         sl_request_fail(req, SL_E_HANDLER);
@@ -490,7 +494,7 @@ static void write_tx(struct sl_exchange *ex, const struct sl_verdict *v) {
     bool end = v->flags & SL_VERDICT_F_END;
     ex->ended = ex->ended || end;
     ex->tx_busy = true;
-    const uint8_t *data = slot_of(ex) + SL_SLOT_TX_OFF + v->body_off;
+    const uint8_t *data = sl__exchange_slot(ex) + SL_SLOT_TX_OFF + v->body_off;
     if (!sl_request_write(req, data, v->body_len, NULL, &ex->tx)) {
         return; // the request is gone
     }
@@ -528,7 +532,7 @@ static uint8_t framing_of(const struct sl_verdict *v, uint64_t *out_length) {
 static bool read_head(struct sl_exchange *ex, const struct sl_verdict *v, uint8_t fields[16384],
                       struct sl_response_head *out_head) {
     bool has_date = false;
-    memcpy(fields, slot_of(ex) + SL_SLOT_TX_OFF, v->head_len);
+    memcpy(fields, sl__exchange_slot(ex) + SL_SLOT_TX_OFF, v->head_len);
     if (sl_http1_check_fields(fields, v->head_len, &has_date)) {
         ex->ring->worker->counters.bad_verdicts++;
         sl_request_fail(ex->req, SL_E_HANDLER);
@@ -711,7 +715,9 @@ static void take_verdict(struct sl_ring *ring, const struct sl_verdict *v) {
         return;
     }
     ex->final = v->flags & SL_VERDICT_F_FINAL;
-    if (!ex->req) {
+    if (ex->hello) {
+        sl__hello_verdict(ex, v);
+    } else if (!ex->req) {
         counters->late_verdicts++;
     } else if (allowed(ex, v)) {
         obey(ex, v);
@@ -723,7 +729,7 @@ static void take_verdict(struct sl_ring *ring, const struct sl_verdict *v) {
         sl_request_fail(ex->req, SL_E_HANDLER);
     }
     if (ex->lent && ex->gen == v->gen && ex->final && !ex->tx_busy) {
-        exchange_free(ex);
+        sl__exchange_free(ex);
     }
 }
 
@@ -756,8 +762,8 @@ static bool begun(const struct sl_exchange *ex) {
 static void move(struct sl_exchange *ex) {
     struct sl_request *req = ex->req;
     bool any_alive, not_found = ex->not_found;
-    struct sl_ring *other = choose_ring(ex->ring->worker, req, &any_alive);
-    exchange_free(ex);
+    struct sl_ring *other = sl__ring_choose(ex->ring->worker, req->hold->plan, &any_alive);
+    sl__exchange_free(ex);
     if (!other) {
         sl_request_fail(req, any_alive ? SL_E_SHED_EXCHANGES : SL_E_ISOLATE_GONE);
         return;
@@ -776,13 +782,15 @@ void sl_ring_gone(struct sl_ring *ring) {
             continue;
         }
         ex->final = true;
-        if (ex->req && !ex->ended && !begun(ex)) {
+        if (ex->hello) {
+            sl__hello_gone(ex);
+        } else if (ex->req && !ex->ended && !begun(ex)) {
             move(ex);
         } else if (ex->req && !ex->ended) {
             sl_request_fail(ex->req, SL_E_ISOLATE_GONE);
         }
         if (ex->lent && !ex->tx_busy) {
-            exchange_free(ex);
+            sl__exchange_free(ex);
         }
     }
 }

@@ -1,7 +1,8 @@
 // Requests that TypeScript answers: the C side of the rings (include/sluice/ring.h). proxy layer.
 //
 // An exchange is one slot's C half. FREE -> LENT (a REQUEST event was written) -> FREE, when TypeScript gave FINAL and the last bytes of
-// its tx area have left. `req` is NULL once the request is gone: what TypeScript still says is then counted and dropped.
+// its tx area have left. `req` is NULL once the request is gone: what TypeScript still says is then counted and dropped. An exchange may carry a
+// ClientHello in a request's place (client_hello.h): then `hello` is its connection.
 //
 // A chain in TypeScript may end with a proxy step (SL_VERDICT_PROXY). Then an upstream works for the request, and TypeScript has the last word:
 //
@@ -20,10 +21,13 @@ struct sl_exchange {
     struct sl_seg_owner tx; // the tx area is being sent
     struct sl_ring *ring;
     struct sl_request *req;
+    struct sl_conn *hello; // waits for its row
+    uint64_t due_ns;       // of that
     struct sl_exchange *next_free;
     uint32_t slot, gen;
     uint32_t event; // counter of its REQUEST event
     bool lent, final, tx_busy, rx_busy, responded, ended, not_found, aborted;
+    bool is_hello;     // of a ClientHello, whether it still waits or not
     bool writable_due; // a WRITABLE event waits until the client's queue has drained
     bool proxied;      // an upstream got the request
     bool upgradable;   // as the client sent it: 101 may be the answer
@@ -76,5 +80,12 @@ void sl_exchange_answer(struct sl_exchange *exchange, struct sl_forward_response
 uint8_t *sl_exchange_rx(struct sl_exchange *exchange);
 void sl_exchange_answer_part(struct sl_exchange *exchange, uint32_t len, bool last);
 void sl_exchange_proxy_failed(struct sl_exchange *exchange, int status);
+
+// For client_hello.c. Take: of a ring that sl__ring_choose gave; req NULL: for a ClientHello.
+struct sl_ring *sl__ring_choose(struct sl_worker *worker, const struct sl_plan *plan, bool *out_any_alive);
+struct sl_exchange *sl__exchange_take(struct sl_ring *ring, struct sl_request *req);
+void sl__exchange_free(struct sl_exchange *exchange);
+struct sl_event *sl__exchange_event(struct sl_exchange *exchange, uint8_t kind); // NULL: TypeScript broke the contract
+uint8_t *sl__exchange_slot(const struct sl_exchange *exchange);
 
 #endif

@@ -449,6 +449,19 @@ int sl__gateway_adopt(struct sl_gateway *g, int fd, uint32_t certificates) {
     return l->port;
 }
 
+int sl__gateway_client_hello(struct sl_gateway *g, uint32_t listener, uint32_t timeout_ms) {
+    if (atomic_load(&g->state) != SL_WARMING || listener >= g->listener_count ||
+        g->listeners[listener].certificates == SL_NO_CERTIFICATE || timeout_ms == 0 ||
+        timeout_ms > SL_HELLO_TIMEOUT_MS_MAX) {
+        return sl_fail(SL_E_INVALID,
+                       "client hello: %u ms (1 to %u), listener %u of %u, which must have TLS; or "
+                       "the gateway runs already",
+                       timeout_ms, SL_HELLO_TIMEOUT_MS_MAX, listener, g->listener_count);
+    }
+    g->listeners[listener].hello_timeout_ms = timeout_ms;
+    return SL_OK;
+}
+
 // Rings and isolates.
 
 // To the worker's thread, which takes it in its next turn; or in place, while there is none.

@@ -12,6 +12,7 @@ struct sl_gateway_listener {
     socklen_t addr_len;
     uint16_t port;
     uint32_t certificates; // index in sni, SL_NO_CERTIFICATE: plain
+    uint32_t hello_timeout_ms; // 0: TypeScript is not asked
     bool inherited;        // the sockets are one, and not ours alone
     int fds[SL_WORKERS_MAX]; // one socket per worker, bound, listening from start on
 };
@@ -56,6 +57,7 @@ int sl__gateway_new(struct sl_gateway **out_gateway, const struct sl_config *con
 int sl__gateway_describe(struct sl_gateway *gateway, char *out, size_t len);
 int sl__gateway_listen(struct sl_gateway *gateway, struct sl_span address, uint32_t certificates);
 int sl__gateway_adopt(struct sl_gateway *gateway, int fd, uint32_t certificates);
+int sl__gateway_client_hello(struct sl_gateway *gateway, uint32_t listener, uint32_t timeout_ms);
 int sl__gateway_attach(struct sl_gateway *gateway, uint32_t worker, uint32_t isolate, uint8_t *region, size_t len);
 int sl__gateway_isolate_wake(struct sl_gateway *gateway, uint32_t isolate, uint32_t port, struct sl_span token);
 int sl__gateway_isolate_gone(struct sl_gateway *gateway, uint32_t isolate, uint32_t reason);

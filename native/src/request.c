@@ -823,7 +823,8 @@ static bool is_misdirected(const struct sl_request *req) {
     const uint8_t *colon = host.data[0] == '[' ? NULL : memchr(host.data, ':', host.len);
     size_t len = colon ? (size_t)(colon - host.data) : host.len;
     len -= len > 0 && host.data[len - 1] == '.';
-    return sl_tls_row_of(conn->tls, host.data, len) != conn->row;
+    uint8_t row = sl_tls_row_of(conn->tls, host.data, len);
+    return row != conn->row && !sl_tls_serves(conn->tls, row);
 }
 
 void sl_request_start(struct sl_request *req) {

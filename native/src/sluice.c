@@ -150,6 +150,11 @@ int sl_gateway_listen(uint32_t gateway, const uint8_t *address, size_t len, uint
     return leave(gateway, sl__gateway_listen(g, (struct sl_span){address, len}, certificates));
 }
 
+int sl_gateway_client_hello(uint32_t gateway, uint32_t listener, uint32_t timeout_ms) {
+    WITH_GATEWAY(g, gateway)
+    return leave(gateway, sl__gateway_client_hello(g, listener, timeout_ms));
+}
+
 uint32_t sl_ring_bytes(uint32_t exchanges) {
     if (exchanges < SL_RING_SLOTS_MIN || exchanges > SL_RING_SLOTS_MAX) {
         return 0;

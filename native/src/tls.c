@@ -885,10 +885,19 @@ void sl_tls_close_notify(struct sl_tls *tls) {
 
 // ---- what was agreed ----
 
-uint8_t sl_tls_row(const struct sl_tls *tls) {
+static uint8_t row_of_server_name(const struct sl_tls *tls) {
     const char *name = SSL_get_servername(tls->ssl, TLSEXT_NAMETYPE_host_name);
     size_t len = name ? strlen(name) : 0;
     return sl_tls_sni_row(tls->ctx->sni, (const uint8_t *)name, len);
+}
+
+uint8_t sl_tls_row(const struct sl_tls *tls) {
+    return tls->hello == HELLO_CHOSEN ? tls->chosen_row : row_of_server_name(tls);
+}
+
+bool sl_tls_serves(const struct sl_tls *tls, uint8_t row) {
+    return tls->hello == HELLO_CHOSEN && row == row_of_server_name(tls) &&
+           !tls->ctx->policies[row].client_auth;
 }
 
 bool sl_tls_in_early_data(const struct sl_tls *tls) { return !tls->proven; }

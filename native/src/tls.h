@@ -181,9 +181,12 @@ struct sl_tls_info {
     char alpn[16];
     char sni[256];
 };
-// Once it is OPEN: the row of the server name that the client sent; and of another name on its listener.
+// Once it is OPEN: the row of the server name that the client sent, or the one that sl_tls_answer chose; and of another name on its listener.
 uint8_t sl_tls_row(const struct sl_tls *tls);
 uint8_t sl_tls_row_of(const struct sl_tls *tls, const uint8_t *name, size_t len);
+// Whether the names of a row that is not the connection's may be served there, too: the answer chose for a server name of this row, which asks nobody for a
+// certificate. (Whoever does not ask for a name by SNI, or asks for another, has no claim to it: what it asks of its clients may not be passed by.)
+bool sl_tls_serves(const struct sl_tls *tls, uint8_t row);
 void sl_tls_info(const struct sl_tls *tls, struct sl_tls_info *out_info);
 const char *sl_tls_error(const struct sl_tls *tls); // why SL_TLS_FAILED, for logs; "" if it did not, never NULL, a constant: nothing that the peer sent
 enum sl_tls_reason sl_tls_reason(const struct sl_tls *tls); // the same, to count; OTHER if it did not

@@ -495,11 +495,13 @@ static int open_listeners(struct sl_worker *w) {
     struct sl_gateway *g = w->gateway;
     for (uint32_t i = 0; i < g->listener_count; i++) {
         struct sl_worker_listener *listener = &w->listeners[i];
-        *listener = (struct sl_worker_listener){.worker = w,
-                                                .fd = g->listeners[i].fds[w->index],
-                                                .port = g->listeners[i].port,
-                                                .certificates = g->listeners[i].certificates,
-                                                .inherited = g->listeners[i].inherited};
+        *listener =
+            (struct sl_worker_listener){.worker = w,
+                                        .fd = g->listeners[i].fds[w->index],
+                                        .port = g->listeners[i].port,
+                                        .certificates = g->listeners[i].certificates,
+                                        .hello_timeout_ms = g->listeners[i].hello_timeout_ms,
+                                        .inherited = g->listeners[i].inherited};
         g->listeners[i].fds[w->index] = -1; // ours now
         w->listener_count++;
         w->listeners_live++;

@@ -56,6 +56,7 @@ struct sl_worker_listener {
     int number;           // in the loop, < 0: stopped
     uint16_t port;
     uint32_t certificates; // a set of the gateway's; SL_NO_CERTIFICATE: plain
+    uint32_t hello_timeout_ms; // for TypeScript to choose a client's row; 0: it is not asked
     bool inherited;        // others accept from the socket, too, or will
 };
 #define SL_NO_CERTIFICATE 0xffffffffu
@@ -81,6 +82,7 @@ struct sl_worker {
     struct sl_ring *old_rings; // of isolates that ended, but something of them is still being sent
     uint32_t ring_next; // round robin over isolates
     uint32_t not_found_live;
+    uint32_t hellos_lent; // exchanges that a ClientHello has
     struct sl_tls_ctx *tls_ctx[SL_LISTENERS_MAX];
     uint32_t steks_version, certificates_version;
     struct sl_timer resumption_timer; // of the first worker

@@ -70,7 +70,7 @@ static void clear_row(const struct row *row) {
     world.client_count = world.up_count = 0;
 }
 
-static void run_row(const struct row *row) {
+static inline void run_row(const struct row *row) {
     static const char *const names[] = {"client 0", "client 1", "client 2", "client 3"};
     struct sl_counters before = world.worker->counters;
     world.failed = NULL;

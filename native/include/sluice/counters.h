@@ -112,7 +112,13 @@
     X(certs_compressed_late, "of those: compressed in the handshake, not when it was loaded (must stay 0)") \
     X(certs_compressed_bytes, "bytes of certificates as they were sent compressed") \
     X(certs_uncompressed_bytes, "what they would have been") \
-    X(tls_failures_unlogged, "failed TLS handshakes that are not in the log, because too many failed in one second")
+    X(tls_failures_unlogged, "failed TLS handshakes that are not in the log, because too many failed in one second") \
+    X(client_hellos_asked, "TLS handshakes that onClientHello was asked about") \
+    X(client_hellos_answered, "of those: with a certificate's name, or left to the server name") \
+    X(client_hellos_rejected, "of those: refused") \
+    X(client_hellos_timed_out, "of those: without an answer in time, so that the server name chose") \
+    X(client_hellos_failed, "of those: by a hook that threw, gave no answer, an unknown name or none because its isolate ended; the server name chose") \
+    X(client_hellos_overflowed, "TLS handshakes that onClientHello was not asked about, because too many waited: the server name chose")
 // clang-format on
 
 struct sl_counters {

@@ -27,12 +27,15 @@ enum sl_event_kind {
                            // in method_len; none of its body has been read on. With flag END: it has none. From here on BODY, BODY_WANTED and
                            // BODY_TAKEN are about the answer's body
     SL_EVENT_PROXY_FAILED = 7, // after PROXY: no (whole) answer comes; `len` is -status
+    SL_EVENT_HELLO = 8,    // a ClientHello, whose connection waits for its row; lends the slot. A struct sl_slot_hello and what it tells of lie at
+                           // SL_SLOT_HEAD_OFF, `len` bytes; the ports and remote_addr are those of its connection. Answer with SL_VERDICT_HELLO.
+                           // Once it is ABORTed nobody waits for that any more
 };
 
 enum sl_event_flags {
     SL_EVENT_F_END = 1,         // BODY: no more follows. REQUEST: it has no body
     SL_EVENT_F_TLS = 2,         // REQUEST: came over TLS
-    SL_EVENT_F_IPV6 = 4,        // REQUEST: remote_addr has 16 bytes, else 4
+    SL_EVENT_F_IPV6 = 4,        // REQUEST, HELLO: remote_addr has 16 bytes, else 4
     SL_EVENT_F_NOT_FOUND = 8,   // REQUEST: no route matched in C
     SL_EVENT_F_ABSOLUTE = 16,   // REQUEST: target in absolute form; host_* is its authority
     SL_EVENT_F_UPGRADE = 32,    // REQUEST: a GET of HTTP/1.1 without a body that asks for an upgrade: 101 may be the answer
@@ -52,12 +55,23 @@ struct sl_slot_tls {
 };
 _Static_assert(sizeof(struct sl_slot_tls) == 316, "ABI");
 
+// Of a HELLO. Behind it lie, as they came from the client: the server name, then the lists without their outer lengths.
+struct sl_slot_hello {
+    uint16_t legacy_version;  // the newest that it speaks, where it has no list of versions
+    uint16_t server_name_len; // 0: it named no server
+    uint16_t alpn_len;        // names, a byte with its length before each
+    uint16_t versions_len, ciphers_len, groups_len; // u16, big endian
+    uint16_t listener;        // in the order of sl_gateway_listen
+    uint16_t reserved;
+};
+_Static_assert(sizeof(struct sl_slot_hello) == 16, "ABI");
+
 enum sl_slot_tls_flags {
     SL_SLOT_TLS_F_RESUMED = 1,
     SL_SLOT_TLS_F_EARLY = 2, // the client had not proven yet that it is there: this may be a replay (RFC 8446, 8)
 };
 
-// REQUEST. Offsets count from SL_SLOT_HEAD_OFF. The others use kind, flags, slot, gen, len only, but for ANSWER.
+// REQUEST. Offsets count from SL_SLOT_HEAD_OFF. The others use kind, flags, slot, gen, len only, but for ANSWER and HELLO.
 struct sl_event {
     uint8_t kind, flags;
     uint8_t method;          // enum sl_method; SL_METHOD_OTHER: read method_len bytes at offset 0 of the head
@@ -92,6 +106,14 @@ enum sl_verdict_kind {
                                // fields last, `body_len` of them; else the request goes as it is
     SL_VERDICT_FORWARD = 8,    // pass the answer on to the client; its body never comes here. With a status: that, and the field lines as in RESPOND;
                                // with status 0 those of the upstream. Always FINAL
+    SL_VERDICT_HELLO = 9,      // which row the client of a HELLO gets: status is an enum sl_hello_answer. Always FINAL
+};
+
+enum sl_hello_answer {
+    SL_HELLO_ORDINARY = 0, // that of its server name
+    SL_HELLO_ROW_OF = 1,   // that of another name, `head_len` bytes at SL_SLOT_TX_OFF: a server name that a certificate of the listener answers
+    SL_HELLO_REJECT = 2,   // none: the alert handshake_failure
+    SL_HELLO_FAILED = 3,   // as ORDINARY, because there was no answer: counted apart
 };
 
 enum sl_verdict_flags {

@@ -12,8 +12,8 @@
 //   +--------------------------------------------------+ slots_off + slots * 65536
 //
 // `slots` is a power of two, 64 <= slots <= 16384; `entries` = 8 * slots. That is why neither ring can be full: a slot has at most four events
-// that TypeScript has not read (one of REQUEST, ANSWER and BODY; WRITABLE; PROXY_FAILED or, after an upgrade, DRAIN; ABORT), and, when it was given back
-// with those unread, one REQUEST and one ABORT of the next request (its others come after verdicts on it); and at most four verdicts that C has not
+// that TypeScript has not read (one of REQUEST, HELLO, ANSWER and BODY; WRITABLE; PROXY_FAILED or, after an upgrade, DRAIN; ABORT), and, when it was given back
+// with those unread, one REQUEST or HELLO and one ABORT of the next request (its others come after verdicts on it); and at most four verdicts that C has not
 // read. When all slots are taken C answers 503 and counts it: nothing is queued.
 //
 // Counters (tail, head) run freely, modulo 2^32; the entry is `counter & (entries - 1)`. The writer fills entries, then
@@ -29,7 +29,7 @@
 // TypeScript sleeps on a byte from a loopback socket (sl_gateway_isolate_wake); C sleeps in its loop and is woken by
 // sl_gateway_wake.
 //
-// An exchange slot is lent to TypeScript by the REQUEST event and given back by a verdict with SL_VERDICT_FINAL. Until then C does
+// An exchange slot is lent to TypeScript by the REQUEST event, or by HELLO, and given back by a verdict with SL_VERDICT_FINAL. Until then C does
 // not reuse it, even if the connection is gone; a verdict for a dead connection is counted (late_verdicts) and does nothing
 // else. `gen` is echoed, so that a mistake cannot answer another request: a wrong gen is counted and ignored.
 //
@@ -41,7 +41,7 @@
 //   +-------------------------------------------+ SL_SLOT_TLS_OFF (1544)
 //   | struct sl_slot_tls, if it came over TLS   |
 //   +-------------------------------------------+ SL_SLOT_HEAD_OFF (2048)
-//   | request head, at most 16 KiB, as received |  or an upstream's answer head, which may reach into rx
+//   | request head, at most 16 KiB, as received |  or an upstream's answer head, or a ClientHello: may reach into rx
 //   +-------------------------------------------+ SL_SLOT_RX_OFF (18432)
 //   | request body, one part at a time          |  14 KiB
 //   +-------------------------------------------+ SL_SLOT_TX_OFF (32768)
@@ -51,7 +51,7 @@
 #define SLUICE_RING_H
 
 #define SL_RING_MAGIC 0x53524e47u // "SRNG"
-#define SL_RING_ABI 3u
+#define SL_RING_ABI 4u
 #define SL_RING_PAGE 4096u
 #define SL_RING_ENTRY_BYTES 64u
 #define SL_RING_ENTRIES_PER_SLOT 8u

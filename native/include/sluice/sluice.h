@@ -181,6 +181,11 @@ int sl_gateway_listen(uint32_t gateway, const uint8_t *address, size_t len, uint
 // the drain leaves what waits in its queue to whoever accepts from it next. Takes the descriptor over, if it succeeds.
 int sl_gateway_adopt(uint32_t gateway, uint32_t fd, uint32_t certificates);
 
+// Clients of a listener with TLS get the row that TypeScript chooses: it is asked (SL_EVENT_HELLO) about each ClientHello, and has so long for the answer, 1 to
+// SL_HELLO_TIMEOUT_MS_MAX; then the server name chooses. listener: its number, in the order of sl_gateway_listen and sl_gateway_adopt. Before start.
+#define SL_HELLO_TIMEOUT_MS_MAX 10000u
+int sl_gateway_client_hello(uint32_t gateway, uint32_t listener, uint32_t timeout_ms);
+
 // The address of such a socket, as text: "127.0.0.1:8080", "[::1]:8080". Returns its length; E_INVALID: it is none.
 int sl_socket_address(uint32_t fd, uint8_t *out, size_t len);
 
