@@ -8,6 +8,7 @@
  */
 import * as abi from "../ffi/abi.ts";
 import type { Ring } from "../ffi/ring.ts";
+import { type ClientHelloHooks, ClientHellos } from "./client_hello.ts";
 import { END_FINAL, Exchange, macrotask } from "./exchange.ts";
 import type { App } from "./plan.ts";
 import { ORIGIN, PROGRESS, type Progress, stepsFailed } from "./progress.ts";
@@ -57,14 +58,26 @@ export class Dispatcher implements RequestSource {
   #addresses = new AddressCache();
   #flushing = false;
   #views: (Uint8Array | undefined)[];
+  #hellos: ClientHellos;
 
-  constructor(ring: Ring, app: App, wakeWorker: () => void, plan: number = 0) {
+  /** `hooks`: of handshakes, by listener. */
+  constructor(
+    ring: Ring,
+    app: App,
+    wakeWorker: () => void,
+    plan: number = 0,
+    hooks: ClientHelloHooks = [],
+  ) {
     this.#ring = ring;
     this.#app = app;
     this.#apps.set(plan, app);
     this.#wakeWorker = wakeWorker;
     this.#live = new Array(ring.slots);
     this.#views = new Array(ring.slots);
+    this.#hellos = new ClientHellos(
+      hooks,
+      (...row) => this.#answerHello(...row),
+    );
   }
 
   get ring(): Ring {
@@ -126,8 +139,17 @@ export class Dispatcher implements RequestSource {
       this.#request(at, head, slot, gen, len);
       return;
     }
+    if (kind === abi.SL_EVENT_HELLO) {
+      this.#hello(at, head, slot, gen, len);
+      return;
+    }
     const exchange = this.#live[slot];
-    if (exchange === undefined || exchange.gen !== gen) return; // crossed with our last verdict
+    if (exchange === undefined || exchange.gen !== gen) {
+      if (kind === abi.SL_EVENT_ABORT && this.#hellos.abort(slot, gen)) {
+        this.#release(slot, gen);
+      }
+      return; // else it has crossed with our last verdict
+    }
     if (kind === abi.SL_EVENT_BODY) {
       exchange.onPart(len, (head >> 8 & SL_EVENT_F_END) !== 0);
     } else if (kind === abi.SL_EVENT_ANSWER) {
@@ -228,6 +250,44 @@ export class Dispatcher implements RequestSource {
     }
     exchange ??= this.#open(slot, gen, request);
     this.#later(exchange, request, result);
+  }
+
+  #hello(
+    at: number,
+    head: number,
+    slot: number,
+    gen: number,
+    len: number,
+  ): void {
+    const { words, region, slotsOff } = this.#ring;
+    const from = slotsOff + slot * abi.SL_SLOT_BYTES + abi.SL_SLOT_HEAD_OFF;
+    const bytes = region.slice(from, from + len) as Uint8Array<ArrayBuffer>;
+    const isIpv6 = (head >> 8 & abi.SL_EVENT_F_IPV6) !== 0;
+    const port = words[at + 9] >>> 16;
+    const { hostname } = this.#addresses.get(words, at + 12, port, isIpv6);
+    this.#hellos.ask(slot, gen, bytes, hostname);
+  }
+
+  #answerHello(slot: number, gen: number, kind: number, name: string): void {
+    this.#writeLines(slot, name);
+    this.#ring.verdict(
+      abi.SL_VERDICT_HELLO,
+      SL_VERDICT_F_FINAL,
+      slot,
+      gen,
+      kind,
+      name.length,
+      0,
+      0,
+      0,
+    );
+    this.flushSoon();
+  }
+
+  #release(slot: number, gen: number): void {
+    const { SL_VERDICT_RELEASE: kind } = abi;
+    this.#ring.verdict(kind, SL_VERDICT_F_FINAL, slot, gen, 0, 0, 0, 0, 0);
+    this.flushSoon();
   }
 
   #open(slot: number, gen: number, request: IncomingRequest): Exchange {
@@ -687,13 +747,14 @@ export class Dispatcher implements RequestSource {
   }
 }
 
-/** The request that an isolate is handling now, as "METHOD URL", read from outside of it. */
+/** The request that an isolate is handling now, as "METHOD URL", or "onClientHello", read from outside of it. */
 export function requestRunning(ring: Ring): string | undefined {
   const counter = ring.running();
   if (counter === undefined) return undefined;
   const { words } = ring;
   const at = ring.eventWord(counter);
   const head = words[at];
+  if ((head & 255) === abi.SL_EVENT_HELLO) return "onClientHello";
   if ((head & 255) !== abi.SL_EVENT_REQUEST) return undefined;
   const slotOff = ring.slotsOff + words[at + 1] * abi.SL_SLOT_BYTES;
   const text = ring.latin1(slotOff + abi.SL_SLOT_HEAD_OFF, words[at + 3]);

@@ -47,7 +47,7 @@ export interface Explanation {
   steps: ExplainedStep[];
   /** What it may spend, and how long is waited for what. */
   limits: ExplainedLimit[];
-  /** Which certificate its host name gets, where a listener has some with names. */
+  /** Which certificate its host name gets, where a listener has some with names, and who may choose another. */
   certificate?: string;
   /** The same as lines of text, as `deno task explain` prints them. */
   toString(): string;
@@ -291,13 +291,21 @@ function certificateOf(
       names,
     }))
   );
-  if (!host || !certificates.some(({ names }) => names)) return undefined;
+  const hooks = listeners.flatMap(({ tls }, i) =>
+    tls?.clientHelloTimeoutMs ? [`listeners[${i}].tls.onClientHello`] : []
+  );
+  const isNamed = certificates.some(({ names }) => names);
+  if (!host || !(isNamed || hooks.length > 0)) return undefined;
   const wildcard = host.replace(/^[^.]*/, "*");
   const found = certificates.find(({ names }) => names?.includes(host)) ??
     certificates.find(({ names }) => names?.includes(wildcard));
-  return found
+  const text = found
     ? `${found.path}, which has ${host} in its names`
     : `none has ${host} in its options' names; those without names go by their own`;
+  const isAsked = hooks.length > 0
+    ? `; ${hooks.join(", ")} may choose another`
+    : "";
+  return text + isAsked;
 }
 
 // As Hono's getPath and native/src/route.c: runs of escapes, each decoded if it is valid UTF-8; reserved ones stay.

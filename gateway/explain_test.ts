@@ -138,6 +138,23 @@ describe("explain()", () => {
     expect(of("/")).toBe(undefined);
   });
 
+  it("says that a hook may choose another certificate", () => {
+    const certificates = [{ cert: "a", key: "a" }];
+    const options = checkOptions({
+      listeners: [
+        { address: "127.0.0.1:0", tls: { certificates } },
+        {
+          address: "127.0.0.1:0",
+          tls: { certificates, onClientHello: () => undefined },
+        },
+      ],
+    });
+    const { certificate } = explain(plan(), "GET", "https://a.b/", { options });
+    expect(certificate).toMatch(
+      /go by their own; listeners\[1\]\.tls\.onClientHello may choose another$/,
+    );
+  });
+
   it("says who answers where no route matches", () => {
     expect(explain(plan(), "GET", "/nope").reason).toContain(
       "Hono's not-found",

@@ -7,6 +7,7 @@ import * as abi from "../ffi/abi.ts";
 import * as native from "../ffi/mod.ts";
 import { makeRegion, reuseRegion, Ring, type RingMemory } from "../ffi/ring.ts";
 import { parseAddress } from "./address.ts";
+import type { ClientHelloHooks } from "./client_hello.ts";
 import { Dispatcher, requestRunning, runDispatchers } from "./dispatcher.ts";
 import { SocketDoorbell } from "./doorbell.ts";
 import { backgroundDone } from "./request_env.ts";
@@ -24,6 +25,7 @@ import {
   type CertificateOptions,
   type CheckedOptions,
   checkOptions,
+  clientHelloHooksOf,
   type GatewayOptions,
   type LimitOptions,
   type ListenerTlsOptions,
@@ -278,6 +280,9 @@ export class DataPlane {
       );
       const hostname = host === "localhost" ? "127.0.0.1" : host;
       this.addresses.push({ transport: "tcp", hostname, port });
+      if (tls?.clientHelloTimeoutMs !== undefined) {
+        native.gatewayClientHello(this.handle, i, tls.clientHelloTimeoutMs);
+      }
     }
     if (inherited.size > 0) throw unclaimed([...inherited.keys()], options);
     this.#exchanges = options.limits.exchanges;
@@ -323,11 +328,12 @@ export class DataPlane {
     path: string,
     sets: Map<string, number>,
   ): number {
-    const key = JSON.stringify(tls);
+    const { certificates, policy } = tls;
+    const key = JSON.stringify({ certificates, policy });
     let set = sets.get(key);
     if (set !== undefined) return set;
     set = abi.SL_SET_NEW;
-    for (const [i, certificate] of tls.certificates.entries()) {
+    for (const [i, certificate] of certificates.entries()) {
       const give = (cert: Uint8Array, key: Uint8Array) =>
         native.gatewayCertificate(
           this.handle,
@@ -538,11 +544,12 @@ export class IsolateRunner {
     this.stopped = runDispatchers(dispatchers, doorbell);
   }
 
-  /** `plan`: the id of the plan that was made of the app. */
+  /** `plan`: the id of the plan that was made of the app. `hooks`: by listener. */
   static async start(
     seat: IsolateSeat,
     app: App,
     plan: number,
+    hooks: ClientHelloHooks,
   ): Promise<IsolateRunner> {
     native.openLibrary();
     const dispatchers = seat.rings.map((memory, worker) =>
@@ -551,6 +558,7 @@ export class IsolateRunner {
         app,
         () => native.gatewayWake(seat.gateway, worker),
         plan,
+        hooks,
       )
     );
     const doorbell = await SocketDoorbell.open((port, token) =>
@@ -792,7 +800,8 @@ export class Gateway {
       plane.load(plan, [seat]);
       const provider = stekProviderOf(this.options);
       if (provider) this.#stekFeed = await feedSteks(plane.handle, provider);
-      this.#runner = await IsolateRunner.start(seat, app, plan.id);
+      const hooks = clientHelloHooksOf(this.options);
+      this.#runner = await IsolateRunner.start(seat, app, plan.id, hooks);
       await plane.start();
     } catch (error) {
       await this.#release(plane, 0);

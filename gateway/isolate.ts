@@ -7,6 +7,7 @@
 /// <reference lib="deno.worker" />
 import * as abi from "../ffi/abi.ts";
 import * as native from "../ffi/mod.ts";
+import type { ClientHelloHooks } from "./client_hello.ts";
 import { createDefaultApp, createUpstreamApp } from "./default_app.ts";
 import { GatewayError, show } from "./errors.ts";
 import {
@@ -28,6 +29,7 @@ import type {
 import { listenerUrls } from "./narrate.ts";
 import {
   checkOptions,
+  clientHelloHooksOf,
   type GatewayOptions,
   stekProviderOf,
   withoutProviders,
@@ -59,6 +61,7 @@ let plugins: PluginRegistry | undefined;
 let runner: IsolateRunner | undefined;
 let provider: STEKProvider | undefined;
 let feed: StekFeed | undefined;
+let hooks: ClientHelloHooks = [];
 
 function tell(message: FromIsolate): void {
   scope.postMessage(message);
@@ -87,6 +90,7 @@ async function load(
   const { plugins: _, ...merged } = { ...given, ...overrides };
   const options = checkOptions(merged);
   provider = stekProviderOf(merged);
+  hooks = clientHelloHooksOf(merged);
   plugins = gateway?.plugins ?? new PluginRegistry();
   app = await plugins.apply(gateway?.app ?? exported);
   setNamedUpstreams(options.upstreams);
@@ -164,7 +168,7 @@ async function handle(message: ToIsolate): Promise<void> {
     beat(pulse); // first: a provider may take its time
     if (feedsSteks && provider) feed = await feedSteks(seat.gateway, provider);
     gateway?.[SEATED](seat);
-    runner = await IsolateRunner.start(seat, app, loaded.plan.id);
+    runner = await IsolateRunner.start(seat, app, loaded.plan.id, hooks);
     tell({ type: "running" });
   } else if (message.type === "certificates") {
     const { certificates } = message;

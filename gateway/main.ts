@@ -30,6 +30,7 @@ import type { AppSource, LoadedApp } from "./isolate_messages.ts";
 import { localCertificate, stateFolder } from "./local_certificate.ts";
 import { FileWatcher, type ImportMap } from "./module_graph.ts";
 import {
+  clientHelloLines,
   dataPlaneLines,
   fixedChanges,
   listenerUrls,
@@ -315,6 +316,7 @@ class Run {
       const line of [
         ...routeLines(plan, command.module),
         ...upstreamLines(plan),
+        ...clientHelloLines(options),
       ]
     ) say(line);
     for (const warning of [...this.#plane.warnings, ...plan.warnings]) {

@@ -44,6 +44,15 @@ export function upstreamLines(plan: Plan): string[] {
   });
 }
 
+/** Lines about hooks that are asked about handshakes. */
+export function clientHelloLines({ listeners }: CheckedOptions): string[] {
+  return listeners.flatMap(({ address, tls }) =>
+    tls?.clientHelloTimeoutMs === undefined ? [] : [
+      `onClientHello: asked about each handshake at ${address}, for at most ${tls.clientHelloTimeoutMs} ms`,
+    ]
+  );
+}
+
 /** Lines about what C decided. */
 export function dataPlaneLines(
   decided: Record<string, string>,

@@ -9,6 +9,7 @@ import {
   type CertificateOptions,
   CERTIFICATES_MAX,
   checkListenerTls,
+  type ClientHelloHook,
   compileResumption,
   compileSteks,
   type ListenerTlsOptions,
@@ -141,6 +142,7 @@ export interface LimitOptions {
 
 /** Options after the check: nothing is missing. */
 export interface CheckedOptions {
+  /** `tls.clientHelloTimeoutMs` is there where the module has a hook; the hook itself stays with the module, as a provider of keys does. */
   listeners: ListenerOptions[];
   upstreams: Record<string, UpstreamOptions>;
   /** 0: as many as there is room for. */
@@ -289,7 +291,10 @@ export function checkOptions(options: GatewayOptions = {}): CheckedOptions {
   if (problems.length > 0) throw new OptionsError(problems);
   const { stek, ...steks } = compileSteks(checked.listeners);
   checked.steks = { ...steks, given: stek !== undefined };
-  for (const { tls } of checked.listeners) delete tls?.policy?.resumption?.stek;
+  for (const { tls } of checked.listeners) {
+    delete tls?.policy?.resumption?.stek;
+    delete tls?.onClientHello;
+  }
   return checked;
 }
 
@@ -300,14 +305,22 @@ export function stekProviderOf(
   return compileSteks(options.listeners ?? []).stek;
 }
 
+/** The hooks of its listeners, in their order. */
+export function clientHelloHooksOf(
+  options: GatewayOptions,
+): (ClientHelloHook | undefined)[] {
+  return (options.listeners ?? []).map(({ tls }) => tls?.onClientHello);
+}
+
 /** The options without what cannot leave the isolate. */
 export function withoutProviders(options: GatewayOptions): GatewayOptions {
   const { plugins: _, ...rest } = options;
   if (!rest.listeners) return rest;
   const listeners = rest.listeners.map((listener) => {
-    const { tls } = listener;
-    if (!tls?.policy?.resumption?.stek) return listener;
-    const { stek: _, ...resumption } = tls.policy.resumption;
+    if (!listener.tls) return listener;
+    const { onClientHello: _, ...tls } = listener.tls;
+    if (!tls.policy?.resumption?.stek) return { ...listener, tls };
+    const { stek: __, ...resumption } = tls.policy.resumption;
     return {
       ...listener,
       tls: { ...tls, policy: { ...tls.policy, resumption } },

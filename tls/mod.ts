@@ -15,6 +15,12 @@ export type {
   ClientAuthOptions,
   ClientAuthRow,
 } from "./client_auth.ts";
+export type {
+  ClientHello,
+  ClientHelloAnswer,
+  ClientHelloHook,
+  ClientHelloOptions,
+} from "./client_hello.ts";
 export {
   compileClientAuth,
   compileHandshake,

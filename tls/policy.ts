@@ -5,6 +5,11 @@
  */
 import { checkKeys, isRecord, PolicyError } from "./check.ts";
 import { checkClientAuth, type ClientAuthOptions } from "./client_auth.ts";
+import {
+  checkClientHello,
+  CLIENT_HELLO_OPTIONS,
+  type ClientHelloOptions,
+} from "./client_hello.ts";
 import { checkEarlyData, type EarlyDataOptions } from "./early_data.ts";
 import { checkHandshake, type HandshakeOptions } from "./handshake.ts";
 import { checkResumption, type ResumptionOptions } from "./session_ticket.ts";
@@ -23,7 +28,7 @@ export interface TlsPolicy extends HandshakeOptions {
 }
 
 /** TLS of one listener. */
-export interface ListenerTlsOptions {
+export interface ListenerTlsOptions extends ClientHelloOptions {
   /**
    * Its certificates, 1 to 64 (64 in all of a gateway's listeners). The client's server name (SNI) chooses: an exact name before a wildcard, and of
    * several for one name the first that the client can use, ECDSA before Ed25519 before RSA. The first one answers clients that name no server,
@@ -60,7 +65,7 @@ export interface CertificateOptions {
 /** Checks the TLS options of a listener. Throws a {@linkcode PolicyError} for the first thing that is wrong. */
 export function checkListenerTls(tls: unknown): ListenerTlsOptions {
   if (!isRecord(tls)) throw new PolicyError("", tls, "must be an object");
-  checkKeys(tls, "", ["certificates", "policy"]);
+  checkKeys(tls, "", ["certificates", "policy", ...CLIENT_HELLO_OPTIONS]);
   const { certificates } = tls;
   if (
     !Array.isArray(certificates) || certificates.length === 0 ||
@@ -76,6 +81,7 @@ export function checkListenerTls(tls: unknown): ListenerTlsOptions {
     certificates: certificates.map((certificate, i) =>
       checkCertificate(certificate, `certificates[${i}]`)
     ),
+    ...checkClientHello(tls),
   };
   if (tls.policy !== undefined) {
     checked.policy = checkPolicy(tls.policy, "policy", true);

@@ -45,6 +45,17 @@ describe("checkListenerTls()", () => {
     [{ certificates: [{ cert: "c", key: "k", x: 1 }] }, "certificates[0].x"],
     [{ certificate: [] }, "certificate"],
     ...([
+      [{ onClientHello: "reject" }, "onClientHello"],
+      [{ clientHelloTimeoutMs: 100 }, "clientHelloTimeoutMs"],
+      ...[0, 10_001, 1.5, "1"].map((clientHelloTimeoutMs) => [
+        { onClientHello: () => undefined, clientHelloTimeoutMs },
+        "clientHelloTimeoutMs",
+      ]),
+    ] as [object, string][]).map(([options, path]): [unknown, string] => [
+      { certificates: [{ cert: "c", key: "k" }], ...options },
+      path,
+    ]),
+    ...([
       [{ preset: "old" }, "preset"],
       [{ preset: "toString" }, "preset"],
       [{ versions: "1.3" }, "versions"],
@@ -80,6 +91,16 @@ describe("checkListenerTls()", () => {
   it("takes one certificate", () => {
     const tls = { certificates: [{ cert: "cert.pem", key: "key.pem" }] };
     expect(checkListenerTls(tls)).toEqual(tls);
+  });
+
+  it("takes a hook, and gives it 100 ms", () => {
+    const certificates = [{ cert: "c", key: "k" }];
+    const onClientHello = () => undefined;
+    expect(checkListenerTls({ certificates, onClientHello })).toEqual({
+      certificates,
+      onClientHello,
+      clientHelloTimeoutMs: 100,
+    });
   });
 
   it("takes several, with names in lower case", () => {

@@ -37,7 +37,8 @@ const OPTIONS: [string, string[]][] = [
   ["The gateway", ["GatewayOptions", "ListenerOptions", "LimitOptions"]],
   ["Upstreams", ["UpstreamOptions", "PoolOptions"]],
   ["TLS", [
-    ...["ListenerTlsOptions", "CertificateOptions", "TlsPolicy"],
+    ...["ListenerTlsOptions", "ClientHelloOptions", "ClientHello"],
+    ...["CertificateOptions", "TlsPolicy"],
     ...["VersionOptions", "HandshakeOptions", "ClientAuthOptions"],
     ...["ResumptionOptions", "EarlyDataOptions"],
     ...["STEKProvider", "STEK", "StekFileOptions"],
