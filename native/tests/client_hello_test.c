@@ -335,6 +335,7 @@ TEST(a_refused_client_gets_the_alert_handshake_failure) {
         shake(&c);
         CHECK_INT(c.alert, SSL_AD_HANDSHAKE_FAILURE);
         CHECK_INT(now()->tls_failures, 1);
+        CHECK_INT(now()->by_tls_reason[SL_TLS_HELLO_REFUSED], 1);
         bye(&c);
     }
 }
