@@ -699,7 +699,15 @@ function report(error: unknown, attempt: Attempt): void {
     );}
 }
 
+// The packed binary's own libgcc (native/launcher/launcher.c) is loaded by now, and not there for programs that a module starts.
+function dropOwnPreload(): void {
+  if (/^\/proc\/self\/fd\/\d+$/.test(Deno.env.get("LD_PRELOAD") ?? "")) {
+    Deno.env.delete("LD_PRELOAD");
+  }
+}
+
 async function main(args: readonly string[]): Promise<void> {
+  dropOwnPreload();
   const service = serviceOptions(Deno.env, Deno.pid);
   const words = typedWords(Deno.env.get("SLUICE_WORDS"), args);
   const run = new Run(words, (code) => Deno.exit(code), service);

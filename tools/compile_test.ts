@@ -385,15 +385,19 @@ Deno.test({
     }
     await Deno.writeTextFile(`${root}/dev/null`, "");
     await Deno.link(`${place.folder}/sluice`, `${root}/sluice`);
+    await Deno.writeTextFile(
+      `${root}/preload.ts`,
+      'export default { fetch: () => new Response(`preload: ${Deno.env.get("LD_PRELOAD")}`) };',
+    );
     const script = `ip link set lo up
 mount --rbind /proc ${root}/proc; mount --bind /dev/null ${root}/dev/null
 exec env -i $(command -v chroot) ${root} /sluice "$@"`;
     await using command = place.spawn([
       ...["unshare", "-rnm", "sh", "-c", script, "sh"],
-      ...["--http", "127.0.0.1:0", "--https", "127.0.0.1:0"],
+      ...["preload.ts", "--http", "127.0.0.1:0", "--https", "127.0.0.1:0"],
     ]);
     await command.ready();
-    assertMatch(await ask(command, `${command.base}/hello/Ada`), /Hello, Ada!/);
+    assertMatch(await ask(command, command.base), /preload: undefined$/);
     await stop(command);
   },
 });

@@ -347,14 +347,15 @@ static int has_libgcc(void) {
     return getenv("LD_LIBRARY_PATH") != NULL || getenv("LD_PRELOAD") != NULL;
 }
 
-// The dynamic linker takes a library that is loaded already for the one that Deno names.
+// The dynamic linker takes a library that is loaded already for the one that Deno names. Programs that Deno starts do not get it: main.ts takes it out of
+// the environment.
 static void offer_libgcc(void) {
     if (self.at.libgcc_len == 0 || has_libgcc()) {
         return;
     }
     char *bytes = need(self.at.libgcc_len, 1);
     read_all(self.fd, bytes, self.at.libgcc_len, self.at.libgcc_off, self.path);
-    int fd = memfd_create("libgcc_s.so.1", 0);
+    int fd = memfd_create("libgcc_s.so.1", MFD_CLOEXEC);
     if (fd < 0) {
         die("this system has no libgcc_s.so.1, and no memory file for ours: %s", strerror(errno));
     }
