@@ -37,8 +37,8 @@ export const ICON =
   `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 32 32"><rect width="32" height="32" rx="7" fill="#0b5cad"/><path d="M8 6v20M24 6v20M8 9h16" stroke="#fff" stroke-width="2.5" stroke-linecap="round" fill="none"/><path d="M11 12h10v6H11z" fill="#fff"/><path d="M8 23q4-3 8 0t8 0" stroke="#8fd0ff" stroke-width="2.5" fill="none"/></svg>`;
 
 export const STYLE = `
-:root { color-scheme: light dark; --back: #f4f7fa; --card: #fff; --text: #17222e; --quiet: #4d5d6e; --line: #d5dee7; --link: #0b5cad; --c: #0b5cad; --ts: #8a4b08; --code: #eaf0f6; }
-@media (prefers-color-scheme: dark) { :root { --back: #10161d; --card: #19222c; --text: #e8eef4; --quiet: #a3b3c3; --line: #33414f; --link: #7cc0ff; --c: #7cc0ff; --ts: #f2b366; --code: #0d1319; } }
+:root { color-scheme: light dark; --back: #f4f7fa; --card: #fff; --text: #17222e; --quiet: #4d5d6e; --line: #d5dee7; --link: #0b5cad; --c: #0b5cad; --ts: #8a4b08; --live: #1c8a4c; --code: #eaf0f6; }
+@media (prefers-color-scheme: dark) { :root { --back: #10161d; --card: #19222c; --text: #e8eef4; --quiet: #a3b3c3; --line: #33414f; --link: #7cc0ff; --c: #7cc0ff; --ts: #f2b366; --live: #4cc38a; --code: #0d1319; } }
 * { box-sizing: border-box; }
 body { margin: 0; background: var(--back); color: var(--text); font: 1rem/1.55 system-ui, sans-serif; }
 header, main, footer { max-width: 72rem; margin: 0 auto; padding: 0 clamp(1rem, 4vw, 2.5rem); }
@@ -54,8 +54,9 @@ main, .column { display: grid; gap: 1.25rem; grid-template-columns: minmax(0, 1f
 section { background: var(--card); border: 1px solid var(--line); border-radius: .75rem; padding: 1.25rem; }
 .top { display: flex; flex-wrap: wrap; gap: 0 1rem; justify-content: space-between; align-items: baseline; }
 .top p { margin: 0 0 .75rem; font-size: .9rem; }
+.step { display: flex; gap: 1rem; justify-content: space-between; align-items: center; margin-bottom: .5rem; } .step > * { margin: 0; }
 .dot { display: inline-block; width: .6em; height: .6em; margin-right: .4em; border-radius: 50%; background: var(--quiet); }
-.live .dot { background: #1c8a4c; animation: beat 2s infinite; }
+.live .dot { background: var(--live); animation: beat 2s infinite; }
 @keyframes beat { 50% { opacity: .35; } }
 @media (prefers-reduced-motion: reduce) { .live .dot { animation: none; } }
 .counts { display: grid; grid-template-columns: repeat(auto-fit, minmax(8rem, 1fr)); gap: 1rem; margin: 0; }
@@ -73,11 +74,12 @@ th, td { padding: .45rem .75rem .45rem 0; border-top: 1px solid var(--line); tex
 th { font-weight: 400; } thead th { border: 0; padding-top: 0; font-size: .9rem; color: var(--quiet); }
 td { padding-right: 0; font-weight: 600; white-space: nowrap; }
 code, pre { font: .9rem/1.5 ui-monospace, SFMono-Regular, Menlo, Consolas, monospace; }
-pre { margin: 0; padding: .7rem .9rem; border: 1px solid var(--line); border-radius: .5rem; background: var(--code); white-space: pre-wrap; overflow-wrap: anywhere; flex: 1; min-width: 0; }
-ol { margin: 0; padding: 0; list-style: none; } li + li { margin-top: 1rem; } li p { margin: 0 0 .35rem; }
-.copy { display: flex; gap: .5rem; align-items: flex-start; }
-.copy.tall { flex-direction: column; align-items: flex-end; } .tall pre { width: 100%; }
-button { flex: none; min-width: 5rem; min-height: 2.75rem; padding: 0 .9rem; border: 1px solid var(--link); border-radius: .5rem; background: none; color: var(--link); font: inherit; cursor: pointer; }
+pre { margin: 0; padding: .7rem .9rem; border: 1px solid var(--line); border-radius: .5rem; background: var(--code); white-space: pre-wrap; overflow-wrap: anywhere; }
+pre.program { white-space: pre; overflow-x: auto; }
+.whole { white-space: nowrap; }
+ol { margin: 0; padding: 0; list-style: none; } li + li { margin-top: 1rem; }
+button { flex: none; min-width: 5.5rem; min-height: 2.75rem; padding: 0 .9rem; border: 1px solid var(--link); border-radius: .5rem; background: none; color: var(--link); font: inherit; cursor: pointer; }
+@media (pointer: fine) { button { min-height: 2rem; } }
 button:hover { background: var(--code); }
 a { color: var(--link); text-underline-offset: .2em; }
 :focus-visible { outline: 3px solid var(--link); outline-offset: 2px; }
@@ -85,7 +87,7 @@ a { color: var(--link); text-underline-offset: .2em; }
 [hidden] { display: none; }
 .unseen { position: absolute; width: 1px; height: 1px; overflow: hidden; clip-path: inset(50%); white-space: nowrap; }
 footer { padding-top: 1.5rem; padding-bottom: 3rem; font-size: .9rem; }
-@media (max-width: 30rem) { .copy, .copy.tall { flex-direction: column; align-items: stretch; } .facts { grid-template-columns: minmax(0, 1fr); gap: 0; } .facts dd { grid-column: 1; } .facts dd + dt { margin-top: .75rem; } }
+@media (max-width: 30rem) { .facts { grid-template-columns: minmax(0, 1fr); gap: 0; } .facts dd { grid-column: 1; } .facts dd + dt { margin-top: .75rem; } }
 `;
 
 export const SCRIPT = `
@@ -162,8 +164,16 @@ app.get("/hello/:name", (c) =>
 export default defineGateway(app);
 `;
 
-const copyable = (id: string, label: string, text: string, shape = "copy") =>
-  markup`<div class="${shape}"><pre><code id="${id}">${text}</code></pre><button type="button" hidden data-copies="${id}" aria-label="Copy ${label}">Copy</button></div>`;
+const copyButton = (id: string, label: string) =>
+  markup`<button type="button" hidden data-copies="${id}" aria-label="Copy ${label}">Copy</button>`;
+
+// An option is not broken at its hyphens.
+const command = (text: string) =>
+  text.split(/( --\S+)/).map((part) =>
+    part.startsWith(" --")
+      ? markup` <span class="whole">${part.trim()}</span>`
+      : part
+  );
 
 const count = (id: string, name: string, value: number) =>
   markup`<div><dt>${name}</dt><dd id="${id}" class="${id}">${value}</dd></div>
@@ -187,10 +197,12 @@ const route = ({ method, path, runs, name, reason }: RouteRow) =>
   }</span></th><td class="${runs.toLowerCase()}">${runs}</td></tr>
 `;
 
-const step = ({ what, command }: NextCommand, i: number) =>
-  markup`<li><p>${what}</p>${
-    copyable(`command-${i + 1}`, `command ${i + 1}`, command)
-  }</li>
+const step = (next: NextCommand, i: number) =>
+  markup`<li><div class="step"><p>${next.what}</p>${
+    copyButton(`command-${i + 1}`, `command ${i + 1}`)
+  }</div><pre><code id="command-${i + 1}">${
+    command(next.command)
+  }</code></pre></li>
 `;
 
 /** The page. */
@@ -256,9 +268,11 @@ ${facts.routes.map(route)}</tbody>
 </table>
 </section>
 <section aria-labelledby="program">
-<h2 id="program">Your own gateway.ts</h2>
+<div class="step"><h2 id="program">Your own gateway.ts</h2>${
+    copyButton("program-text", "the program")
+  }</div>
 <p>A gateway is a Hono app. Here <code>/api/*</code> is native, and <code>/hello/:name</code> is TypeScript.</p>
-${copyable("program-text", "the program", PROGRAM, "copy tall")}
+<pre class="program" tabindex="0" role="region" aria-label="The program"><code id="program-text">${PROGRAM}</code></pre>
 </section>
 </div>
 </main>

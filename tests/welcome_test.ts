@@ -172,8 +172,9 @@ describe("the welcome page", () => {
       for (const row of said) {
         assert(plainRows.some((words) => String(words) === String(row)), plain);
       }
-      const commands = textsOf(page, "li").map((text) =>
-        text.replace(/^.*?:\s+|\s+Copy$/g, "")
+      const commands = Array.from(
+        page.matchAll(/<code id="command-\d">([^]*?)<\/code>/g),
+        ([, text]) => text.replace(/<[^>]*>/g, ""),
       );
       assertEquals(commands, [
         `curl http://127.0.0.1:${http}/hello/Ada`,
