@@ -10,8 +10,15 @@ import {
   hasAddress,
   parseAddress,
 } from "./address.ts";
-import type { ClientSource } from "./define_middleware.ts";
 import type { OptionProblem } from "./errors.ts";
+
+/** Whom a step takes for the client, of checked {@linkcode ClientOptions}. */
+export interface ClientSource {
+  /** Proxies that are trusted to say for whom they ask. */
+  proxies: AddressSet;
+  /** The field in which they do. */
+  forwardedHeader: "x-forwarded-for" | "forwarded";
+}
 
 const HOPS_MAX = 32;
 

@@ -7,7 +7,7 @@ import * as abi from "../ffi/abi.ts";
 import { type AddressSet, addressText, rangeBytes } from "./address.ts";
 import type { BlobHeap } from "./blob_heap.ts";
 import { setWords } from "./blob_record.ts";
-import type { ClientSource } from "./define_middleware.ts";
+import type { ClientSource } from "./client_ip.ts";
 
 /** Writes a `struct sl_plan_client` inside of a record. */
 export function setClient(

@@ -6,6 +6,7 @@
  */
 import type { Context, MiddlewareHandler, Next } from "hono";
 import type { AddressSet } from "./address.ts";
+import type { ClientSource } from "./client_ip.ts";
 import type { HeaderEdit } from "./header_edits.ts";
 import type { NativeKey } from "./limit_key.ts";
 import type { Balancer, PartSlot, Store } from "./plugins/parts.ts";
@@ -71,14 +72,6 @@ export interface RequestIdStep extends PolicyBase {
   limitLength: number;
   /** Whose ids are taken over: nobody's, everybody's, or those of these peers. */
   trust: boolean | AddressSet;
-}
-
-/** Whom a step takes for the client. */
-export interface ClientSource {
-  /** Proxies that are trusted to say for whom they ask. */
-  proxies: AddressSet;
-  /** The field in which they do. */
-  forwardedHeader: "x-forwarded-for" | "forwarded";
 }
 
 /** Lets only some addresses pass. */

@@ -10,7 +10,7 @@ import * as abi from "../ffi/abi.ts";
 import type { Ring } from "../ffi/ring.ts";
 import { type ClientHelloHooks, ClientHellos } from "./client_hello.ts";
 import { END_FINAL, Exchange, macrotask } from "./exchange.ts";
-import type { App } from "./plan.ts";
+import type { App } from "./app.ts";
 import { ORIGIN, PROGRESS, type Progress, stepsFailed } from "./progress.ts";
 import {
   IncomingBody,

@@ -31,7 +31,8 @@ import {
   type ListenerTlsOptions,
   stekProviderOf,
 } from "./options.ts";
-import { type App, compilePlan, type Plan, resolveUpstreams } from "./plan.ts";
+import type { App } from "./app.ts";
+import { compilePlan, type Plan, resolveUpstreams } from "./plan.ts";
 import { encodePlan } from "./plan_blob.ts";
 import { resolveHost } from "./resolve.ts";
 import type { PluginStats } from "./plugins/contain.ts";

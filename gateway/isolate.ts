@@ -34,7 +34,8 @@ import {
   stekProviderOf,
   withoutProviders,
 } from "./options.ts";
-import { type App, compilePlan, resolveUpstreams } from "./plan.ts";
+import type { App } from "./app.ts";
+import { compilePlan, resolveUpstreams } from "./plan.ts";
 import { resolveHost } from "./resolve.ts";
 import { PluginRegistry } from "./plugins/registry.ts";
 import { routeTable } from "./route_table.ts";

@@ -5,8 +5,12 @@
  */
 import type { Context } from "hono";
 import { addressText } from "./address.ts";
-import { checkClient, clientAddress, type ClientOptions } from "./client_ip.ts";
-import type { ClientSource } from "./define_middleware.ts";
+import {
+  checkClient,
+  clientAddress,
+  type ClientOptions,
+  type ClientSource,
+} from "./client_ip.ts";
 import type { OptionProblem } from "./errors.ts";
 import { isFieldName } from "./header_fields.ts";
 

@@ -21,7 +21,7 @@ export type {
   ListenerOptions,
 } from "./options.ts";
 export type { UpstreamOptions } from "./upstream.ts";
-export type { App } from "./plan.ts";
+export type { App } from "./app.ts";
 export type { TlsClient, TlsConnection } from "./tls_connection.ts";
 export type { ExplainedStep, Explanation } from "./explain.ts";
 export type { ExplainedLimit } from "./explain_limits.ts";
@@ -37,7 +37,6 @@ export {
   type BearerAuthStep,
   type BodyLimitStep,
   type CanaryStep,
-  type ClientSource,
   type ConcurrencyLimitStep,
   type CorsStep,
   defineMiddleware,
@@ -79,7 +78,7 @@ export type {
 export type { AnyPlugin, PluginEntry, PluginLike } from "./plugins/registry.ts";
 export type { PluginStats } from "./plugins/contain.ts";
 export type { AddressRange, AddressSet } from "./address.ts";
-export type { ClientOptions } from "./client_ip.ts";
+export type { ClientOptions, ClientSource } from "./client_ip.ts";
 export type { HeaderEdit, HeaderEdits } from "./header_edits.ts";
 export { bodyLimit, type BodyLimitOptions } from "./middleware/body_limit.ts";
 export { cors, type CorsOptions } from "./middleware/cors.ts";

@@ -6,7 +6,7 @@
 import * as abi from "../ffi/abi.ts";
 import { makeRegion, Ring } from "../ffi/ring.ts";
 import { Dispatcher } from "./dispatcher.ts";
-import type { App } from "./plan.ts";
+import type { App } from "./app.ts";
 
 export interface PeerRequest {
   method?: string;

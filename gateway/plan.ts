@@ -8,8 +8,8 @@
  *
  * @module
  */
-import type { Hono } from "hono";
 import * as abi from "../ffi/abi.ts";
+import { type App, type HonoApp, isHono } from "./app.ts";
 import {
   endsChain,
   handlerName,
@@ -43,16 +43,6 @@ import {
   policyCost,
 } from "./policies.ts";
 import { parseOrigin, upstreamId, type UpstreamOptions } from "./upstream.ts";
-
-/** What `app.fetch` means to us: a Hono app, or anything with the same function. */
-export interface App {
-  /** Answers one request: the same function that `Deno.serve` and Hono call `fetch`. */
-  fetch(
-    request: Request,
-    env?: unknown,
-    ctx?: unknown,
-  ): Response | Promise<Response>;
-}
 
 /** What one registered handler is to the plan. */
 export interface PlanStep {
@@ -216,17 +206,6 @@ function overLimit(sum: ChainCost): string | undefined {
 }
 
 // ---- The app
-
-type HonoApp = Pick<Hono, "routes" | "router" | "getPath" | "fetch">;
-
-/** Whether something is a Hono app, of whatever copy of Hono. */
-export function isHono(app: unknown): app is HonoApp {
-  const candidate = app as Partial<HonoApp> | null | undefined;
-  return typeof candidate?.fetch === "function" &&
-    Array.isArray(candidate.routes) &&
-    typeof candidate.router?.match === "function" &&
-    typeof candidate.getPath === "function";
-}
 
 /** Compiles an app and checked options. Freezes the app's routes, as its first request would. */
 export function compilePlan(app: App, options: CheckedOptions): Plan {

@@ -7,9 +7,10 @@ import {
   CLIENT_KEYS,
   clientAddress,
   type ClientOptions,
+  type ClientSource,
 } from "../client_ip.ts";
 import { cookieOf } from "../cookies.ts";
-import { type ClientSource, defineMiddleware } from "../define_middleware.ts";
+import { defineMiddleware } from "../define_middleware.ts";
 import { type OptionProblem, OptionsError } from "../errors.ts";
 import { checkKeys } from "../header_edits.ts";
 import { isFieldName, isFieldValue } from "../header_fields.ts";

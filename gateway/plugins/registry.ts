@@ -11,7 +11,7 @@ import {
   OptionsError,
   show,
 } from "../errors.ts";
-import { type App, isHono } from "../plan.ts";
+import { type App, isHono } from "../app.ts";
 import {
   askPart,
   contain,

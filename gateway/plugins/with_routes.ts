@@ -4,7 +4,7 @@
  * @module
  */
 import { Hono } from "hono";
-import { type App, isHono } from "../plan.ts";
+import { type App, isHono } from "../app.ts";
 import type { PluginRoute } from "./plugin.ts";
 
 /** The app itself if there are none; else another one that answers as it does, behind them. The app is left as it is. */
