@@ -735,7 +735,7 @@ TEST(chain_edits_a_head_of_any_size) {
 }
 
 // Streams 100 parts of 1000 bytes, one at a time, each after WRITABLE; then ends.
-static void handle_stream(struct isolate *s, const struct sl_event *e) {
+static void stream_parts(struct isolate *s, const struct sl_event *e, bool ends) {
     static uint32_t parts;
     if (e->kind == SL_EVENT_ABORT) {
         atomic_fetch_add(&s->aborts, 1);
@@ -745,11 +745,16 @@ static void handle_stream(struct isolate *s, const struct sl_event *e) {
     uint8_t *tx = slot(s, e->slot) + SL_SLOT_TX_OFF;
     parts = e->kind == SL_EVENT_REQUEST ? 0 : parts + 1;
     memset(tx, 'a' + (int)(parts % 26), 20000);
-    bool end = parts == 99;
+    bool end = ends && parts == 99;
     verdict(s, (struct sl_verdict){.kind = e->kind == SL_EVENT_REQUEST ? SL_VERDICT_RESPOND : SL_VERDICT_CHUNK, .status = 200,
                                    .flags = end ? SL_VERDICT_F_END | SL_VERDICT_F_FINAL : 0, .slot = e->slot, .gen = e->gen,
                                    .body_len = 20000});
 }
+
+static void handle_stream(struct isolate *s, const struct sl_event *e) { stream_parts(s, e, true); }
+
+// Sockets may take all of one that ends before its client has left.
+static void handle_endless(struct isolate *s, const struct sl_event *e) { stream_parts(s, e, false); }
 
 TEST(typescript_stream_is_chunked_and_waits_for_the_reader) {
     EACH_BACKEND(io) {
@@ -772,7 +777,7 @@ TEST(client_that_leaves_aborts_the_exchange) {
     EACH_BACKEND(io) {
         struct rig rig;
         plan_typescript();
-        REQUIRE(rig_start(&rig, io, (struct sl_config){0}, handle_stream));
+        REQUIRE(rig_start(&rig, io, (struct sl_config){0}, handle_endless));
         int fd = peer_connect(rig.port);
         peer_send_text(fd, "GET /s HTTP/1.1\r\nHost: a\r\n\r\n");
         peer_read_until(fd, text, 4096, "aaaa");
