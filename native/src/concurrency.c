@@ -44,22 +44,25 @@ void sl_concurrency_free(struct sl_concurrency *table) {
 
 static uint64_t load(const place *p) { return atomic_load_explicit(p, memory_order_relaxed); }
 
-// The key's place if it has one, else the first empty one, else NULL. A tag is only believed while its place is not empty.
-static place *find(place *bucket, uint64_t tag, uint64_t *out_word) {
-    place *empty = NULL;
+// The key's first place if it has one, else the first empty one, else NULL. A tag is only believed while its place is not empty. *out_count: requests in all
+// places of the key, or else two of them would let in twice as many.
+static place *find(place *bucket, uint64_t tag, uint64_t *out_word, uint64_t *out_count) {
+    place *own = NULL, *empty = NULL;
+    uint64_t own_word = 0, empty_word = 0, count = 0;
     for (uint32_t i = 0; i < BUCKET_PLACES; i++) {
         uint64_t word = load(&bucket[i]);
         if ((word & COUNT_MASK) == 0) {
-            if (!empty) {
-                empty = &bucket[i];
-                *out_word = word;
-            }
+            empty_word = empty ? empty_word : word;
+            empty = empty ? empty : &bucket[i];
         } else if (word >> COUNT_BITS == tag) {
-            *out_word = word;
-            return &bucket[i];
+            own_word = own ? own_word : word;
+            own = own ? own : &bucket[i];
+            count += word & COUNT_MASK;
         }
     }
-    return empty;
+    *out_word = own ? own_word : empty_word;
+    *out_count = count;
+    return own ? own : empty;
 }
 
 enum sl_concurrency_answer sl_concurrency_enter(struct sl_concurrency *table, uint64_t hash,
@@ -67,17 +70,17 @@ enum sl_concurrency_answer sl_concurrency_enter(struct sl_concurrency *table, ui
     uint64_t tag = hash >> COUNT_BITS;
     place *bucket = table->places + (hash & table->bucket_mask) * BUCKET_PLACES;
     for (;;) {
-        uint64_t word = 0;
-        place *p = find(bucket, tag, &word);
+        uint64_t word, count;
+        place *p = find(bucket, tag, &word, &count);
         if (!p) {
             return SL_CONCURRENCY_NO_PLACE;
         }
-        uint64_t count = word & COUNT_MASK;
         if (count >= max) {
             return SL_CONCURRENCY_FULL;
         }
-        if (atomic_compare_exchange_strong_explicit(p, &word, tag << COUNT_BITS | (count + 1),
-                                                    memory_order_relaxed, memory_order_relaxed)) {
+        uint64_t entered = tag << COUNT_BITS | ((word & COUNT_MASK) + 1);
+        if (atomic_compare_exchange_strong_explicit(p, &word, entered, memory_order_relaxed,
+                                                    memory_order_relaxed)) {
             *out_place = (uint32_t)(p - table->places);
             return SL_CONCURRENCY_IN;
         }
