@@ -23,6 +23,8 @@ async function files(): Promise<Record<string, string>> {
   return {
     "cert.pem": cert,
     "key.pem": key,
+    "old.pem": cert,
+    "old.key": key,
     "ca.pem": (await certificate(true)).cert,
     "steks": `2026-01-01T00:00:00Z ${secret}\n`,
   };
