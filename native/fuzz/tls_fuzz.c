@@ -3,7 +3,8 @@
 // The first byte chooses how the input is cut and how large the out buffer is. Then one of three: the raw bytes are fed; bit 6: they say how
 // the flights of a BoringSSL client are damaged; bit 7: such a client shakes hands first, and they are what it does next (plaintext,
 // KeyUpdates, alerts, or raw records between its own). Bit 4: with tickets, single-use ones or (bit 5) sealed ones, and the client offers one of an earlier
-// connection, with early data. Bit 5 without bit 4: the row asks for a client certificate, and the client has one.
+// connection, with early data. Bit 5 without bit 4: the row asks for a client certificate, and the client has one. Bit 3: a small out buffer, and the
+// handshake waits for an answer to its ClientHello, which the input's length chooses.
 #include <stdlib.h>
 #include <time.h>
 
@@ -138,8 +139,24 @@ struct run {
     uint8_t out[32768];
     uint8_t plain[4096];
     bool mutual;    // the client is asked for its certificate
+    int answer;     // to its ClientHello: enum sl_tls_answer, or LEAVES
+    uint32_t told;  // sum of what it said
     BIO *to_client; // NULL: records for the client are thrown away
 };
+
+#define LEAVES (SL_TLS_REJECT + 1)
+
+// Reads each byte, so that ASan sees one too many.
+static bool on_hello(void *owner, const struct sl_tls_hello *hello) {
+    struct run *run = owner;
+    const struct sl_span spans[] = {hello->server_name, hello->alpn, hello->versions, hello->ciphers, hello->groups};
+    for (size_t i = 0; i < SL_COUNT_OF(spans); i++) {
+        for (size_t k = 0; k < spans[i].len; k++) {
+            run->told += spans[i].data[k];
+        }
+    }
+    return true;
+}
 
 static void send_out(struct run *run) {
     uint32_t n = sl_tls_out_take(run->tls);
@@ -159,6 +176,12 @@ static bool advance(struct run *run) {
             int64_t taken = sl_tls_write(run->tls, &iov, 1);
             SL_ASSERT(taken <= n);
             send_out(run);
+        } else if (n == 0 && sl_tls_asks(run->tls)) {
+            SL_ASSERT(sl_tls_read(run->tls, run->plain, sizeof(run->plain)) == 0 && sl_tls_asks(run->tls)); // it does not go on by itself
+            if (run->answer == LEAVES) {
+                return false;
+            }
+            SL_ASSERT(sl_tls_answer(run->tls, (enum sl_tls_answer)run->answer, sl_span_of("localhost")));
         } else if (n == 0 && sl_tls_wants_out(run->tls)) {
             send_out(run);
         } else {
@@ -345,6 +368,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     SSL_SESSION *session = resumes ? first_session(ctx) : NULL;
     run = (struct run){.tls = sl_tls_new(ctx), .session = session, .piece = pieces[data[0] & 7], .mutual = kind == MUTUAL};
     run.out_cap = data[0] & 8 ? 100 : sizeof(run.out);
+    run.answer = (int)(size & (data[0] & 0x80 ? 1 : 3)); // an undisturbed client is let in
+    if (data[0] & 8) {
+        sl_tls_ask(run.tls, on_hello, &run);
+    }
     sl_tls_out_give(run.tls, run.out, run.out_cap);
     if (data[0] & 0x80) {
         with_client(&run, data + 1, size - 1);
