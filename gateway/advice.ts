@@ -98,6 +98,12 @@ async function modulesBeside(path: string): Promise<string[]> {
   return names.sort();
 }
 
+/** The command that shows what becomes of each request. */
+export function withLog({ words }: Attempt): string {
+  const log = command([...without(words, ["--log"]), "--log", "text"]);
+  return `Each with its reason: ${log}`;
+}
+
 // ---- Addresses
 
 // The command with the listener that failed at another address.

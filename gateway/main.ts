@@ -9,6 +9,7 @@ import {
   type Attempt,
   noModule,
   typedWords,
+  withLog,
   withPermission,
 } from "./advice.ts";
 import {
@@ -51,6 +52,7 @@ import {
   serviceOptions,
   ServiceStates,
 } from "./systemd.ts";
+import { UpstreamWatch } from "./upstream_watch.ts";
 
 const EXIT_OK = 0;
 const EXIT_FAILED = 1;
@@ -61,6 +63,7 @@ const SAME_SIGNAL_MS = 500;
 const SLOW_LOAD_MS = 5000;
 const ERROR_LINES_MAX = 8;
 const SEAT_POLL_MS = 50;
+const UPSTREAM_LOOK_MS = 1000;
 const SEATS_MAX = 32;
 const GIVEN_UP_MAX = 8;
 
@@ -248,6 +251,7 @@ class Run {
   #states: ServiceStates | undefined; // somebody wants to know
   #urls = "";
   #words: readonly string[];
+  #upstreamLooks: ReturnType<typeof setInterval> | undefined;
 
   constructor(
     words: readonly string[],
@@ -329,6 +333,17 @@ class Run {
     say(`ready in ${ms} ms on ${this.#urls}`);
     this.#isReady = true;
     this.#states?.ready(`serving ${this.#urls}`);
+    if (options.log === "off") this.#watchUpstreams();
+  }
+
+  #watchUpstreams(): void {
+    const watch = new UpstreamWatch();
+    this.#upstreamLooks = setInterval(() => {
+      if (this.#generation!.app.plan.upstreams.length === 0) return;
+      for (const line of watch.look(this.#plane.stats(), performance.now())) {
+        say(`warning: ${line}. ${withLog(this.attempt)}`);
+      }
+    }, UPSTREAM_LOOK_MS);
   }
 
   async #runFirst(
@@ -624,6 +639,7 @@ class Run {
     const { drainMs } = this.#generation!.app.options.limits;
     const until = performance.now() + drainMs;
     this.#watcher?.close();
+    clearInterval(this.#upstreamLooks);
     this.#loading?.terminate();
     await this.#plane.drain(drainMs);
     const left = Math.max(0, until - performance.now());

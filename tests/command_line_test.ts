@@ -490,6 +490,34 @@ describe("the command line", () => {
       );
     });
 
+    it("an upstream that is dead: which, why, and how to see more", async () => {
+      const gone = Deno.listen({ hostname: "127.0.0.1", port: 0 });
+      const { port } = gone.addr as Deno.NetAddr;
+      gone.close();
+      const words = ["--upstream", `http://127.0.0.1:${port}`];
+      await using command = await startCommand(words);
+      expect(await ask(command, "/")).toBe(
+        "502 The upstream refused the connection.\n",
+      );
+      await until(
+        "it is said",
+        () => command.err.includes("warning: upstream"),
+      );
+      expect(command.err).toMatch(
+        new RegExp(
+          `^sluice: warning: upstream http://127\\.0\\.0\\.1:${port}: 1 request has failed \\(upstream_refused\\)\\. ` +
+            `Each with its reason: deno task start gateway --upstream \\S+ .*--log text$`,
+          "m",
+        ),
+      );
+      await command.stop();
+      await using logs = await startCommand([...words, "--log", "text"]);
+      await ask(logs, "/");
+      await logs.stop();
+      expect(logs.out).toMatch(/" 502 .* upstream_refused upstream /);
+      expect(logs.err).not.toMatch(/warning: upstream/);
+    });
+
     it("certificates that cannot be read, or do not fit", async () => {
       await using folder = await folderOf({});
       for (const name of ["a", "b"]) {
