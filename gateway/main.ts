@@ -126,10 +126,16 @@ async function isFile(url: URL): Promise<boolean> {
   }
 }
 
-function sourceText(source: AppSource, command: Command): string {
+function sourceText(
+  source: AppSource,
+  { module = "gateway.ts" }: Command,
+  isInside: boolean,
+): string {
   if (source.kind === "default") return "the embedded default (a welcome page)";
   if (source.kind === "upstream") return `everything to ${source.url}`;
-  return command.module ?? "gateway.ts";
+  return isInside
+    ? `${module.slice(module.lastIndexOf("/") + 1)}, which is inside`
+    : module;
 }
 
 function isFileModule(source: AppSource): boolean {
@@ -282,7 +288,9 @@ class Run {
     const debug = Deno.env.get("SLUICE_DEBUG") !== undefined;
     this.#recipe = { source, overrides: flags.overrides, importMap, debug };
     this.#certificates = flags.certificates;
-    this.#name = sourceText(source, command);
+    const { module } = command; // of the packed binary, if nobody has typed it
+    const isInside = module !== undefined && !this.#words.includes(module);
+    this.#name = sourceText(source, command, isInside);
     if (command.watch && !isFileModule(source)) {
       throw new UsageError(
         `--watch needs a MODULE that is a file (this runs ${this.#name})`,
@@ -318,7 +326,7 @@ class Run {
     await this.#plane.start();
     for (
       const line of [
-        ...routeLines(plan, command.module),
+        ...routeLines(plan, isInside ? "" : module),
         ...upstreamLines(plan),
         ...clientHelloLines(options),
       ]

@@ -417,6 +417,7 @@ Deno.test("compile({ module }) puts a module inside, with what it imports and it
     "other.ts": 'export default { fetch: () => new Response("other") };',
   }, out);
   await using command = await place.start([]);
+  assertMatch(command.err, /running app\.js, which is inside$/m);
   assertMatch(await ask(command, `${command.base}/ts/ada`), /ADA!$/);
   await stop(command);
   const explained = await place.run(["explain", "GET", "/native"]);
