@@ -248,7 +248,7 @@ export function gatewayHandshake(
   );
 }
 
-/** Whom clients of a certificate's names must show a certificate of: PEM. */
+/** Whom clients of a certificate's names must show a certificate of: PEM. Again while it runs, with the same mode: these from a worker's next turn on. */
 export function gatewayClientAuth(
   gateway: number,
   set: number,

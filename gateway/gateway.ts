@@ -17,8 +17,6 @@ import { Lifecycle } from "./lifecycle.ts";
 import {
   type CertificateStats,
   LiveCertificates,
-  nameOf,
-  pemBytes,
   type ReloadedCertificates,
 } from "./live_certificates.ts";
 import {
@@ -368,8 +366,7 @@ export class DataPlane {
     path: string,
   ): void {
     const where = `${path}[${index}]: policy.clientAuth.ca`;
-    const pem = pemBytes(ca, where);
-    try {
+    const give = (pem: Uint8Array) =>
       native.gatewayClientAuth(
         this.handle,
         set,
@@ -377,11 +374,7 @@ export class DataPlane {
         CLIENT_AUTH[mode],
         pem,
       );
-    } catch (cause) {
-      if (!(cause instanceof native.NativeError)) throw cause;
-      const text = `${where}: ${nameOf(ca)}: ${cause.text}`;
-      throw new GatewayError(text, { kind: cause.label, cause });
-    }
+    this.certificates.addCas(where, ca, give);
   }
 
   /** What was decided: io, io_reason, workers, conns_max, memory_bytes, ring_bytes. */
@@ -848,7 +841,7 @@ export class Gateway {
   }
 
   /**
-   * Looks at the files of all certificates and takes what has changed, without dropping a connection: handshakes from now on have it. Nobody needs to call
+   * Looks at the files of all certificates and client CAs and takes what has changed, without dropping a connection: handshakes from now on have it. Nobody needs to call
    * it, since files are watched; a program that has just written them hears at once what became of that. What cannot be used changes nothing, and is in
    * `warnings` with the reason.
    */

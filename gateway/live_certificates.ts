@@ -1,6 +1,6 @@
 /**
- * Certificates of a gateway and their files while it runs: what is renewed is taken without a restart, what cannot be used is told, and what ends
- * soon is told each day. Files are watched for speed, and looked at every minute for certainty: a network file system tells of no change.
+ * Certificates of a gateway, the CAs of its clients' certificates, and their files while it runs: what is renewed is taken without a restart, what cannot
+ * be used is told, and what ends soon is told each day. Files are watched for speed, and looked at every minute for certainty: a network file system tells of no change.
  *
  * @module
  */
@@ -37,7 +37,7 @@ export interface CertificateStats {
 
 /** What {@linkcode LiveCertificates.reload} found. */
 export interface ReloadedCertificates {
-  /** Of each certificate that was taken, a sentence. */
+  /** Of each certificate that was taken, and each file of CAs, a sentence. */
   renewed: string[];
   /** What could not be used, and what ends soon. */
   warnings: string[];
@@ -127,21 +127,37 @@ function readFile(file: string, path?: string): Uint8Array {
   }
 }
 
-// One certificate of a set.
-interface Entry {
+// What is read from files again and again.
+interface Watched {
   /** Its place in the options. */
   path: string;
-  options: CertificateOptions;
-  set: number;
-  index: number;
   /** Of what C has. */
   sum: string;
-  facts: CertificateFacts;
-  staple?: Staple;
   /** What was wrong with files when they were looked at last, since when, and whether that was told. */
   problem?: string;
   sinceMs: number;
   isTold: boolean;
+}
+
+// The CAs of one certificate's clients.
+interface CasEntry extends Watched {
+  ca: string;
+  give: (pem: Uint8Array) => void;
+}
+
+// One certificate of a set.
+interface Entry extends Watched {
+  options: CertificateOptions;
+  set: number;
+  index: number;
+  facts: CertificateFacts;
+  staple?: Staple;
+}
+
+/** What one look at files brought. */
+interface Renewal {
+  renewed?: string;
+  warnings: string[];
 }
 
 /** The certificates of all listeners. */
@@ -150,6 +166,7 @@ export class LiveCertificates {
   #talk: CertificateTalk;
   #now: () => number;
   #entries: Entry[] = [];
+  #cas: CasEntry[] = [];
   #toldOn = new Map<string, number>(); // warnings that come each day
   #watcher: FileWatcher | undefined;
   #looks: ReturnType<typeof setInterval> | undefined;
@@ -191,10 +208,22 @@ export class LiveCertificates {
       const warnings = this.#daily(entry);
       return { set, warnings: problem ? [...warnings, problem] : warnings };
     } catch (cause) {
-      throw usable(path, options, cause);
+      throw usable(`${path}: ${namesOf(options)}`, cause);
     } finally {
       pair.forget();
     }
+  }
+
+  /** The CAs of the options at `path`, before the start. `give` hands them to C, then and whenever their file has changed. */
+  addCas(path: string, ca: string, give: (pem: Uint8Array) => void): void {
+    const pem = pemBytes(ca, path);
+    try {
+      give(pem);
+    } catch (cause) {
+      throw usable(`${path}: ${nameOf(ca)}`, cause);
+    }
+    const entry = { path, ca, give, sum: sumOf([pem]) };
+    this.#cas.push({ ...entry, sinceMs: 0, isTold: true });
   }
 
   // What may be sent: the file's, else what it held before, while that holds. Throws at the start if the file is no OCSP response.
@@ -266,8 +295,10 @@ export class LiveCertificates {
   }
 
   async #watch(): Promise<void> {
-    const files = this.#entries.flatMap(({ options }) => filesOf(options))
-      .map((file) => file.startsWith("/") ? file : `${Deno.cwd()}/${file}`);
+    const files = [
+      ...this.#entries.flatMap(({ options }) => filesOf(options)),
+      ...this.#cas.map(({ ca }) => ca).filter((ca) => !isPem(ca)),
+    ].map((file) => file.startsWith("/") ? file : `${Deno.cwd()}/${file}`);
     if (files.length === 0 || this.#isStopped) return;
     this.#watcher ??= new FileWatcher(() => this.#changed());
     try {
@@ -300,8 +331,7 @@ export class LiveCertificates {
   look(): void {
     if (this.#isStopped) return;
     let isPending = false;
-    for (const entry of this.#entries) {
-      const { renewed, warnings } = this.#renew(entry);
+    for (const [entry, { renewed, warnings }] of this.#renewals()) {
       if (renewed !== undefined) this.#talk.note(renewed);
       for (const text of warnings) this.#talk.warn(text);
       if (entry.problem === undefined || entry.isTold) continue;
@@ -318,8 +348,7 @@ export class LiveCertificates {
   /** The same at once, for a caller who says that the files are whole. */
   reload(): ReloadedCertificates {
     const all: ReloadedCertificates = { renewed: [], warnings: [] };
-    for (const entry of this.#entries) {
-      const { renewed, warnings } = this.#renew(entry);
+    for (const [entry, { renewed, warnings }] of this.#renewals()) {
       if (renewed !== undefined) all.renewed.push(renewed);
       all.warnings.push(...warnings);
       if (entry.problem === undefined) continue;
@@ -329,8 +358,36 @@ export class LiveCertificates {
     return all;
   }
 
+  *#renewals(): Generator<[Watched, Renewal]> {
+    for (const entry of this.#entries) yield [entry, this.#renew(entry)];
+    for (const entry of this.#cas) yield [entry, this.#renewCas(entry)];
+  }
+
+  #renewCas(entry: CasEntry): Renewal {
+    const { path, ca, give } = entry;
+    let renewed: string | undefined;
+    try {
+      const pem = pemBytes(ca);
+      const sum = sumOf([pem]);
+      if (sum !== entry.sum) {
+        give(pem);
+        entry.sum = sum;
+        renewed = `${path}: the CAs of ${
+          nameOf(ca)
+        } are renewed: tickets of before are not taken any more`;
+      }
+      this.#solve(entry, undefined);
+    } catch (error) {
+      const problem = `${path}: ${nameOf(ca)}: ${
+        (error as Error).message
+      }; the CAs loaded before go on. Look: openssl storeutl -noout -certs ${ca}`;
+      this.#solve(entry, problem);
+    }
+    return { renewed, warnings: [] };
+  }
+
   // Takes what can be used, and sets entry.problem.
-  #renew(entry: Entry): { renewed?: string; warnings: string[] } {
+  #renew(entry: Entry): Renewal {
     const { path, options, set, index } = entry;
     let pair: Pair | undefined;
     let renewed: string | undefined;
@@ -362,7 +419,7 @@ export class LiveCertificates {
     return { renewed, warnings: this.#daily(entry) };
   }
 
-  #solve(entry: Entry, problem: string | undefined): void {
+  #solve(entry: Watched, problem: string | undefined): void {
     if (problem === entry.problem) return;
     Object.assign(entry, { problem, isTold: false, sinceMs: this.#now() });
   }
@@ -407,15 +464,10 @@ function ocspError(path: string, file: string, cause: unknown): GatewayError {
 }
 
 // What C refuses, as the error that programs catch.
-function usable(
-  path: string,
-  options: CertificateOptions,
-  cause: unknown,
-): unknown {
+function usable(what: string, cause: unknown): unknown {
   const { label, text } = cause as { label?: string; text?: string };
   if (label === undefined) return cause;
-  const whole = `${path}: ${namesOf(options)}: ${text}`;
-  return new GatewayError(whole, { kind: label, cause });
+  return new GatewayError(`${what}: ${text}`, { kind: label, cause });
 }
 
 function sameBytes(a?: Uint8Array, b?: Uint8Array): boolean {

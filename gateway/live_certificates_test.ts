@@ -192,6 +192,42 @@ describe("LiveCertificates", () => {
     expect(c.replaced[1]).toBe("7/0: 02 91 | 02 | ");
   });
 
+  it("takes other CAs, and keeps those of before while their file cannot be used", () => {
+    const given: string[] = [];
+    const give = (pem: Uint8Array) => {
+      const text = new TextDecoder().decode(pem);
+      if (!text.startsWith("CA ")) throw new Error("it is no CA");
+      given.push(text);
+    };
+    const ca = `${folder}/ca`;
+    expect(() => live.addCas("ca", ca, give)).toThrow("cannot read");
+    write("ca", "CA 1");
+    live.addCas("clientAuth.ca", ca, give);
+    live.look();
+    expect(given).toEqual(["CA 1"]);
+    write("ca", "CA 2");
+    live.look();
+    live.look();
+    expect(given).toEqual(["CA 1", "CA 2"]);
+    expect(noted).toEqual([
+      `clientAuth.ca: the CAs of "${ca}" are renewed: tickets of before are not taken any more`,
+    ]);
+    write("ca", "CA"); // half of it
+    live.look();
+    expect(warned).toEqual([]);
+    nowMs += 3_000;
+    live.look();
+    live.look();
+    expect(warned).toEqual([
+      `clientAuth.ca: "${ca}": it is no CA; the CAs loaded before go on. Look: openssl storeutl -noout -certs ${ca}`,
+    ]);
+    write("ca", "CA 2");
+    expect(live.reload()).toEqual({ renewed: [], warnings: [] });
+    write("ca", "CA 3");
+    expect(live.reload().renewed.length).toBe(1);
+    expect(given).toEqual(["CA 1", "CA 2", "CA 3"]);
+  });
+
   it("starts without an OCSP response that may not be sent, and not with what is none", () => {
     for (
       const [text, reason] of [

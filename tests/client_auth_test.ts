@@ -170,6 +170,29 @@ describe("clientAuth", () => {
     expect(text).toContain("HTTP/1.1 421");
   });
 
+  it("reads its CAs again when their file changes", async () => {
+    const file = `${peers.path}/trusted.pem`;
+    await Deno.copyFile(ca, file);
+    await using server = await start({ clientAuth: { ca: file } });
+    await visit(server, "alice", { save: "before" });
+    const { gateway } = server;
+    expect(gateway.reloadCertificates()).toEqual({ renewed: [], warnings: [] });
+    expect((await visit(server, undefined, { use: "before" })).resumed)
+      .toBe(true);
+    await Deno.copyFile(`${peers.path}/other_ca.pem`, file);
+    expect(gateway.reloadCertificates().warnings).toEqual([]); // the watcher may have been quicker
+    const old = await visit(server, "alice", { use: "before" });
+    expect([old.resumed, old.client]).toEqual([false, undefined]);
+    const { client } = await visit(server, "mallory");
+    expect(client.subject).toBe("CN=mallory,O=Test");
+    await Deno.copyFile(`${peers.path}/alice.pem`, file);
+    const [warning] = gateway.reloadCertificates().warnings;
+    expect(warning).toContain("policy.clientAuth.ca");
+    expect(warning).toContain("is not a CA's");
+    expect(warning).toContain("the CAs loaded before go on");
+    expect((await visit(server, "mallory")).client).toEqual(client);
+  });
+
   it("says what is wrong, and where", async () => {
     const rows: [TlsPolicy["clientAuth"], string][] = [
       [{} as never, "policy.clientAuth.ca: must be PEM text or the path"],

@@ -20,7 +20,8 @@ export interface ClientAuthOptions {
   mode?: ClientAuthMode;
   /**
    * The CAs: 1 to 64 certificates as PEM text, or the path of a PEM file (relative to the current folder). Each is trusted by itself, so an
-   * intermediate may stand here without its root. They are read at the start.
+   * intermediate may stand here without its root. A file is read again when it changes: handshakes from then on are judged by what it says, and tickets
+   * made before resume no more; connections that are open stay.
    */
   ca: string;
 }

@@ -47,17 +47,21 @@ int sl__certificate_describe(struct sl_span cert, struct sl_span key, char *out,
 
 // ---- while it runs ----
 
+void sl__certificates_changed(struct sl_gateway *g) {
+    atomic_fetch_add(&g->certificates_version, 1);
+    for (uint32_t i = 0; i < g->config.workers; i++) {
+        sl__gateway_wake(g, i);
+    }
+}
+
 // Publishes a set, which is the gateway's from here on.
 static void publish(struct sl_gateway *g, uint32_t set, struct sl_tls_sni *sni) {
     pthread_mutex_lock(&g->lock);
     struct sl_tls_sni *old = g->sni[set];
     g->sni[set] = sni;
-    atomic_fetch_add(&g->certificates_version, 1);
     pthread_mutex_unlock(&g->lock);
     sl_tls_sni_free(old);
-    for (uint32_t i = 0; i < g->config.workers; i++) {
-        sl__gateway_wake(g, i);
-    }
+    sl__certificates_changed(g);
 }
 
 int sl__gateway_certificate_replace(struct sl_gateway *g, uint32_t set, uint32_t index,
@@ -105,6 +109,27 @@ static int take_set(struct sl_worker *w, uint32_t set) {
     return rc;
 }
 
+static int take_cas(struct sl_worker *w, uint32_t set, uint32_t row) {
+    struct sl_gateway *g = w->gateway;
+    pthread_mutex_lock(&g->lock);
+    struct sl_tls_cas *cas = g->policies[set][row].cas;
+    sl_tls_cas_ref(cas);
+    pthread_mutex_unlock(&g->lock);
+    int rc = sl_tls_ctx_set_cas(w->tls_ctx[set], row, cas);
+    sl_tls_cas_free(cas);
+    return rc;
+}
+
+static int take_all_cas(struct sl_worker *w, uint32_t set) {
+    uint32_t count =
+        w->gateway->policies[set] ? sl_tls_sni_count(sl_tls_ctx_sni(w->tls_ctx[set])) : 0;
+    int rc = SL_OK;
+    for (uint32_t row = 0; row < count && rc == SL_OK; row++) {
+        rc = take_cas(w, set, row);
+    }
+    return rc;
+}
+
 void sl__certificates_turn(struct sl_worker *w) {
     uint32_t version =
         atomic_load_explicit(&w->gateway->certificates_version, memory_order_acquire);
@@ -114,6 +139,7 @@ void sl__certificates_turn(struct sl_worker *w) {
     int rc = SL_OK;
     for (uint32_t i = 0; i < w->gateway->sni_count && rc == SL_OK; i++) {
         rc = take_set(w, i);
+        rc = rc ? rc : take_all_cas(w, i);
     }
     if (rc == SL_OK) { // else, without memory, again in the next turn
         w->certificates_version = version;

@@ -1,6 +1,7 @@
 #include "client_auth.h"
 
 #include <arpa/inet.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -16,6 +17,7 @@
 
 // DER bytes and nothing else: immutable after _new, so that all workers may read it without a lock.
 struct sl_tls_cas {
+    _Atomic uint32_t refs;
     uint8_t *der[SL_TLS_CAS_MAX];
     size_t der_len[SL_TLS_CAS_MAX];
     unsigned count;
@@ -92,6 +94,7 @@ int sl_tls_cas_new(struct sl_tls_cas **out_cas, struct sl_span pem) {
     if (!cas) {
         return sl_fail(SL_E_NO_MEMORY, "out of memory for CAs");
     }
+    atomic_init(&cas->refs, 1);
     ERR_clear_error();
     int status = cas_read(cas, pem);
     if (status != SL_OK) {
@@ -103,13 +106,20 @@ int sl_tls_cas_new(struct sl_tls_cas **out_cas, struct sl_span pem) {
     return SL_OK;
 }
 
-void sl_tls_cas_free(struct sl_tls_cas *cas) {
+void sl_tls_cas_ref(struct sl_tls_cas *cas) {
     if (cas) {
-        for (unsigned i = 0; i < cas->count; i++) {
-            OPENSSL_free(cas->der[i]);
-        }
-        free(cas);
+        atomic_fetch_add_explicit(&cas->refs, 1, memory_order_relaxed);
     }
+}
+
+void sl_tls_cas_free(struct sl_tls_cas *cas) {
+    if (!cas || atomic_fetch_sub_explicit(&cas->refs, 1, memory_order_acq_rel) != 1) {
+        return;
+    }
+    for (unsigned i = 0; i < cas->count; i++) {
+        OPENSSL_free(cas->der[i]);
+    }
+    free(cas);
 }
 
 const uint8_t *sl__tls_cas_digest(const struct sl_tls_cas *cas) { return cas->digest; }

@@ -3,6 +3,7 @@
 #include <math.h>
 #include <stdlib.h>
 
+#include "certificates.h"
 #include "sluice/sluice.h"
 #include "stek.h"
 
@@ -117,8 +118,37 @@ int sl__gateway_resumption(struct sl_gateway *g, uint32_t set, uint32_t index,
     return SL_OK;
 }
 
+// Other CAs than at the start, of the same mode: workers take them as they take certificates.
+static int replace_cas(struct sl_gateway *g, uint32_t set, uint32_t index, uint32_t mode,
+                       struct sl_span pem) {
+    struct sl_tls_policy *row =
+        set < g->sni_count && index < sl_tls_sni_count(g->sni[set]) && g->policies[set]
+            ? &g->policies[set][index]
+            : NULL;
+    if (!row || mode == SL_CLIENT_AUTH_OFF || row->client_auth != mode) {
+        return sl_fail(SL_E_STATE,
+                       "CAs: certificate %u of set %u does not ask for certificates in mode %u",
+                       index, set, mode);
+    }
+    struct sl_tls_cas *cas;
+    int rc = sl_tls_cas_new(&cas, pem);
+    if (rc) {
+        return rc;
+    }
+    pthread_mutex_lock(&g->lock);
+    struct sl_tls_cas *old = row->cas;
+    row->cas = cas;
+    pthread_mutex_unlock(&g->lock);
+    sl_tls_cas_free(old);
+    sl__certificates_changed(g);
+    return SL_OK;
+}
+
 int sl__gateway_client_auth(struct sl_gateway *g, uint32_t set, uint32_t index, uint32_t mode,
                             struct sl_span pem) {
+    if (atomic_load(&g->state) != SL_WARMING) {
+        return replace_cas(g, set, index, mode, pem);
+    }
     struct sl_tls_policy *policy;
     int rc = find_policy(g, set, index, &policy);
     if (rc) {

@@ -470,6 +470,7 @@ static bool take_policies(struct sl_tls_ctx *ctx, const struct sl_tls_policy *po
     ctx->tickets.shared = tickets;
     for (unsigned i = 0; i < ctx->count && policies; i++) {
         ctx->policies[i] = policies[i];
+        sl_tls_cas_ref(policies[i].cas);
         if (policies[i].client_auth &&
             !sl__client_auth_init(&ctx->client_auth[i], policies[i].cas)) {
             return false;
@@ -530,6 +531,7 @@ void sl_tls_ctx_free(struct sl_tls_ctx *ctx) {
         for (unsigned i = 0; i < SL_TLS_CERTIFICATES_MAX; i++) {
             SSL_CREDENTIAL_free(ctx->credentials[i]);
             sl__client_auth_deinit(&ctx->client_auth[i]);
+            sl_tls_cas_free(ctx->policies[i].cas);
         }
         sl_tls_sni_free(ctx->sni);
         BIO_meth_free(ctx->bio_method);
@@ -549,6 +551,28 @@ int sl_tls_ctx_set_sni(struct sl_tls_ctx *ctx, struct sl_tls_sni *sni) {
     for (unsigned i = 0; i < ctx->count; i++) {
         make_tenant(ctx, i);
     }
+    return SL_OK;
+}
+
+int sl_tls_ctx_set_cas(struct sl_tls_ctx *ctx, unsigned row, struct sl_tls_cas *cas) {
+    struct sl_tls_policy *policy = &ctx->policies[row];
+    struct sl_client_auth fresh;
+    if (policy->cas == cas) {
+        return SL_OK;
+    }
+    SL_ASSERT(policy->client_auth && cas);
+    ERR_clear_error();
+    if (!sl__client_auth_init(&fresh, cas)) {
+        sl__client_auth_deinit(&fresh);
+        ERR_clear_error();
+        return sl_fail(SL_E_NO_MEMORY, "out of memory for new CAs");
+    }
+    sl__client_auth_deinit(&ctx->client_auth[row]);
+    ctx->client_auth[row] = fresh;
+    sl_tls_cas_ref(cas);
+    sl_tls_cas_free(policy->cas);
+    policy->cas = cas;
+    make_tenant(ctx, row);
     return SL_OK;
 }
 

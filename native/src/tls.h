@@ -50,12 +50,12 @@ unsigned sl_tls_sni_count(const struct sl_tls_sni *sni); // of its certificates
 // row. len 0, or a name that no certificate has: the default's, 0.
 uint8_t sl_tls_sni_row(const struct sl_tls_sni *sni, const uint8_t *name, size_t len);
 
-// Whose certificates the clients of a row may have: CAs, from PEM, each of them trusted by itself. Shared by all workers, immutable; outlives the
-// contexts that are made with it.
+// Whose certificates the clients of a row may have: CAs, from PEM, each of them trusted by itself. Shared by all workers, immutable, counted.
 #define SL_TLS_CAS_MAX 64u
 struct sl_tls_cas;
 int sl_tls_cas_new(struct sl_tls_cas **out_cas, struct sl_span pem); // or E_TLS_CONFIG
-void sl_tls_cas_free(struct sl_tls_cas *cas);
+void sl_tls_cas_ref(struct sl_tls_cas *cas);  // NULL: nothing
+void sl_tls_cas_free(struct sl_tls_cas *cas); // gives a reference back
 
 // What is told of a client's certificate.
 struct sl_tls_client {
@@ -83,7 +83,7 @@ struct sl_tls_policy {
     uint16_t groups[SL_GROUPS_MAX];      // TLS numbers, the best first
     uint8_t alpn_off;            // the client's ALPN is ignored
     uint8_t client_auth;         // enum sl_client_auth_mode; the clock must be set then
-    struct sl_tls_cas *cas;      // of client_auth; the caller's
+    struct sl_tls_cas *cas;      // of client_auth; a context takes a reference of its own
     uint8_t tenant[SL_TLS_TENANT_BYTES]; // with client_auth, its CAs and the names of its row: a ticket resumes only where both are the same
 };
 
@@ -109,6 +109,9 @@ int sl_tls_ctx_new(struct sl_tls_ctx **out_ctx, struct sl_tls_sni *sni,
 // stay good where the names are the same. Takes a reference, gives back the one before. E_NO_MEMORY: nothing has changed.
 int sl_tls_ctx_set_sni(struct sl_tls_ctx *ctx, struct sl_tls_sni *sni);
 const struct sl_tls_sni *sl_tls_ctx_sni(const struct sl_tls_ctx *ctx);
+// A row with client_auth judges by these CAs from now on, also in handshakes under way. Tickets made before resume no more. Takes a reference, gives
+// back that to the ones before. The same ones again: nothing is done. E_NO_MEMORY: nothing has changed.
+int sl_tls_ctx_set_cas(struct sl_tls_ctx *ctx, unsigned row, struct sl_tls_cas *cas);
 // Takes a reference, gives back the one before. Until the first, nobody resumes.
 void sl_tls_ctx_set_steks(struct sl_tls_ctx *ctx, struct sl_stek_ring *ring);
 // The time of what its connections do next: the clock of sl_tickets_new, and Unix time.

@@ -1,4 +1,5 @@
-// A gateway whose certificate is replaced, again and again, under a thousand handshakes: nobody fails, and afterwards everybody sees the last one.
+// A gateway whose certificate and client CAs are replaced, again and again, under a thousand handshakes: nobody fails, and afterwards everybody sees the
+// last ones.
 #include <pthread.h>
 #include <sched.h>
 #include <stdatomic.h>
@@ -7,6 +8,7 @@
 #include <openssl/ssl.h>
 #include <openssl/x509.h>
 
+#include "identity.h"
 #include "peer.h"
 #include "plan_builder.h"
 #include "sluice/counters.h"
@@ -41,6 +43,19 @@ static void pem_make(struct pem *pem) {
     MUST(n > 0);
     text[n] = 0;
     MUST(sscanf(strstr((char *)text, "serial "), "serial %79s", pem->serial) == 1);
+}
+
+// A CA, PEM.
+static void ca_make(struct pem *pem) {
+    struct identity ca = issue(NULL, (struct spec){.name = "ca", .ca = true});
+    BIO *bio = BIO_new(BIO_s_mem());
+    MUST(PEM_write_bio_X509(bio, ca.x509));
+    int len = BIO_read(bio, pem->bytes, sizeof(pem->bytes));
+    MUST(len > 0);
+    pem->cert = pem->bytes;
+    pem->cert_len = (size_t)len;
+    BIO_free(bio);
+    identity_free(ca);
 }
 
 // ---- a client ----
@@ -155,6 +170,10 @@ static int replace(const struct rig *rig, const struct pem *cert, const struct p
     return sl_gateway_certificate_replace(rig->gateway, rig->set, 0, cert->cert, cert->cert_len, key->key, key->key_len, NULL, 0);
 }
 
+static int trust(const struct rig *rig, const struct pem *ca) {
+    return sl_gateway_client_auth(rig->gateway, rig->set, 0, SL_CLIENT_AUTH_OPTIONAL, ca->cert, ca->cert_len);
+}
+
 static void rig_end(const struct rig *rig) {
     CHECK_INT(sl_gateway_drain(rig->gateway, 5000), 0);
     CHECK_INT(sl_gateway_join(rig->gateway, 10000), 0);
@@ -172,7 +191,7 @@ static void settle(const struct rig *rig) {
 }
 
 static void swap_under_load(int io) {
-    static struct pem pems[3];
+    static struct pem pems[3], cas[2];
     static struct client clients[CLIENTS], early;
     struct rig rig;
     struct sl_counters c;
@@ -180,9 +199,12 @@ static void swap_under_load(int io) {
     for (size_t i = 0; i < 3; i++) {
         pem_make(&pems[i]);
     }
+    ca_make(&cas[0]);
+    ca_make(&cas[1]);
     if (!rig_start(&rig, io, &pems[0])) {
         return;
     }
+    MUST(trust(&rig, &cas[0]) == SL_OK);
     MUST(sl_gateway_start(rig.gateway) == 0);
     client_init(&early, rig.port);
     CHECK(visit(&early, NULL));
@@ -200,6 +222,8 @@ static void swap_under_load(int io) {
         }
         CHECK_INT(replace(&rig, &pems[1 + done % 2], &pems[1 + done % 2]), SL_OK);
         CHECK_INT(replace(&rig, &pems[1], &pems[2]), SL_E_TLS_CONFIG); // half a renewal changes nothing
+        CHECK_INT(trust(&rig, &cas[done % 2]), SL_OK);
+        CHECK_INT(trust(&rig, &pems[1]), SL_E_TLS_CONFIG); // no CA
     }
     for (int i = 0; i < CLIENTS; i++) {
         pthread_join(clients[i].thread, NULL);
@@ -216,7 +240,9 @@ static void swap_under_load(int io) {
     }
     REQUIRE(session);
     CHECK(visit(&early, session));
-    CHECK(early.resumed); // a ticket from before the first swap
+    CHECK(early.resumed); // a ticket from before the first swap: the CAs are those of then
+    CHECK_INT(sl_gateway_client_auth(rig.gateway, rig.set, 0, SL_CLIENT_AUTH_REQUIRED, cas[0].cert, cas[0].cert_len), SL_E_STATE); // another mode
+    CHECK_INT(sl_gateway_client_auth(rig.gateway, rig.set, 1, SL_CLIENT_AUTH_OPTIONAL, cas[0].cert, cas[0].cert_len), SL_E_STATE); // nobody
     SSL_SESSION_free(session);
     client_deinit(&early);
     count(&rig, &c);

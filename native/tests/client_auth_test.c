@@ -1,70 +1,10 @@
 // Client certificates, judged with BoringSSL's client: whose are taken, what is told of them, and that tickets keep to the policy under which they
 // were made.
+#include "identity.h"
 #include "sluice/sluice.h"
 #include "tls_pair.h"
 
-#include <openssl/ec_key.h>
-#include <openssl/nid.h>
-
-#define HOUR 3600
 #define FRESH_NS 7777
-
-// ---- certificates ----
-
-struct identity {
-    X509 *x509;
-    EVP_PKEY *key;
-};
-
-static EVP_PKEY *ec_key_new(void) {
-    EVP_PKEY *key = EVP_PKEY_new();
-    EC_KEY *ec = EC_KEY_new_by_curve_name(NID_X9_62_prime256v1);
-    SL_ASSERT(key && ec && EC_KEY_generate_key(ec) && EVP_PKEY_assign_EC_KEY(key, ec));
-    return key;
-}
-
-static void add_extension(X509 *x509, int nid, const char *value) {
-    X509_EXTENSION *extension = X509V3_EXT_nconf_nid(NULL, NULL, nid, value);
-    SL_ASSERT(extension && X509_add_ext(x509, extension, -1));
-    X509_EXTENSION_free(extension);
-}
-
-struct spec {
-    const char *name;    // common name
-    bool ca;
-    int from_s, until_s; // from now; until_s 0: an hour
-    const char *usage;   // NULL: clientAuth, but for a CA
-    const char *sans;    // as openssl.cnf writes them
-};
-
-static struct identity issue(const struct identity *issuer, struct spec spec) {
-    static uint64_t serial;
-    struct identity identity = {X509_new(), ec_key_new()};
-    X509 *x509 = identity.x509;
-    X509_NAME *name = X509_get_subject_name(x509);
-    int64_t now_s = time(NULL);
-    SL_ASSERT(X509_set_version(x509, X509_VERSION_3) && ASN1_INTEGER_set_uint64(X509_get_serialNumber(x509), ++serial) &&
-              X509_NAME_add_entry_by_txt(name, "O", MBSTRING_UTF8, (const uint8_t *)"Örg", -1, -1, 0) &&
-              X509_NAME_add_entry_by_txt(name, "CN", MBSTRING_UTF8, (const uint8_t *)spec.name, -1, -1, 0) &&
-              X509_set_issuer_name(x509, issuer ? X509_get_subject_name(issuer->x509) : name) &&
-              ASN1_TIME_set_posix(X509_getm_notBefore(x509), now_s + (spec.from_s ? spec.from_s : -HOUR)) &&
-              ASN1_TIME_set_posix(X509_getm_notAfter(x509), now_s + (spec.until_s ? spec.until_s : HOUR)) &&
-              X509_set_pubkey(x509, identity.key));
-    add_extension(x509, NID_basic_constraints, spec.ca ? "critical,CA:TRUE" : "CA:FALSE");
-    if (spec.usage || !spec.ca) {
-        add_extension(x509, NID_ext_key_usage, spec.usage ? spec.usage : "clientAuth");
-    }
-    if (spec.sans) {
-        add_extension(x509, NID_subject_alt_name, spec.sans);
-    }
-    SL_ASSERT(X509_sign(x509, issuer ? issuer->key : identity.key, EVP_sha256()));
-    return identity;
-}
-
-static void identity_free(struct identity identity) {
-    X509_free(identity.x509);
-    EVP_PKEY_free(identity.key);
-}
 
 static int cas_of(struct sl_tls_cas **out_cas, const struct identity *identities, int count) {
     BIO *bio = BIO_new(BIO_s_mem());
@@ -516,6 +456,41 @@ TEST(a_ticket_of_a_name_without_client_auth_is_a_full_handshake_where_it_is_requ
     }
     sl_tls_cas_free(cas);
     identity_free(client);
+    identity_free(ca);
+}
+
+TEST(other_cas_take_the_place_of_those_of_before) {
+    struct identity ca = issue(NULL, (struct spec){.name = "root", .ca = true});
+    struct identity other_ca = issue(NULL, (struct spec){.name = "other root", .ca = true});
+    struct identity alice = issue(&ca, (struct spec){.name = "alice"}), bob = issue(&other_ca, (struct spec){.name = "bob"});
+    for (size_t i = 0; i < SL_COUNT_OF(versions); i++) {
+        struct sl_tls_cas *cas, *same_cas, *other_cas;
+        struct rig rig;
+        REQUIRE(cas_of(&cas, &ca, 1) == SL_OK && cas_of(&same_cas, &ca, 1) == SL_OK && cas_of(&other_cas, &other_ca, 1) == SL_OK);
+        rig_start(&rig, policy_of(SL_CLIENT_AUTH_REQUIRED, cas), policy_of(SL_CLIENT_AUTH_OFF, NULL), NULL);
+        sl_tls_cas_free(cas); // the context has a reference
+        struct visit visit = {.version = versions[i], .shows = &alice, .shown = 1};
+        visit.session = session_of(&rig, visit);
+        CHECK_INT(sl_tls_ctx_set_cas(rig.ctx, 0, same_cas), SL_OK); // read again, and nothing was new
+        sl_tls_cas_free(same_cas);
+        CHECK(meet(&rig, visit).resumed);
+        CHECK_INT(sl_tls_ctx_set_cas(rig.ctx, 0, other_cas), SL_OK);
+        sl_tls_cas_free(other_cas);
+        struct outcome outcome = meet(&rig, visit);
+        CHECK(!outcome.open && !outcome.resumed);
+        CHECK_INT(rig.counters.client_certs_unknown_ca, 1);
+        outcome = meet(&rig, (struct visit){.version = versions[i], .shows = &bob, .shown = 1});
+        CHECK_MSG(outcome.open, "%s", outcome.error);
+        CHECK_STR(outcome.text, "subject CN=bob,O=\\C3\\96rg\n");
+        CHECK_INT(outcome.ca_names, 1);
+        CHECK(meet(&rig, (struct visit){.version = versions[i], .name = "other.example"}).open); // the other row is as it was
+        SSL_SESSION_free(visit.session);
+        forget_session();
+        rig_end(&rig);
+    }
+    identity_free(bob);
+    identity_free(alice);
+    identity_free(other_ca);
     identity_free(ca);
 }
 

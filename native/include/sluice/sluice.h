@@ -166,7 +166,8 @@ int sl_gateway_resumption(uint32_t gateway, uint32_t set, uint32_t index, const 
 // What certificate `index` of a set agrees on: one struct sl_handshake. Without it: TLS 1.2 and 1.3, and the groups of docs/internals/tls.md. Before start.
 int sl_gateway_handshake(uint32_t gateway, uint32_t set, uint32_t index, const uint8_t *row, size_t len);
 
-// Clients of certificate `index` of a set are asked for certificates (mode: enum sl_client_auth_mode) from these CAs: PEM, 1 to 64. Before start.
+// Clients of certificate `index` of a set are asked for certificates (mode: enum sl_client_auth_mode) from these CAs: PEM, 1 to 64. Before
+// start; after it, with the mode of before, these CAs take the place of those: workers judge by them from their next turn on, and tickets made before resume no more.
 int sl_gateway_client_auth(uint32_t gateway, uint32_t set, uint32_t index, uint32_t mode, const uint8_t *cas, size_t len);
 
 // The session ticket keys from now on: any number up to 64 of struct sl_stek_given, of which the youngest whose time has come seals and all open. What is
