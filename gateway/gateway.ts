@@ -916,15 +916,13 @@ export class Gateway {
    *
    * @example What share of the proxied requests found a connection?
    * ```ts
-   * import { defineGateway, proxy } from "sluice";
+   * import { defineGateway, proxy, type UpstreamStats } from "sluice";
    * import { Hono } from "hono";
    *
    * const app = new Hono().all("/*", proxy({ upstream: "site" }));
    * const gateway = defineGateway(app, { upstreams: { site: { url: "http://127.0.0.1:3001" } } });
-   * const reused = () => {
-   *   const { connects, reuses } = gateway.stats().upstreams.site;
-   *   return reuses / (connects + reuses);
-   * };
+   * const reused = ({ connects, reuses }: UpstreamStats) => reuses / (connects + reuses);
+   * const report = () => console.log(reused(gateway.stats().upstreams.site));
    * ```
    */
   stats(): GatewayStats {

@@ -1,7 +1,8 @@
 // `deno doc --lint` of what users import: every public symbol is documented, and names only types that can be imported.
 //
 // Types of package hono are the exception: users import them from there. They are listed pair by pair, so that a type of ours that has such a name
-// is still found. And what users call has an example, which docs_run_test.ts runs.
+// is still found. And every symbol is shown by an example, its own or that of what takes it;
+// docs_run_test.ts runs them.
 
 import { type Declaration, publicSymbols } from "./doc_symbols.ts";
 import { capture, CommandError, ROOT } from "./support.ts";
@@ -91,21 +92,64 @@ export const NO_EXAMPLE: Record<string, string> = {
 
 interface Shown {
   name: string;
-  declarations: Pick<Declaration, "kind" | "jsDoc">[];
+  declarations: (Pick<Declaration, "kind" | "jsDoc"> & { def?: unknown })[];
 }
 
-/** Functions, classes and variables whose documentation shows no use; types are shown by what takes them. */
+const CALLED = ["function", "class", "variable"];
+
+function examplesOf({ declarations }: Shown): string[] {
+  return declarations.flatMap(({ jsDoc }) =>
+    (jsDoc?.tags ?? []).filter(({ kind }) => kind === "example")
+      .map(({ doc }) => doc ?? "")
+  );
+}
+
+// Its members', too.
+function allExamplesOf({ declarations }: Shown): string[] {
+  const texts: string[] = [];
+  JSON.stringify(declarations, (_, value) => {
+    if (value?.kind === "example") texts.push(value.doc ?? "");
+    return value;
+  });
+  return texts;
+}
+
+// The types of its signature, or of its own parts, as `deno doc --json` has them.
+function typesOf({ declarations }: Shown): string[] {
+  const json = JSON.stringify(declarations.map(({ def }) => def ?? {}));
+  const refs = json.matchAll(/"(?:typeName|repr)":"([\w.]+)/g);
+  return [...refs].map(([, name]) => name);
+}
+
+// Whatever has an example, what such an example names, and the types of all that.
+function shownNames(symbols: Shown[]): Set<string> {
+  const byName = new Map(symbols.map((symbol) => [symbol.name, symbol]));
+  const shown = new Set<string>();
+  const visit = (name: string) => {
+    const symbol = byName.get(name);
+    if (!symbol || shown.has(name)) return;
+    shown.add(name);
+    typesOf(symbol).forEach(visit);
+  };
+  for (const symbol of symbols) {
+    if (examplesOf(symbol).length > 0) visit(symbol.name);
+    const words = allExamplesOf(symbol).flatMap((text) => text.match(/\w+/g));
+    for (const word of words) if (word) visit(word);
+  }
+  return shown;
+}
+
+/** What no example shows: a function, class or variable without one of its own; a type that is neither in one nor of what has one. */
 export function withoutExample(
   symbols: Shown[],
   exceptions: Record<string, string>,
 ): string[] {
-  const isShown = ({ declarations }: Shown) =>
-    declarations.some(({ kind, jsDoc }) =>
-      !["function", "class", "variable"].includes(kind) ||
-      jsDoc?.tags?.some((tag) => tag.kind === "example")
-    );
-  const lacking = symbols.filter((symbol) => !isShown(symbol))
-    .map(({ name }) => name);
+  const shown = shownNames(symbols);
+  const isCalled = ({ declarations }: Shown) =>
+    declarations.every(({ kind }) => CALLED.includes(kind));
+  const lacking = symbols.filter((symbol) =>
+    isCalled(symbol) ? examplesOf(symbol).length === 0 : !shown.has(symbol.name)
+  ).map(({ name }) => name);
   return [
     ...lacking.filter((name) => !(name in exceptions))
       .map((name) => `${name} has no @example`),

@@ -75,10 +75,28 @@ Deno.test("examples of documents: functions, classes and variables have one", ()
     symbol("shown", "function", "example"),
     symbol("bare", "function", "default"),
     symbol("Known", "class"),
-    symbol("Options", "interface"),
   ];
   assertEquals(withoutExample(symbols, { Known: "why", shown: "stale" }), [
     "bare has no @example",
     "NO_EXAMPLE has shown, which needs no exception",
   ]);
+});
+
+Deno.test("examples of documents: types have one, or what names them has", () => {
+  const symbol = (name: string, typeName: string, doc?: string) => ({
+    name,
+    declarations: [{
+      kind: doc?.includes("(") ? "function" : "interface",
+      jsDoc: { tags: doc ? [{ kind: "example", doc }] : [] },
+      def: { tsType: { value: { typeName } } },
+    }],
+  });
+  const symbols = [
+    symbol("make", "Options", "make() as Made"),
+    symbol("Options", "Part"),
+    symbol("Part", "Options"), // each other
+    symbol("Made", "string"),
+    symbol("Alone", "Part"),
+  ];
+  assertEquals(withoutExample(symbols, {}), ["Alone has no @example"]);
 });
