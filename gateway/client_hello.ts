@@ -10,6 +10,7 @@ import type {
   ClientHelloHook,
 } from "../tls/mod.ts";
 import { show } from "./errors.ts";
+import { isPromise } from "./promise.ts";
 
 /** The hooks of a gateway's listeners, in their order. */
 export type ClientHelloHooks = readonly (ClientHelloHook | undefined)[];
@@ -94,13 +95,6 @@ function isChoice(value: unknown): value is { certificate?: string } {
   return Object.keys(rest).length === 0 &&
     (certificate === undefined ||
       typeof certificate === "string" && NAME.test(certificate));
-}
-
-function isPromise(
-  value: unknown,
-): value is PromiseLike<ClientHelloAnswer> {
-  return typeof (value as PromiseLike<unknown> | null | undefined)?.then ===
-    "function";
 }
 
 /** Reads what a client said. */

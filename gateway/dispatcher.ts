@@ -12,6 +12,7 @@ import { type ClientHelloHooks, ClientHellos } from "./client_hello.ts";
 import { END_FINAL, Exchange, macrotask } from "./exchange.ts";
 import type { App } from "./app.ts";
 import { ORIGIN, PROGRESS, type Progress, stepsFailed } from "./progress.ts";
+import { isPromise } from "./promise.ts";
 import {
   IncomingBody,
   IncomingRequest,
@@ -808,13 +809,6 @@ function targetOf(
   const slash = rest.search(/[/?]/);
   if (slash < 0) return "/";
   return rest[slash] === "/" ? rest.slice(slash) : "/" + rest.slice(slash);
-}
-
-function isPromise(
-  value: Response | PromiseLike<Response>,
-): value is PromiseLike<Response> {
-  return value instanceof Promise ||
-    typeof (value as PromiseLike<Response> | null)?.then === "function";
 }
 
 // Whether what a handler gave is the upstream's answer. Where there is no body, it is not asked for.

@@ -1,6 +1,7 @@
 // Client certificates, judged with BoringSSL's client: whose are taken, what is told of them, and that tickets keep to the policy under which they
 // were made.
 #include "identity.h"
+#include "kept_session.h"
 #include "sluice/sluice.h"
 #include "tls_pair.h"
 
@@ -71,14 +72,6 @@ static void rig_end(struct rig *rig) {
 
 // ---- the client ----
 
-static SSL_SESSION *last_session;
-static int keep_session(SSL *ssl, SSL_SESSION *session) {
-    (void)ssl;
-    SSL_SESSION_free(last_session);
-    last_session = session;
-    return 1;
-}
-
 static int ca_names; // in the last CertificateRequest
 static int count_names(SSL *ssl, void *arg) {
     (void)arg;
@@ -148,15 +141,9 @@ static struct outcome meet(struct rig *rig, struct visit visit) {
 static SSL_SESSION *session_of(struct rig *rig, struct visit visit) {
     struct outcome outcome = meet(rig, visit);
     CHECK_MSG(outcome.open, "%s", outcome.error);
-    SSL_SESSION *session = last_session;
-    last_session = NULL;
+    SSL_SESSION *session = take_session();
     SL_ASSERT(session);
     return session;
-}
-
-static void forget_session(void) {
-    SSL_SESSION_free(last_session);
-    last_session = NULL;
 }
 
 static const uint16_t versions[] = {TLS1_2_VERSION, TLS1_3_VERSION};

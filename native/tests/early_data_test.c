@@ -2,6 +2,7 @@
 // BoringSSL with memory BIOs, so that the test says which of its bytes are sent, and when.
 #include <openssl/ssl.h>
 
+#include "kept_session.h"
 #include "peer.h"
 #include "plan_builder.h"
 #include "sluice/counters.h"
@@ -80,15 +81,6 @@ static void rig_stop(struct rig *rig) {
 }
 
 // ---- the client ----
-
-static SSL_SESSION *last_session;
-
-static int keep_session(SSL *ssl, SSL_SESSION *session) {
-    (void)ssl;
-    SSL_SESSION_free(last_session);
-    last_session = session;
-    return 1;
-}
 
 static SSL_CTX *client_ctx(void) {
     SSL_CTX *ctx = SSL_CTX_new(TLS_method());
@@ -184,8 +176,7 @@ static SSL_SESSION *session_of(SSL_CTX *ctx, const struct rig *rig) {
     client_flush(&c);
     CHECK(client_reads(&c, "plain"));
     client_close(&c);
-    SSL_SESSION *session = last_session;
-    last_session = NULL;
+    SSL_SESSION *session = take_session();
     CHECK(session && SSL_SESSION_early_data_capable(session));
     return session;
 }
@@ -477,8 +468,7 @@ TEST(new_keys_from_outside_take_effect_at_once) {
         CHECK_INT(sl_gateway_steks(rig.gateway, nothing, 0), SL_E_TLS_CONFIG);
         CHECK_INT(sl_gateway_steks(rig.gateway, nothing, 1), SL_E_TLS_CONFIG);
         SSL_SESSION_free(session);
-        SSL_SESSION_free(last_session);
-        last_session = NULL;
+        forget_session();
         SSL_CTX_free(ctx);
         rig_stop(&rig);
     }

@@ -1,4 +1,5 @@
 // Session tickets and early data, judged by BoringSSL's client: who resumes, and what is accepted once.
+#include "kept_session.h"
 #include "sluice/event.h"
 #include "tls_pair.h"
 
@@ -90,15 +91,7 @@ static void process_end(struct process *process) {
 
 // ---- the client ----
 
-static SSL_SESSION *last_session;
 static time_t client_clock_shift;
-
-static int keep_session(SSL *ssl, SSL_SESSION *session) {
-    (void)ssl;
-    SSL_SESSION_free(last_session);
-    last_session = session;
-    return 1;
-}
 
 static void client_time(const SSL *ssl, struct timeval *out_now) {
     (void)ssl;
@@ -170,16 +163,10 @@ static struct outcome connect_to(struct process *process, int worker, SSL_CTX *c
     return outcome;
 }
 
-static SSL_SESSION *session_take(void) {
-    SSL_SESSION *session = last_session;
-    last_session = NULL;
-    return session;
-}
-
 static SSL_SESSION *first_session(struct process *process, SSL_CTX *client, const char *name) {
     struct outcome full = connect_to(process, 0, client, name, NULL, false);
     CHECK(full.served && !full.resumed && full.ticket);
-    return session_take();
+    return take_session();
 }
 
 // ---- what is promised ----
@@ -208,7 +195,7 @@ TEST(tickets_resume_in_every_mode) {
         struct outcome third = connect_to(&process, 0, client, "localhost", session, false);
         CHECK_MSG(third.served && third.resumed == (mode != SL_RESUMPTION_SEALED), "mode %d", mode);
         SSL_SESSION_free(session);
-        SSL_SESSION_free(session_take());
+        SSL_SESSION_free(take_session());
         process_end(&process);
         SSL_CTX_free(client);
     }
@@ -240,7 +227,7 @@ TEST(early_data_is_accepted_once_and_always_served) {
             CHECK_INT(stranger.counters[0].ticket_takes_foreign, 1);
             CHECK_INT(process.counters[0].ticket_takes_won, 1);
             SSL_SESSION_free(session);
-            SSL_SESSION_free(session_take());
+            SSL_SESSION_free(take_session());
             process_end(&process);
             process_end(&stranger);
             SSL_CTX_free(client);
@@ -256,12 +243,12 @@ TEST(a_refused_connection_gives_a_ticket_that_is_accepted) {
     SSL_SESSION *session = first_session(&process, client, "localhost");
     CHECK(connect_to(&process, 0, client, "localhost", session, true).early);
     CHECK(!connect_to(&process, 0, client, "localhost", session, true).early);
-    SSL_SESSION *fresh = session_take();
+    SSL_SESSION *fresh = take_session();
     REQUIRE(fresh);
     CHECK(connect_to(&process, 0, client, "localhost", fresh, true).early);
     SSL_SESSION_free(fresh);
     SSL_SESSION_free(session);
-    SSL_SESSION_free(session_take());
+    SSL_SESSION_free(take_session());
     process_end(&process);
     SSL_CTX_free(client);
 }
@@ -275,7 +262,7 @@ TEST(resuming_without_early_data_leaves_it_possible) {
     CHECK(connect_to(&process, 0, client, "localhost", session, false).resumed);
     CHECK(connect_to(&process, 0, client, "localhost", session, true).early);
     SSL_SESSION_free(session);
-    SSL_SESSION_free(session_take());
+    SSL_SESSION_free(take_session());
     process_end(&process);
     SSL_CTX_free(client);
 }
@@ -290,7 +277,7 @@ TEST(stateless_never_ticket_takes_early_data) {
     struct outcome there = connect_to(&process, 0, client, "localhost", session, true);
     CHECK(there.served && there.resumed && !there.early);
     SSL_SESSION_free(session);
-    SSL_SESSION_free(session_take());
+    SSL_SESSION_free(take_session());
     process_end(&process);
     process_end(&once);
     SSL_CTX_free(client);
@@ -306,7 +293,7 @@ TEST(a_ticket_stays_with_its_tenant) {
     struct outcome home = connect_to(&process, 0, client, "localhost", session, false);
     CHECK(home.served && home.resumed);
     SSL_SESSION_free(session);
-    SSL_SESSION_free(session_take());
+    SSL_SESSION_free(take_session());
     process_end(&process);
     SSL_CTX_free(client);
 }
@@ -326,7 +313,7 @@ TEST(a_ticket_expires_by_its_row) {
     CHECK(!connect_to(&process, 0, client, "localhost", session, false).resumed);
     CHECK_INT(process.counters[0].tickets_expired, 1);
     SSL_SESSION_free(session);
-    SSL_SESSION_free(session_take());
+    SSL_SESSION_free(take_session());
     process_end(&process);
     SSL_CTX_free(client);
 }
@@ -343,7 +330,7 @@ TEST(early_data_ends_with_the_window_and_resumption_does_not) {
     CHECK(late.served && late.resumed && !late.early);
     CHECK_INT(process.counters[0].ticket_takes_expired, 1);
     // By the row's own window, which may be shorter than the set's.
-    SSL_SESSION *young = session_take();
+    SSL_SESSION *young = take_session();
     process.unix_ms += (int64_t)policy.early_window_s * MS_PER_S + MS_PER_S;
     clock_set(&process);
     struct outcome later = connect_to(&process, 0, client, "localhost", young, true);
@@ -351,7 +338,7 @@ TEST(early_data_ends_with_the_window_and_resumption_does_not) {
     CHECK_INT(process.counters[0].ticket_takes_expired, 1);
     SSL_SESSION_free(young);
     SSL_SESSION_free(session);
-    SSL_SESSION_free(session_take());
+    SSL_SESSION_free(take_session());
     process_end(&process);
     SSL_CTX_free(client);
 }
@@ -379,7 +366,7 @@ TEST(a_client_whose_clock_is_off_is_not_timely) {
         pair_close(&pair);
         client_clock_shift = 0;
         SSL_SESSION_free(session);
-        SSL_SESSION_free(session_take());
+        SSL_SESSION_free(take_session());
     }
     process_end(&process);
     SSL_CTX_free(client);
@@ -402,7 +389,7 @@ TEST(a_new_key_ring_keeps_old_tickets_or_drops_them) {
     }
     CHECK_INT(process.counters[0].tickets_unknown_key, 2);
     SSL_SESSION_free(session);
-    SSL_SESSION_free(session_take());
+    SSL_SESSION_free(take_session());
     process_end(&process);
     SSL_CTX_free(client);
 }
@@ -417,7 +404,7 @@ TEST(tls12_resumes_without_early_data) {
     CHECK(!SSL_SESSION_early_data_capable(session));
     CHECK(connect_to(&process, 1, client, "localhost", session, false).resumed);
     SSL_SESSION_free(session);
-    SSL_SESSION_free(session_take());
+    SSL_SESSION_free(take_session());
     process_end(&process);
     SSL_CTX_free(client);
 }
@@ -452,7 +439,7 @@ TEST(a_damaged_ticket_is_a_full_handshake) {
     }
     CHECK(connect_to(&process, 0, client, "localhost", session, false).resumed);
     SSL_SESSION_free(session);
-    SSL_SESSION_free(session_take());
+    SSL_SESSION_free(take_session());
     process_end(&process);
     SSL_CTX_free(client);
 }
@@ -474,7 +461,7 @@ TEST(handshakes_are_counted_by_kind) {
     CHECK_INT(counts->tickets_made, 4);
     CHECK_INT(counts->tickets_opened, 3);
     SSL_SESSION_free(session);
-    SSL_SESSION_free(session_take());
+    SSL_SESSION_free(take_session());
     process_end(&process);
     SSL_CTX_free(client);
 }

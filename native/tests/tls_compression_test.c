@@ -2,6 +2,7 @@
 #include <brotli/decode.h>
 #include <zlib.h>
 
+#include "kept_session.h"
 #include "tls_compression.h"
 #include "tls_pair.h"
 
@@ -76,8 +77,6 @@ static void swap(struct rig *rig, struct sl_tls_certificate *certificate) {
 
 static unsigned brotli_seen, zlib_seen; // CompressedCertificate messages
 static bool damages;                    // what came, before it is decompressed
-static SSL_SESSION *last_session;
-
 static int keep(CRYPTO_BUFFER **out, const uint8_t *data, size_t len, bool ok) {
     *out = ok ? CRYPTO_BUFFER_new(data, len, NULL) : NULL;
     return ok;
@@ -105,13 +104,6 @@ static int never_read(SSL *ssl, CRYPTO_BUFFER **out, size_t out_len, const uint8
     (void)ssl, (void)out, (void)out_len, (void)in, (void)in_len;
     CHECK(!"asked for an algorithm that the server does not have");
     return 0;
-}
-
-static int keep_session(SSL *ssl, SSL_SESSION *session) {
-    (void)ssl;
-    SSL_SESSION_free(last_session);
-    last_session = session;
-    return 1;
 }
 
 // offers: of RFC 8879's numbers, in the client's order.
@@ -174,11 +166,6 @@ static struct sight visit(struct rig *rig, const uint16_t *offers, unsigned coun
     return sight;
 }
 
-static void forget_session(void) {
-    SSL_SESSION_free(last_session);
-    last_session = NULL;
-}
-
 #define OFFER(...) (const uint16_t[]){__VA_ARGS__}, sizeof((const uint16_t[]){__VA_ARGS__}) / sizeof(uint16_t)
 
 // ---- ----
@@ -239,8 +226,7 @@ TEST(no_handshake_compresses) {
     CHECK_INT(rig.counters.certs_compressed_late, 0);
     // A resumed one has no certificate at all.
     SSL_CTX *client = client_new(OFFER(2));
-    SSL_SESSION *session = last_session;
-    last_session = NULL;
+    SSL_SESSION *session = take_session();
     REQUIRE(session);
     CHECK(visit_as(&rig, client, TLS1_3_VERSION, session).resumed);
     CHECK_INT(rig.counters.certs_compressed, 100);

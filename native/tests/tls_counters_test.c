@@ -1,4 +1,5 @@
 // Counters of tickets whose cause is a limit or damage: the single-use set is full, the vault is full, the bytes are no ticket.
+#include "kept_session.h"
 #include "sluice/event.h"
 #include "ticket_set.h"
 #include "ticket_vault.h"
@@ -42,15 +43,6 @@ static void rig_end(struct rig *rig) {
     sl_stek_ring_unref(rig->ring);
 }
 
-static SSL_SESSION *last_session;
-
-static int keep_session(SSL *ssl, SSL_SESSION *session) {
-    (void)ssl;
-    SSL_SESSION_free(last_session);
-    last_session = session;
-    return 1;
-}
-
 static void visit(struct rig *rig, SSL_SESSION *session) {
     SSL_CTX *client = SSL_CTX_new(TLS_method());
     struct pair pair;
@@ -63,11 +55,6 @@ static void visit(struct rig *rig, SSL_SESSION *session) {
     CHECK_INT(sl_tls_state(pair.tls), SL_TLS_OPEN);
     pair_close(&pair);
     SSL_CTX_free(client);
-}
-
-static void forget_session(void) {
-    SSL_SESSION_free(last_session);
-    last_session = NULL;
 }
 
 TEST(tickets_of_a_full_set_are_counted_bare) {

@@ -1,4 +1,5 @@
 // Certificates that are replaced while clients come: what handshakes under way, the next ones and older tickets make of it; and OCSP staples.
+#include "kept_session.h"
 #include "tls_pair.h"
 
 struct rig {
@@ -54,15 +55,6 @@ static uint64_t serial_of(const struct pair *pair) {
     }
     X509_free(x509);
     return serial;
-}
-
-static SSL_SESSION *last_session;
-
-static int keep_session(SSL *ssl, SSL_SESSION *session) {
-    (void)ssl;
-    SSL_SESSION_free(last_session);
-    last_session = session;
-    return 1;
 }
 
 static SSL_CTX *client_new(uint16_t version) {
@@ -141,8 +133,7 @@ TEST(a_ticket_outlives_a_certificate_but_not_its_names) {
         struct rig rig;
         rig_start(&rig, certificate_with(1, false, "DNS:a.example"), certificate_with(2, false, NULL));
         CHECK(!visit(&rig, version, "a.example", NULL).resumed);
-        SSL_SESSION *session = last_session;
-        last_session = NULL;
+        SSL_SESSION *session = take_session();
         REQUIRE(session);
         bool rsa = version == TLS1_3_VERSION; // in TLS 1.2 a cipher is for one type of key, and a session is of its cipher
         swap(&rig, 0, certificate_with(3, rsa, "DNS:a.example"));
@@ -158,8 +149,7 @@ TEST(a_ticket_outlives_a_certificate_but_not_its_names) {
         SSL_SESSION_free(session);
         rig_end(&rig);
     }
-    SSL_SESSION_free(last_session);
-    last_session = NULL;
+    forget_session();
 }
 
 TEST(a_replacement_without_a_name_changes_nothing) {
@@ -220,8 +210,7 @@ TEST(a_staple_goes_to_who_asks_and_leaves_with_its_certificate) {
         CHECK(staple_is(&rig, version, true, none));
         rig_end(&rig);
     }
-    SSL_SESSION_free(last_session);
-    last_session = NULL;
+    forget_session();
 }
 
 static void add_time(CBB *cbb, const char *text) {
